@@ -1,0 +1,86 @@
+"""Batches on the device: a data set that fits lives there as uint8, and augmentation runs batched beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rnabench.data.dataset import ImageSet
+from rnabench.seeding import stream
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images [N, 3, H, W] float32 in [0, 1] (channels-last), labels int64 [N], and the indices of the examples."""
+
+    images: Tensor
+    labels: Tensor
+    indices: list[int]
+
+
+class BatchSource(Protocol):
+    """What training and evaluation read from; `ResidentSource` and `StreamingSource` are the two kinds."""
+
+    def __len__(self) -> int: ...
+
+    def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        """All examples once, in the data set's order, without augmentation, from batch number `start` on."""
+
+    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """One training epoch from batch number `start` on; the last incomplete batch is left out."""
+
+
+class ResidentSource:
+    """A data set held on the device as uint8."""
+
+    def __init__(self, images: ImageSet, device: torch.device, augment: bool = False) -> None:
+        pixels = torch.from_numpy(images.images[:] if images.images.flags.writeable else images.images.copy())
+        self._pixels = pixels.to(device)
+        self._labels = torch.from_numpy(images.labels).to(device)
+        self._indices = images.indices.tolist()
+        self._augment, self._flip, self._device = augment, images.flip, device
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        for low in range(start * batch_size, len(self), batch_size):
+            rows = slice(low, low + batch_size)
+            yield Batch(_to_float(self._pixels[rows]), self._labels[rows], self._indices[rows])
+
+    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = torch.randperm(len(self), generator=stream(seed, "order", epoch))
+        on_device = order.to(self._device)
+        for number in range(start, len(self) // batch_size):
+            rows = slice(number * batch_size, (number + 1) * batch_size)
+            pixels = self._pixels[on_device[rows]]
+            if self._augment:
+                generator = stream(seed, "augmentation", epoch, number, device=self._device)
+                pixels = pad_crop_flip(pixels, generator, flip=self._flip)
+            yield Batch(_to_float(pixels), self._labels[on_device[rows]],
+                        [self._indices[row] for row in order[rows].tolist()])
+
+
+def _to_float(pixels: Tensor) -> Tensor:
+    # [N, H, W, 3] in memory seen as [N, 3, H, W] is what torch calls channels-last: no copy
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
+
+
+def pad_crop_flip(pixels: Tensor, generator: torch.Generator, pad: int = 4, flip: bool = True) -> Tensor:
+    """Zero-pad, crop back at a random place per image, and mirror a random half of them; uint8 [N, H, W, 3]."""
+    count, height, width, _ = pixels.shape
+    device = pixels.device
+    corner = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator, device=device)
+    rows = corner[0] + torch.arange(height, device=device)
+    columns = corner[1] + torch.arange(width, device=device)
+    if flip:
+        mirrored = torch.rand(count, 1, generator=generator, device=device) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    padded = F.pad(pixels, (0, 0, pad, pad, pad, pad))
+    samples = torch.arange(count, device=device)[:, None, None]
+    return padded[samples, rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,102 @@
+"""Class folders of small images, decoded once and reopened as one array."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from rnabench.data.dataset import ImageSet, Split
+from rnabench.errors import DataUnavailable
+from rnabench.files import atomic
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
+LARGEST_SIDE = 128  # pixels; folders of larger images stream (see rnabench.data.streaming)
+
+
+def list_images(data_dir: Path, split: Split) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """The class names, sorted, and every (file, class number), sorted by class and file name."""
+    root = data_dir / split
+    if not root.is_dir():
+        raise DataUnavailable(f"data-dir: {str(data_dir)!r} has no folder {split!r}; expected {split}/<class>/<image>")
+    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    files = [
+        (root / name / file, number)
+        for number, name in enumerate(classes)
+        for file in sorted(os.listdir(root / name))
+        if file.lower().endswith(SUFFIXES)
+    ]
+    if not files:
+        raise DataUnavailable(f"data-dir: {str(root)!r} has no images; expected {split}/<class>/<image> "
+                              f"ending in {', '.join(SUFFIXES)}")
+    return classes, files
+
+
+def folder(title: str, split: Split, data_dir: Path) -> ImageSet:
+    """All images of the split, which must share one size; the index of an image is its place in `list_images`,
+    except that files named by a number alone (`0017.png`) are indexed, and ordered, by that number if it is unique."""
+    classes, files = list_images(data_dir, split)
+    stems = [file.stem for file, _ in files]
+    if all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+        files.sort(key=lambda item: int(item[0].stem))
+        indices = np.array([int(file.stem) for file, _ in files], dtype=np.int64)
+    else:
+        indices = np.arange(len(files), dtype=np.int64)
+    images = _cached(data_dir / split, files)
+    labels = np.array([label for _, label in files], dtype=np.int64)
+    return ImageSet(title, split, classes, images, labels, indices)
+
+
+def cache_folder() -> Path:
+    """Where decoded folders are kept: $RNABENCH_CACHE, or rnabench in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("RNABENCH_CACHE") or Path(base) / "rnabench")
+
+
+def _cached(root: Path, files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
+    listing = hashlib.sha256(str(root.resolve()).encode())
+    for file, _ in files:  # a file that was added, removed, resized or rewritten changes the key
+        status = file.stat()
+        listing.update(f"{file.parent.name}/{file.name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+    target = cache_folder() / f"{listing.hexdigest()[:32]}.npy"
+    try:
+        stored: NDArray[np.uint8] = np.load(target, mmap_mode="r", allow_pickle=False)
+        if len(stored) == len(files):
+            return stored
+    except (OSError, ValueError):
+        pass
+    images = _decode(files)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(target) as temporary, temporary.open("wb") as handle:
+            np.save(handle, images)
+    except OSError:
+        pass  # a cache that cannot be written only costs time
+    return images
+
+
+def _decode(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
+    first = _read(files[0][0])
+    if max(first.shape[:2]) > LARGEST_SIDE:
+        raise DataUnavailable(f"data-dir: {str(files[0][0])!r} is {first.shape[1]}x{first.shape[0]} pixels; expected at "
+                              f"most {LARGEST_SIDE} for dataset 'folder'; use --dataset imagenet for larger images")
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    for position, (file, _) in enumerate(files):
+        image = _read(file)
+        if image.shape != first.shape:
+            raise DataUnavailable(f"data-dir: {str(file)!r} is {image.shape[1]}x{image.shape[0]} pixels; expected "
+                                  f"{first.shape[1]}x{first.shape[0]} as in {str(files[0][0])!r}")
+        images[position] = image
+    return images
+
+
+def _read(file: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read as an image ({error})") from error

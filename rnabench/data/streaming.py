@@ -1,0 +1,72 @@
+"""Image folders too large for the device, read by worker processes (ImageNet's way: 224 px crops)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from rnabench.data.batches import Batch
+from rnabench.data.dataset import Split
+from rnabench.data.folder import list_images
+from rnabench.seeding import derive, stream
+
+
+class _Files(Dataset[tuple[torch.Tensor, int, int]]):
+    """Decodes image `position` of the list `files`; its random crop depends on (seed, epoch, position) alone."""
+
+    def __init__(self, files: Sequence[tuple[Path, int]], positions: Sequence[int], seeds: Sequence[int] | None,
+                 size: int) -> None:
+        self.files, self.positions, self.seeds = files, positions, seeds
+        resize = round(size * 256 / 224)
+        crop = [transforms.Resize(resize), transforms.CenterCrop(size)]
+        augment = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
+        self.transform = transforms.Compose(augment if seeds is not None else crop)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int]:
+        file, label = self.files[self.positions[item]]
+        with Image.open(file) as image, torch.random.fork_rng(devices=[]):
+            if self.seeds is not None:  # torchvision's transforms draw from the global generator
+                torch.manual_seed(self.seeds[item])
+            pixels: Any = self.transform(image.convert("RGB"))
+        return torch.from_numpy(np.array(pixels)), label, self.positions[item]
+
+
+class StreamingSource:
+    """A folder read from disk batch by batch; see BatchSource."""
+
+    def __init__(self, data_dir: Path, split: Split, device: torch.device, size: int = 224,
+                 positions: Sequence[int] | None = None, workers: int = 2) -> None:
+        self.classes, self._files = list_images(data_dir, split)
+        self._positions = list(range(len(self._files)) if positions is None else positions)
+        self._device, self._size, self._workers = device, size, workers
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        yield from self._read(self._positions[start * batch_size:], None, batch_size)
+
+    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = torch.randperm(len(self), generator=stream(seed, "order", epoch)).tolist()
+        whole = len(self) // batch_size * batch_size
+        positions = [self._positions[row] for row in order[start * batch_size : whole]]
+        seeds = [derive(seed, "augmentation", epoch, position) for position in positions]
+        yield from self._read(positions, seeds, batch_size)
+
+    def _read(self, positions: Sequence[int], seeds: Sequence[int] | None, batch_size: int) -> Iterator[Batch]:
+        files = _Files(self._files, positions, seeds, self._size)
+        loader = DataLoader(files, batch_size, num_workers=self._workers, pin_memory=self._device.type == "cuda",
+                            generator=torch.Generator())  # else it draws from the global one
+        for pixels, labels, indices in loader:
+            images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+            yield Batch(images, labels.to(self._device, non_blocking=True), indices.tolist())

@@ -1,0 +1,48 @@
+"""What a number was made with: versions, git revision, device. Goes into every run and record."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("torch", "torchvision", "numpy", "torchattacks", "pyautoattack")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("rnabench", *LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def git_revision() -> str | None:
+    """The commit of the source tree that this package runs from, with `+changes` if files differ; None outside git."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    revision, changes = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--", ".")
+    return f"{revision}+changes" if revision and changes else revision
+
+
+def device_description(name: str) -> dict[str, Any]:
+    """The device in words, with the number of CPU threads (results on a CPU are bit-identical for equal threads)."""
+    import torch
+
+    if name.startswith("cuda"):
+        return {"device": name, "name": torch.cuda.get_device_name(name)}
+    return {"device": name, "name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}

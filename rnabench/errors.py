@@ -1,0 +1,54 @@
+"""Errors that a user can cause, each told in one line: what, its value, what was expected, the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RnabenchError(Exception):
+    """Base of every error shown to a user. The command line prints it as one line and exits with code 2."""
+
+
+class InvalidValue(RnabenchError):
+    """An option or key has a value that cannot be used.
+
+    `field` is the option or key as the user wrote it, `expected` a phrase, `candidates` the valid names, of which
+    the nearest to `value` is suggested.
+    """
+
+    def __init__(self, field: str, value: object, expected: str, candidates: Iterable[str] = ()) -> None:
+        self.field, self.value, self.expected = field, value, expected
+        self.hint = did_you_mean(str(value), candidates)
+        super().__init__(f"{field}: {value!r} is not valid; expected {expected}{self.hint}")
+
+
+class InvalidRecipe(RnabenchError):
+    """One or more keys of a recipe cannot be used; the message has one line for each of them."""
+
+
+class DataUnavailable(RnabenchError):
+    """A data set is missing, empty or malformed."""
+
+
+class CheckpointError(RnabenchError):
+    """A run folder or weight file is missing, damaged, foreign, or belongs to another network."""
+
+
+class NumericalError(RnabenchError):
+    """Images outside [0, 1], or logits or a loss that are not finite: any number made from them would be wrong."""
+
+
+class ModelError(RnabenchError):
+    """A user's own model cannot be imported or does not map images to logits."""
+
+
+def did_you_mean(value: str, candidates: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the candidate nearest to `value`, or an empty string."""
+    near = difflib.get_close_matches(value.lower(), list(candidates), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def one_of(names: Iterable[str]) -> str:
+    """`one of a, b, c`: the phrase for a closed set of names."""
+    return "one of " + ", ".join(names)

@@ -1,0 +1,1 @@
+"""Protocols (whose path, when), scoring on fresh draws, intervals, and the engine that puts attacks through them."""

@@ -1,0 +1,52 @@
+"""Writing files so that a reader, or a killed process, never leaves or sees half of one."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rnabench.errors import RnabenchError
+
+
+@contextmanager
+def atomic(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`; it takes target's place when the block ends well, and is removed if not."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file atomically, with its folders. Raises RnabenchError where it cannot be written."""
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turns the operating system's refusals into one clear error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = "no space left on the device" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        raise RnabenchError(f"out: cannot write {str(target)!r}: {reason}; expected a writable folder") from error
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,71 @@
+"""The deployed defence as a module: [0, 1] images in, logits out, a fresh path drawn inside every forward."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rnabench.errors import InvalidValue
+from rnabench.path.choice import choice_layers, use_path
+from rnabench.path.path import Path
+from rnabench.path.space import PathSpace
+from rnabench.seeding import stream
+
+Granularity = Literal["batch", "sample"]
+Precision = Literal["fp32", "bf16"]
+
+
+class FixedPath(nn.Module):
+    """The deterministic view of a randomised classifier on one path; what third-party attacks are pointed at."""
+
+    def __init__(self, classifier: RandomizedClassifier, path: Path) -> None:
+        super().__init__()
+        self.classifier, self.path = classifier, path
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.path.per_sample and len(self.path.rows) != len(x):
+            raise InvalidValue("path", f"{len(self.path.rows)} rows", f"1 row or {len(x)}, one per image")
+        with use_path(self.classifier, self.path, as_tensor=self.classifier.compiled):
+            logits: Tensor = self.classifier(x)
+        return logits
+
+
+class RandomizedClassifier(nn.Module):
+    """Draws a path from its own generator in every forward; inside `use_path` it runs on that path instead.
+
+    A network without choice layers is the special case of a single path. `forward` maps images [N, 3, H, W] in
+    [0, 1] to logits [N, classes].
+    """
+
+    def __init__(
+        self, network: nn.Module, seed: int = 0, granularity: Granularity = "batch", layer_based: bool = False
+    ) -> None:
+        super().__init__()
+        self.network, self.granularity, self.layer_based = network, granularity, layer_based
+        self.precision: Precision = "fp32"
+        self.compiled = False
+        self.space = PathSpace.of(self)
+        self._layers = list(choice_layers(self).values())
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Restart the stream that forward draws its paths from."""
+        self.generator = stream(seed, "classifier")
+
+    def on(self, path: Path) -> FixedPath:
+        """The deterministic network on that path (one row, or one row per image of the batch)."""
+        return FixedPath(self, path)
+
+    def compile_network(self) -> None:
+        """Compile the network; paths then reach it as tensors, so that one graph serves all of them."""
+        self.network.compile()
+        self.compiled = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._layers and self._layers[0].current is None:
+            return self.on(self.space.sample(self.generator, len(x) if self.granularity == "sample" else 1))(x)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits: Tensor = self.network(x)
+        return logits

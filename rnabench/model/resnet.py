@@ -1,0 +1,60 @@
+"""ResNet-18 for 32x32 images: a 3x3 stem, four stages of two basic blocks; 20 normalisation layers."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnabench.model.normalizers import NormFactory
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+
+
+class BasicBlock(nn.Module):
+    def __init__(self, norm: NormFactory, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.norm1 = norm(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+        self.norm2 = norm(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(out)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    def __init__(self, norm: NormFactory, classes: int, width: int, blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(3, width)
+        self.norm1 = norm(width)
+        stages, inputs = [], width
+        for stage, count in enumerate(blocks):
+            outputs = width * 2**stage
+            strides = [1 if stage == 0 else 2] + [1] * (count - 1)
+            layers = []
+            for stride in strides:
+                layers.append(BasicBlock(norm, inputs, outputs, stride))
+                inputs = outputs
+            stages.append(nn.Sequential(*layers))
+        self.stages = nn.Sequential(*stages)
+        self.linear = nn.Linear(inputs, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.linear.weight, std=0.001)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.stages(F.relu(self.norm1(self.conv1(x))))
+        logits: Tensor = self.linear(out.mean((2, 3)))
+        return logits
+
+
+def resnet18(norm: NormFactory, classes: int, width: int) -> nn.Module:
+    return ResNet(norm, classes, width, (2, 2, 2, 2))

@@ -1,0 +1,83 @@
+"""Weights of a run folder: written and read as safetensors, never unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from rnabench.errors import CheckpointError
+from rnabench.files import atomic, writing
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.factory import build_model
+
+WEIGHTS, RUN = "model.safetensors", "run.json"
+
+
+def save_weights(model_state: dict[str, Any], folder: Path) -> None:
+    """Write `model.safetensors` atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
+    with writing(folder / WEIGHTS), atomic(folder / WEIGHTS) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={"format": "rnabench"})
+        except SafetensorError as error:
+            raise OSError(28, str(error)) from error
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The run's `run.json`. Raises CheckpointError."""
+    file = folder / RUN
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"run: {str(folder)!r} has no {RUN}; expected a folder written by `rnabench train`") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"run: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
+                              "`rnabench train`") from None
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise CheckpointError(f"run: {str(file)!r} describes no model; expected JSON written by `rnabench train`")
+    return content
+
+
+def load_model(run_folder: str | Path) -> RandomizedClassifier:
+    """The trained network of a run folder, in eval mode: [0, 1] images [N, 3, H, W] to logits [N, classes].
+
+    Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture or space.
+    """
+    folder = Path(run_folder)
+    described = read_run(folder)["model"]
+    file = folder / WEIGHTS
+    try:
+        model = build_model(
+            described["arch"], described["space"], len(described["classes"]), described["width"],
+            mean=tuple(described["mean"]), std=tuple(described["std"]),
+            layer_based=described["layer_based"], granularity=described["granularity"],
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"run: {str(folder / RUN)!r} does not describe a model completely ({error})") from None
+    if not file.is_file():
+        raise CheckpointError(f"run: {str(folder)!r} has no {WEIGHTS}; expected a finished run; the same "
+                              "`rnabench train` command goes on where it stopped")
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"run: {str(file)!r} is truncated or not a safetensors file ({error})") from None
+    check_weights(model.state_dict(), weights, f"{described['arch']} with space {described['space']}", file)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def check_weights(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], what: str, file: Path) -> None:
+    """Raises CheckpointError, naming the first tensor in question, unless names and shapes agree."""
+    for name in [*expected, *found]:
+        here, there = expected.get(name), found.get(name)
+        if here is None or there is None or here.shape != there.shape:
+            shapes = [tuple(t.shape) if t is not None else "absent" for t in (there, here)]
+            raise CheckpointError(f"run: {str(file)!r} holds weights of another network; expected {what}: "
+                                  f"{name!r} is {shapes[0]} there and {shapes[1]} here")
+
+

@@ -1,0 +1,57 @@
+"""The paper's "WideResNet32": depth 34, widening factor 10, pre-activation; 30 normalisation layers and a final BN."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnabench.model.normalizers import NormFactory, build_norm
+from rnabench.model.resnet import conv3x3
+from rnabench.norm.space import parse_space
+
+
+class WideBlock(nn.Module):
+    def __init__(self, norm: NormFactory, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = norm(inputs)
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.norm2 = norm(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.norm1(x))
+        out = self.conv2(F.relu(self.norm2(self.conv1(active))))
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        result: Tensor = out + shortcut
+        return result
+
+
+class WideResNet(nn.Module):
+    def __init__(self, norm: NormFactory, classes: int, depth: int, widen: int) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(3, 16)
+        blocks, inputs = [], 16
+        for stage in range(3):
+            outputs = 16 * widen * 2**stage
+            for block in range((depth - 4) // 6):
+                blocks.append(WideBlock(norm, inputs, outputs, 2 if stage and not block else 1))
+                inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = build_norm(parse_space("bn").norms[0], inputs)  # stays a BN in every space
+        self.linear = nn.Linear(inputs, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=math.sqrt(2 / (module.kernel_size[0] ** 2 * module.out_channels)))
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.norm(self.blocks(self.conv1(x))))
+        logits: Tensor = self.linear(out.mean((2, 3)))
+        return logits
+
+
+def wrn32(norm: NormFactory, classes: int, width: int) -> nn.Module:
+    return WideResNet(norm, classes, depth=34, widen=width)

@@ -1,0 +1,1 @@
+"""What normalises: the layers, the grammar of spaces of them, and the statistics they share."""

@@ -1,0 +1,89 @@
+"""The choice layer: n options with one interface, one of which is used in a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.path.path import Path
+
+
+class PathNotSet(RnabenchError):
+    """A choice layer was forwarded outside `use_path`."""
+
+
+class ChoiceLayer(nn.Module):
+    """Named options, all kept and trained; `use_path` says which one a forward pass uses.
+
+    `current` is the option's number for the whole batch, or an int64 tensor [N] (or [1]) with one per sample.
+    A tensor makes the forward pass free of branches; subclasses may override `mixed` with something cheaper than
+    computing every option.
+    """
+
+    current: int | Tensor | None
+
+    def __init__(self, options: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.names = tuple(options)
+        self.options = nn.ModuleList(options.values())
+        self.current = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.current
+        if current is None:
+            raise PathNotSet("a choice layer was run without a path; wrap the call in rnabench.use_path(model, path)")
+        if isinstance(current, int):
+            result: Tensor = self.options[current](x)
+            return result
+        return self.mixed(x, current.expand(len(x)))
+
+    def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
+        """[N, ...]: sample i of the result is option `choice[i]` applied to the batch `x`, at sample i."""
+        return torch.stack([option(x) for option in self.options])[choice, torch.arange(len(x), device=x.device)]
+
+
+def choice_layers(network: nn.Module) -> dict[str, ChoiceLayer]:
+    """The choice layers of a network by their module name, in the order of a path's choices."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, ChoiceLayer)}
+
+
+@contextmanager
+def use_path(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Iterator[None]:
+    """Run `network` on `path` inside the block; nests, and restores what was set before.
+
+    `as_tensor` hands a one-row path to the layers as a tensor too, so that a compiled network has one graph for all
+    paths. Raises InvalidValue for a path that does not fit the network.
+    """
+    layers = list(choice_layers(network).values())
+    table = torch.tensor(path.rows, dtype=torch.int64)
+    _check(table, path, layers)
+    choices = _per_sample(table, network) if layers and (path.per_sample or as_tensor) else path.rows[0]
+    previous = [layer.current for layer in layers]
+    try:
+        for layer, choice in zip(layers, choices, strict=True):
+            layer.current = choice
+        yield
+    finally:
+        for layer, before in zip(layers, previous, strict=True):
+            layer.current = before
+
+
+def _check(table: Tensor, path: Path, layers: list[ChoiceLayer]) -> None:
+    if len(path) != len(layers):
+        raise InvalidValue("path", str(path), f"{len(layers)} choices, one per choice layer of the network")
+    if layers:
+        sizes = torch.tensor([len(layer.options) for layer in layers])
+        if bool(((table < 0) | (table >= sizes)).any()):
+            raise InvalidValue("path", str(path), f"option numbers below {sizes.tolist()}, layer by layer")
+
+
+def _per_sample(table: Tensor, network: nn.Module) -> tuple[Tensor, ...]:
+    device = next(network.parameters()).device
+    columns = table.T.contiguous()
+    if device.type == "cuda":  # from pinned memory the copy does not make the host wait for the device
+        columns = columns.pin_memory().to(device, non_blocking=True)
+    return columns.unbind(0)

@@ -1,0 +1,81 @@
+"""The space of paths of a network: what can be drawn, how it is drawn, and how much of it there is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from rnabench.errors import InvalidValue
+from rnabench.path.choice import choice_layers
+from rnabench.path.path import Path
+from rnabench.seeding import ExampleStreams
+
+
+@dataclass(frozen=True)
+class PathSpace:
+    """All paths through named layers with named options.
+
+    `shared` is the paper's layer-based constraint (Table 5): one draw serves every layer, so there are n paths
+    instead of n^L. A space without layers has one path, the empty one.
+    """
+
+    layers: tuple[str, ...]
+    options: tuple[tuple[str, ...], ...]
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shared and len({len(names) for names in self.options}) > 1:
+            raise InvalidValue("draw", "layer-based", "the same number of options in every layer")
+
+    @classmethod
+    def of(cls, network: nn.Module) -> PathSpace:
+        """The space of a network; its attribute `layer_based`, if true, says that draws are network-wide."""
+        layers = choice_layers(network)
+        options = tuple(layer.names for layer in layers.values())
+        return cls(tuple(layers), options, shared=bool(getattr(network, "layer_based", False)))
+
+    @property
+    def _free(self) -> list[int]:
+        """The number of options of each independent draw."""
+        sizes = [len(names) for names in self.options]
+        return sizes[:1] if self.shared else sizes
+
+    @property
+    def count(self) -> int:
+        """The number of different paths, exactly."""
+        return math.prod(self._free)
+
+    @property
+    def is_random(self) -> bool:
+        return self.count > 1
+
+    def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
+        """`rows` independent uniform draws from `generator` (a CPU generator)."""
+        return self._path(torch.rand(rows, len(self._free), dtype=torch.float64, generator=generator))
+
+    def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
+        """A path of repeats x N rows: row k * N + i is the k-th draw from the stream of example i."""
+        draws = streams.uniform(repeats, len(self._free))
+        return self._path(draws.transpose(0, 1).reshape(repeats * len(streams), len(self._free)))
+
+    def enumerate(self, limit: int = 4096) -> Iterator[Path]:
+        """Every path of a small space, in lexicographic order. Raises InvalidValue if there are over `limit`."""
+        if self.count > limit:
+            raise InvalidValue("path space", f"{self.count} paths", f"at most {limit} to enumerate")
+        for choices in itertools.product(*map(range, self._free)):
+            yield Path.of(*(choices * len(self.layers) if self.shared else choices))
+
+    def describe(self, path: Path) -> dict[str, str]:
+        """The option's name by layer, for a one-row path."""
+        return {layer: names[c] for layer, names, c in zip(self.layers, self.options, path.rows[0], strict=True)}
+
+    def _path(self, uniform: torch.Tensor) -> Path:
+        drawn = (uniform * torch.tensor(self._free, dtype=torch.float64)).long()
+        if self.shared:
+            drawn = drawn[:, :1].expand(-1, len(self.layers))
+        return Path(tuple(map(tuple, drawn.tolist())))

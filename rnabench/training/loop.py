@@ -1,0 +1,165 @@
+"""The training loop: one engine for every objective, device and precision, stoppable after any step."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnabench.data.batches import BatchSource
+from rnabench.data.sources import TrainingData
+from rnabench.errors import NumericalError
+from rnabench.files import write_text
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.progress import Progress
+from rnabench.recipe import TrainRecipe
+from rnabench.seeding import stream
+from rnabench.stopping import Stopped, StopRequest
+from rnabench.training.objective import Objective
+from rnabench.training.schedule import learning_rate
+from rnabench.training.state import State
+
+SAVE_SECONDS = 60.0  # a killed run loses at most this much work
+HOLDOUT_BATCH = 256
+LOG = "log.csv"
+
+
+@dataclass
+class Trainer:
+    """Trains `model` by `recipe` on `data`, keeping its state in `folder` (see `State`)."""
+
+    model: RandomizedClassifier
+    recipe: TrainRecipe
+    data: TrainingData
+    folder: Path
+    progress: Progress
+    stop: StopRequest
+
+    def __post_init__(self) -> None:
+        self.device = next(self.model.parameters()).device
+        self.objective = Objective(self.model, self.recipe)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.recipe.lr, momentum=self.recipe.momentum,
+                                         weight_decay=self.recipe.weight_decay)
+        self.steps_per_epoch = len(self.data.train) // self.recipe.batch_size
+        self.state = State.load(self.folder) or State(self.recipe.digest())
+        if self.state.model:
+            self.model.load_state_dict(self.state.model)
+            self.optimizer.load_state_dict(self.state.optimizer)
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end and return the selected weights. Raises Stopped, with the state saved, if asked to stop."""
+        while self.state.epoch < self.recipe.epochs:
+            self._epoch()
+            self._finish_epoch()
+        if self.recipe.select == "best" and self.state.best is not None:
+            return self.state.best
+        return self.model.state_dict()
+
+    def _epoch(self) -> None:
+        state, recipe = self.state, self.recipe
+        loss_sum = torch.tensor(state.loss, dtype=torch.float64, device=self.device)
+        correct = torch.tensor(state.correct, device=self.device)
+        started, saved = time.perf_counter() - state.seconds, time.monotonic()
+        self.model.train()
+        images = self.steps_per_epoch * recipe.batch_size
+        title, note = f"epoch {state.epoch + 1}/{recipe.epochs}", self._note()
+        self.progress.begin(title, images * (recipe.epochs - state.epoch), state.step * recipe.batch_size)
+        for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, start=state.step):
+            done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(recipe.schedule, recipe.lr, done)
+            loss, hits = self.objective(batch, state.epoch, state.step)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            loss_sum += loss.detach()
+            correct += hits
+            state.step += 1
+            self.progress.advance(recipe.batch_size, note)
+            stopping = bool(self.stop)
+            if stopping or time.monotonic() - saved > SAVE_SECONDS:
+                state.seconds = time.perf_counter() - started
+                self._save(loss_sum, correct)
+                saved = time.monotonic()
+                if stopping:
+                    raise Stopped(f"{title}, step {state.step} of {self.steps_per_epoch}")
+        state.loss, state.correct = float(loss_sum), int(correct)
+        state.seconds = time.perf_counter() - started
+
+    def _finish_epoch(self) -> None:
+        state, recipe = self.state, self.recipe
+        seen = self.steps_per_epoch * recipe.batch_size
+        if not math.isfinite(state.loss):
+            raise NumericalError(f"loss: not finite in epoch {state.epoch + 1}; expected a number; a smaller --lr or "
+                                 "--precision fp32 may help (the last good state is kept)")
+        natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout, state.epoch)
+        row = {
+            "epoch": state.epoch + 1,
+            "lr": round(self.optimizer.param_groups[0]["lr"], 8),
+            "loss": round(state.loss / self.steps_per_epoch, 6),
+            "train_accuracy": round(state.correct / seen, 6),
+            "holdout_natural": round(natural, 6),
+            "holdout_pgd": round(robust, 6),
+            "images_per_second": round(seen / state.seconds, 1),
+        }
+        state.log.append(row)
+        score = (natural, robust) if recipe.objective == "standard" else (robust, natural)
+        if recipe.select == "best" and (state.best_score is None or score > tuple(state.best_score)):
+            state.best_score, state.best = score, copy.deepcopy(self.model.state_dict())
+        state.epoch, state.step, state.loss, state.correct, state.seconds = state.epoch + 1, 0, 0.0, 0, 0.0
+        self._save()
+        write_text(self.folder / LOG, log_csv(state.log))
+        self.progress.line(
+            f"epoch {row['epoch']}/{recipe.epochs}  loss {row['loss']:.4f}  held-out natural {natural:.1%}  "
+            f"PGD-{recipe.steps} {robust:.1%}  {row['images_per_second']:,.0f} images/s"
+        )
+        if self.stop and state.epoch < recipe.epochs:
+            raise Stopped(f"after epoch {state.epoch} of {recipe.epochs}")
+
+    def _save(self, loss: Tensor | None = None, correct: Tensor | None = None) -> None:
+        if loss is not None and correct is not None:
+            self.state.loss, self.state.correct = float(loss), int(correct)
+        self.state.model, self.state.optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        self.state.save(self.folder)
+
+    def _note(self) -> str:
+        if not self.state.log:
+            return ""
+        last = self.state.log[-1]
+        return f"held-out natural {last['holdout_natural']:.1%} PGD {last['holdout_pgd']:.1%}"
+
+
+def holdout_accuracy(
+    model: RandomizedClassifier, objective: Objective, source: BatchSource, epoch: int
+) -> tuple[float, float]:
+    """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts)."""
+    seed, device = objective.recipe.seed, next(model.parameters()).device
+    hits = torch.zeros(2, dtype=torch.int64, device=device)
+    model.eval()
+    for number, batch in enumerate(source.in_order(HOLDOUT_BATCH)):
+        paths = stream(seed, "held-out paths", epoch, number)
+        attacked, natural, predicting = (model.space.sample(paths) for _ in range(3))
+        noise = stream(seed, "held-out start", epoch, number, device=device)
+        adversarial = objective.adversarial(batch, attacked, noise)
+        with torch.no_grad():
+            for position, (path, images) in enumerate(((natural, batch.images), (predicting, adversarial))):
+                hits[position] += (model.on(path)(images).argmax(1) == batch.labels).sum()
+    natural_hits, robust_hits = hits.tolist()
+    return natural_hits / len(source), robust_hits / len(source)
+
+
+def log_csv(rows: list[dict[str, float]]) -> str:
+    """The epochs as CSV text."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

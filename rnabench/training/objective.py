@@ -1,0 +1,59 @@
+"""Training objectives: standard, white-box and black-box adversarial training (Algorithm 1)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rnabench.attack.estimators import frozen_parameters, one_path
+from rnabench.attack.gradient import PGD
+from rnabench.attack.threat import Linf
+from rnabench.data.batches import Batch
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.norm.layers import frozen_statistics
+from rnabench.path.path import Path
+from rnabench.recipe import TrainRecipe
+from rnabench.seeding import stream
+
+
+class Objective:
+    """Batch in, loss out. Every draw comes from a stream named by (seed, what, epoch, step).
+
+    black-box: attack through path p_a, train path p (Algorithm 1). white-box: train p_a itself. standard: no attack.
+    """
+
+    def __init__(self, model: RandomizedClassifier, recipe: TrainRecipe) -> None:
+        self.model, self.recipe = model, recipe
+        self.attack = PGD(Linf(recipe.eps), recipe.step, recipe.steps)
+
+    def __call__(self, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Mean loss (a scalar to call backward on) and the number of correct predictions, both on the device."""
+        images, path = batch.images, self._draw("update path", batch, epoch, step)
+        if self.recipe.objective != "standard":
+            attacked = self._draw("attack path", batch, epoch, step)
+            images = self.adversarial(batch, attacked, stream(self.recipe.seed, "attack start", epoch, step,
+                                                              device=images.device))
+            if self.recipe.objective == "white-box":
+                path = attacked
+        logits = self.model.on(path)(images).float()
+        return F.cross_entropy(logits, batch.labels), (logits.detach().argmax(1) == batch.labels).sum()
+
+    def adversarial(self, batch: Batch, path: Path, generator: torch.Generator) -> Tensor:
+        """The batch's adversarial images through one frozen path, in the recipe's attack mode."""
+        count, channels, height, width = batch.images.shape
+        noise = torch.rand(count, height, width, channels, generator=generator, device=batch.images.device)
+        was_training = self.model.training
+        self.model.train(was_training and self.recipe.attack_mode == "train")
+        statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
+        try:
+            with frozen_parameters(self.model), statistics:
+                return self.attack(one_path(self.model, path), batch.images, batch.labels, noise.permute(0, 3, 1, 2))
+        finally:
+            self.model.train(was_training)
+
+    def _draw(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
+        rows = len(batch.indices) if self.recipe.granularity == "sample" else 1
+        return self.model.space.sample(stream(self.recipe.seed, what, epoch, step), rows)

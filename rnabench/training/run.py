@@ -1,0 +1,115 @@
+"""One training run, from a recipe to a run folder: model.safetensors, run.json, log.csv."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnabench.data.sources import DataRequest, training_data
+from rnabench.device import find_device
+from rnabench.environment import device_description, git_revision, versions
+from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.files import sha256, write_text, writing
+from rnabench.model.architectures import architecture
+from rnabench.model.factory import build_model
+from rnabench.model.saved import RUN, WEIGHTS, load_model, read_run, save_weights
+from rnabench.progress import Progress
+from rnabench.recipe import TrainRecipe
+from rnabench.stopping import StopRequest
+from rnabench.training.loop import Trainer
+from rnabench.training.state import FILE as STATE
+
+
+def run_name(recipe: TrainRecipe) -> str:
+    """The default name of a run's folder: readable, and different for every recipe."""
+    width = f"-w{recipe.width}" if recipe.width else ""
+    return f"{recipe.title}-{recipe.arch}{width}-{recipe.space}-{recipe.digest()}"
+
+
+def train(
+    recipe: TrainRecipe, folder: Path, progress: Progress, stop: StopRequest, device_name: str = "auto"
+) -> dict[str, Any]:
+    """Train, or go on training, in `folder`; returns the content of its run.json.
+
+    A finished run of the same recipe is returned as it is. Raises Stopped (state saved), CheckpointError if the
+    folder holds something else, and the errors of the data set and the recipe.
+    """
+    device = find_device(device_name)
+    finished = _same_run(recipe, folder)
+    if finished is not None:
+        progress.line(f"already trained: {folder}")
+        return finished
+    request = DataRequest(recipe.dataset, recipe.data_dir, recipe.dataset_name, recipe.download)
+    data = training_data(request, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment)
+    if len(data.train) < recipe.batch_size:
+        raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
+    model = build_model(
+        recipe.arch, recipe.space, len(data.classes), recipe.width, mean=data.mean, std=data.std,
+        layer_based=recipe.layer_based, granularity=recipe.granularity, seed=recipe.seed,
+    ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.precision = recipe.precision
+    if recipe.compile:
+        model.compile_network()
+    description = {
+        "format": 1,
+        "status": "training",
+        "digest": recipe.digest(),
+        "recipe": recipe.model_dump(mode="json"),
+        "resolved": {"step_size": recipe.step, "width": recipe.width or architecture(recipe.arch).width},
+        "model": {
+            "arch": recipe.arch, "space": recipe.space, "width": recipe.width or architecture(recipe.arch).width,
+            "classes": list(data.classes), "mean": data.mean, "std": data.std,
+            "layer_based": recipe.layer_based, "granularity": recipe.granularity,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "paths": str(model.space.count), "choice_layers": len(model.space.layers),
+        },
+        "data": {"name": request.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
+                 "fingerprint": data.fingerprint},
+        "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
+        "versions": versions(), "git": git_revision(), "device": device_description(str(device)),
+    }
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(model, recipe, data, folder, progress, stop)
+    write_text(folder / RUN, json.dumps(description, indent=1) + "\n")
+    started = time.time()
+    weights = trainer.run()
+    save_weights(weights, folder)
+    log = trainer.state.log
+    best = trainer.state.best_score
+    chosen = next((row for row in log if recipe.select == "best" and best is not None
+                   and {row["holdout_natural"], row["holdout_pgd"]} == {round(score, 6) for score in best}), log[-1])
+    description |= {
+        "status": "finished",
+        "selected": {"by": recipe.select, **chosen},
+        "weights_sha256": sha256(folder / WEIGHTS),
+        "seconds_in_last_call": round(time.time() - started, 1),
+    }
+    write_text(folder / RUN, json.dumps(description, indent=1) + "\n")
+    (folder / STATE).unlink(missing_ok=True)
+    return description
+
+
+def _same_run(recipe: TrainRecipe, folder: Path) -> dict[str, Any] | None:
+    """run.json of a finished run of this recipe; None if the folder is free or stopped on the way."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidValue("--out", str(folder), "a folder")
+    if not (folder / RUN).exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InvalidValue("--out", str(folder), "an empty folder, or one of `rnabench train`")
+        return None
+    there = read_run(folder)
+    if there.get("digest") != recipe.digest():
+        theirs, ours = there.get("recipe") or {}, recipe.identity()
+        changed = [f"{key} is {theirs.get(key)!r} there and {value!r} here" for key, value in ours.items()
+                   if theirs.get(key) != value]
+        raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
+                              "expected the same recipe or an empty folder")
+    if there.get("status") != "finished":
+        return None
+    load_model(folder)  # finished, and whole
+    return there

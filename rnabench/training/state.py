@@ -1,0 +1,55 @@
+"""The state of a stopped run: everything that the next call needs to end with the same weights, bit for bit.
+
+There is no generator state in it: every stream of random numbers is named by (seed, purpose, epoch, step).
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnabench.errors import CheckpointError
+from rnabench.files import atomic, writing
+
+FILE = "state.pt"
+
+
+@dataclass
+class State:
+    """Where a run stands: `step` of `epoch` is the next one; sums are over the epoch so far."""
+
+    digest: str
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+    log: list[dict[str, float]] = field(default_factory=list)
+    best_score: tuple[float, float] | None = None
+    best: dict[str, Any] | None = None
+    model: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Replace the folder's state atomically."""
+        with writing(folder / FILE), atomic(folder / FILE) as temporary:
+            try:
+                torch.save({name: getattr(self, name) for name in asdict(State(""))}, temporary)
+            except RuntimeError as error:  # torch's zip writer reports a full disk this way
+                raise OSError(28, str(error)) from error
+
+    @classmethod
+    def load(cls, folder: Path) -> State | None:
+        """The folder's state, None if it has none. Raises CheckpointError for a damaged or foreign file."""
+        file = folder / FILE
+        if not file.exists():
+            return None
+        try:
+            return cls(**torch.load(file, map_location="cpu", weights_only=True))
+        except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"out: {str(file)!r} is damaged or foreign; expected the state of a stopped run; "
+                                  "delete it to train from the start") from error
