@@ -86,6 +86,7 @@ class TrainRecipe(DataKeys, _Threat):
     granularity: Granularity = "batch"
     objective: Literal["standard", "white-box", "black-box"] = "black-box"
     steps: int = Field(10, ge=1, le=1000)
+    eps_warmup: int = Field(0, ge=0, le=10000)
     attack_mode: Literal["train", "eval"] = "train"
     track_attack_stats: bool = False
     epochs: int = Field(30, ge=1, le=10000)

@@ -9,7 +9,11 @@ from types import FrameType, TracebackType
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has saved its state; the same command goes on."""
+    """The run was asked to stop and has saved its state; the same command goes on. `interrupted`: by Ctrl-C."""
+
+    def __init__(self, where: str, interrupted: bool) -> None:
+        super().__init__(where)
+        self.interrupted = interrupted
 
 
 class StopRequest:
@@ -35,6 +39,10 @@ class StopRequest:
     ) -> None:
         if hasattr(self, "_previous"):
             signal.signal(signal.SIGINT, self._previous)
+
+    def stopped(self, where: str) -> Stopped:
+        """The exception to raise once the state is saved."""
+        return Stopped(where, self.interrupted)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted:

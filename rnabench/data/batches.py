@@ -26,6 +26,10 @@ class Batch:
 class BatchSource(Protocol):
     """What training and evaluation read from; `ResidentSource` and `StreamingSource` are the two kinds."""
 
+    @property
+    def indices(self) -> list[int]:
+        """The index of every example in its data set, in order."""
+
     def __len__(self) -> int: ...
 
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
@@ -42,16 +46,16 @@ class ResidentSource:
         pixels = torch.from_numpy(images.images[:] if images.images.flags.writeable else images.images.copy())
         self._pixels = pixels.to(device)
         self._labels = torch.from_numpy(images.labels).to(device)
-        self._indices = images.indices.tolist()
+        self.indices = images.indices.tolist()
         self._augment, self._flip, self._device = augment, images.flip, device
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.indices)
 
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
         for low in range(start * batch_size, len(self), batch_size):
             rows = slice(low, low + batch_size)
-            yield Batch(_to_float(self._pixels[rows]), self._labels[rows], self._indices[rows])
+            yield Batch(_to_float(self._pixels[rows]), self._labels[rows], self.indices[rows])
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         order = torch.randperm(len(self), generator=stream(seed, "order", epoch))
@@ -63,7 +67,7 @@ class ResidentSource:
                 generator = stream(seed, "augmentation", epoch, number, device=self._device)
                 pixels = pad_crop_flip(pixels, generator, flip=self._flip)
             yield Batch(_to_float(pixels), self._labels[on_device[rows]],
-                        [self._indices[row] for row in order[rows].tolist()])
+                        [self.indices[row] for row in order[rows].tolist()])
 
 
 def _to_float(pixels: Tensor) -> Tensor:

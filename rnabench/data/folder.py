@@ -82,8 +82,8 @@ def _cached(root: Path, files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
 def _decode(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
     first = _read(files[0][0])
     if max(first.shape[:2]) > LARGEST_SIDE:
-        raise DataUnavailable(f"data-dir: {str(files[0][0])!r} is {first.shape[1]}x{first.shape[0]} pixels; expected at "
-                              f"most {LARGEST_SIDE} for dataset 'folder'; use --dataset imagenet for larger images")
+        raise DataUnavailable(f"data-dir: {str(files[0][0])!r} is {first.shape[1]}x{first.shape[0]} pixels; expected "
+                              f"at most {LARGEST_SIDE} for dataset 'folder'; use --dataset imagenet for larger ones")
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
     for position, (file, _) in enumerate(files):
         image = _read(file)

@@ -47,19 +47,19 @@ class StreamingSource:
     def __init__(self, data_dir: Path, split: Split, device: torch.device, size: int = 224,
                  positions: Sequence[int] | None = None, workers: int = 2) -> None:
         self.classes, self._files = list_images(data_dir, split)
-        self._positions = list(range(len(self._files)) if positions is None else positions)
+        self.indices = list(range(len(self._files)) if positions is None else positions)
         self._device, self._size, self._workers = device, size, workers
 
     def __len__(self) -> int:
-        return len(self._positions)
+        return len(self.indices)
 
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        yield from self._read(self._positions[start * batch_size:], None, batch_size)
+        yield from self._read(self.indices[start * batch_size:], None, batch_size)
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         order = torch.randperm(len(self), generator=stream(seed, "order", epoch)).tolist()
         whole = len(self) // batch_size * batch_size
-        positions = [self._positions[row] for row in order[start * batch_size : whole]]
+        positions = [self.indices[row] for row in order[start * batch_size : whole]]
         seeds = [derive(seed, "augmentation", epoch, position) for position in positions]
         yield from self._read(positions, seeds, batch_size)
 

@@ -65,7 +65,8 @@ class RandomizedClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self._layers and self._layers[0].current is None:
-            return self.on(self.space.sample(self.generator, len(x) if self.granularity == "sample" else 1))(x)
+            path = self.space.sample(self.generator, len(x) if self.granularity == "sample" else 1)
+            return self.on(path).forward(x)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits: Tensor = self.network(x)
         return logits

@@ -34,7 +34,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"run: {str(folder)!r} has no {RUN}; expected a folder written by `rnabench train`") from None
+        raise CheckpointError(f"run: {str(folder)!r} has no {RUN}; expected a folder written by "
+                              "`rnabench train`") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"run: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
                               "`rnabench train`") from None

@@ -65,7 +65,7 @@ class GroupNorm(Norm):
     def coefficients(
         self, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        mean, var = (t.unflatten(1, (self.groups, self.group_size)) for t in (mean, var))
+        mean, var = (t.view(-1, self.groups, self.group_size) for t in (mean, var))
         return self._affine(mean.mean(2), var.mean(2) + mean.var(2, correction=0))
 
 
@@ -97,7 +97,7 @@ class BatchGroupNorm(Norm):
     ) -> tuple[Tensor, Tensor]:
         if not self.training:
             return self._affine(self.running_mean[None], self.running_var[None])
-        mean, var = (t.unflatten(1, (self.groups, self.group_size)) for t in (mean, var))
+        mean, var = (t.view(-1, self.groups, self.group_size) for t in (mean, var))
         count = mean.shape[0] * self.group_size * pixels
         var = var.mean((0, 2)) + mean.var((0, 2), correction=0)
         mean = mean.mean((0, 2))
@@ -121,8 +121,8 @@ class BatchGroupNorm(Norm):
         track = self.training and self.update_running
         if track:
             self.num_batches_tracked.add_(1)
-        buffers = (self.running_mean, self.running_var) if track or not self.training else (None, None)
-        return F.batch_norm(x, *buffers, self.weight, self.bias, self.training, self.momentum, EPS)
+        mean, var = (self.running_mean, self.running_var) if track or not self.training else (None, None)
+        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, EPS)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -61,7 +61,9 @@ def use_path(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Iter
     layers = list(choice_layers(network).values())
     table = torch.tensor(path.rows, dtype=torch.int64)
     _check(table, path, layers)
-    choices = _per_sample(table, network) if layers and (path.per_sample or as_tensor) else path.rows[0]
+    choices: Sequence[int | Tensor] = path.rows[0]
+    if layers and (path.per_sample or as_tensor):
+        choices = _per_sample(table, network)
     previous = [layer.current for layer in layers]
     try:
         for layer, choice in zip(layers, choices, strict=True):

@@ -29,11 +29,11 @@ class Path:
     @classmethod
     def parse(cls, text: str) -> Path:
         """The inverse of `str(path)`."""
-        rows = [row.split("-") if "-" in text else list(row) for row in text.split(",")]
+        rows = [row.split(".")[:-1] if "." in text else list(row) for row in text.split(",")]
         try:
             return cls(tuple(tuple(map(int, row)) for row in rows))
         except ValueError:
-            raise InvalidValue("path", text, "choices as in '0110' or '0-11-3', rows joined by ','") from None
+            raise InvalidValue("path", text, "choices as in '0110' or '0.11.3.', rows joined by ','") from None
 
     def __len__(self) -> int:
         return len(self.rows[0])
@@ -43,9 +43,9 @@ class Path:
         return len(self.rows) > 1
 
     def __str__(self) -> str:
-        """`0110` where every choice is one digit, `0-11-3` otherwise; rows joined by `,`."""
-        joint = "-" if any(choice > 9 for row in self.rows for choice in row) else ""
-        return ",".join(joint.join(map(str, row)) for row in self.rows)
+        """`0110` where every choice is one digit, `0.11.3.` otherwise; rows joined by `,`."""
+        end = "." if any(choice > 9 for row in self.rows for choice in row) else ""
+        return ",".join("".join(f"{choice}{end}" for choice in row) for row in self.rows)
 
     def difference(self, other: Path) -> tuple[int, ...]:
         """In how many layers the two paths choose differently (Figure 5 c), one number per row."""

@@ -22,7 +22,7 @@ from rnabench.model.classifier import RandomizedClassifier
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.seeding import stream
-from rnabench.stopping import Stopped, StopRequest
+from rnabench.stopping import StopRequest
 from rnabench.training.objective import Objective
 from rnabench.training.schedule import learning_rate
 from rnabench.training.state import State
@@ -90,7 +90,7 @@ class Trainer:
                 self._save(loss_sum, correct)
                 saved = time.monotonic()
                 if stopping:
-                    raise Stopped(f"{title}, step {state.step} of {self.steps_per_epoch}")
+                    raise self.stop.stopped(f"{title}, step {state.step} of {self.steps_per_epoch}")
         state.loss, state.correct = float(loss_sum), int(correct)
         state.seconds = time.perf_counter() - started
 
@@ -122,7 +122,7 @@ class Trainer:
             f"PGD-{recipe.steps} {robust:.1%}  {row['images_per_second']:,.0f} images/s"
         )
         if self.stop and state.epoch < recipe.epochs:
-            raise Stopped(f"after epoch {state.epoch} of {recipe.epochs}")
+            raise self.stop.stopped(f"after epoch {state.epoch} of {recipe.epochs}")
 
     def _save(self, loss: Tensor | None = None, correct: Tensor | None = None) -> None:
         if loss is not None and correct is not None:
@@ -148,7 +148,7 @@ def holdout_accuracy(
         paths = stream(seed, "held-out paths", epoch, number)
         attacked, natural, predicting = (model.space.sample(paths) for _ in range(3))
         noise = stream(seed, "held-out start", epoch, number, device=device)
-        adversarial = objective.adversarial(batch, attacked, noise)
+        adversarial = objective.adversarial(objective.attack(), batch, attacked, noise)
         with torch.no_grad():
             for position, (path, images) in enumerate(((natural, batch.images), (predicting, adversarial))):
                 hits[position] += (model.on(path)(images).argmax(1) == batch.labels).sum()

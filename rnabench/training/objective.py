@@ -27,21 +27,26 @@ class Objective:
 
     def __init__(self, model: RandomizedClassifier, recipe: TrainRecipe) -> None:
         self.model, self.recipe = model, recipe
-        self.attack = PGD(Linf(recipe.eps), recipe.step, recipe.steps)
+
+    def attack(self, epoch: int | None = None) -> PGD:
+        """The inner attack; in the first `eps_warmup` epochs eps and step size grow to their full values."""
+        recipe = self.recipe
+        share = 1.0 if epoch is None else min(1.0, (epoch + 1) / (recipe.eps_warmup + 1))
+        return PGD(Linf(share * recipe.eps), share * recipe.step, recipe.steps)
 
     def __call__(self, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Mean loss (a scalar to call backward on) and the number of correct predictions, both on the device."""
         images, path = batch.images, self._draw("update path", batch, epoch, step)
         if self.recipe.objective != "standard":
             attacked = self._draw("attack path", batch, epoch, step)
-            images = self.adversarial(batch, attacked, stream(self.recipe.seed, "attack start", epoch, step,
-                                                              device=images.device))
+            noise = stream(self.recipe.seed, "attack start", epoch, step, device=images.device)
+            images = self.adversarial(self.attack(epoch), batch, attacked, noise)
             if self.recipe.objective == "white-box":
                 path = attacked
         logits = self.model.on(path)(images).float()
         return F.cross_entropy(logits, batch.labels), (logits.detach().argmax(1) == batch.labels).sum()
 
-    def adversarial(self, batch: Batch, path: Path, generator: torch.Generator) -> Tensor:
+    def adversarial(self, attack: PGD, batch: Batch, path: Path, generator: torch.Generator) -> Tensor:
         """The batch's adversarial images through one frozen path, in the recipe's attack mode."""
         count, channels, height, width = batch.images.shape
         noise = torch.rand(count, height, width, channels, generator=generator, device=batch.images.device)
@@ -50,7 +55,7 @@ class Objective:
         statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
         try:
             with frozen_parameters(self.model), statistics:
-                return self.attack(one_path(self.model, path), batch.images, batch.labels, noise.permute(0, 3, 1, 2))
+                return attack(one_path(self.model, path), batch.images, batch.labels, noise.permute(0, 3, 1, 2))
         finally:
             self.model.train(was_training)
 

@@ -1,0 +1,5 @@
+"""`python -m rnabench`."""
+
+from rnabench.cli.main import main
+
+main()

@@ -1,0 +1,93 @@
+"""How runs look: a live bar on a terminal, plain lines elsewhere; results on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+PLAIN_SECONDS = 15.0  # between two progress lines where the output is not a terminal
+
+
+def console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+
+
+class LiveProgress:
+    """Renders `rnabench.progress.Progress`; a context manager."""
+
+    def __init__(self) -> None:
+        self.console = console(stderr=True)
+        self._bar: RichProgress | None = None
+
+    def __enter__(self) -> LiveProgress:
+        if self.console.is_terminal:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[rate]}"), TextColumn("ETA"), TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"), console=self.console, transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        self._title, self._total, self._start, self._done = title, total, done, done
+        self._since = self._told = time.monotonic()
+        if self._bar is not None:
+            for task in list(self._bar.task_ids):
+                self._bar.remove_task(task)
+            self._task = self._bar.add_task(title, total=total, completed=done, rate="", note="")
+
+    def advance(self, images: int, note: str = "") -> None:
+        self._done += images
+        now = time.monotonic()
+        rate = (self._done - self._start) / max(now - self._since, 1e-9)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f} images/s", note=note)
+        elif now - self._told > PLAIN_SECONDS:
+            self._told = now
+            left = (self._total - self._done) / max(rate, 1e-9)
+            parts = [f"{self._title}: {self._done:,}/{self._total:,} images", f"{rate:,.0f} images/s",
+                     f"about {clock(left)} left", note]
+            self.line("  ".join(part for part in parts if part))
+
+    def line(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """75 as 1:15; 3700 as 1:01:40."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int,
+               footer: str = "") -> None:
+    """Print a table to stdout; the first `text_columns` columns are text, the rest numbers."""
+    from rich import box
+    from rich.table import Table
+
+    out = console()
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=footer or None,
+                  caption_justify="left", pad_edge=False)
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if position < text_columns else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)

@@ -1,0 +1,29 @@
+"""`rnabench describe`."""
+
+from __future__ import annotations
+
+from rnabench.cli import options as o
+
+
+def describe(
+    dataset: o.Dataset = "digits",
+    arch: o.Arch = "resnet18",
+    width: o.Width = None,
+    space: o.Space = "bn+in",
+    layer_based: o.LayerBased = False,
+) -> None:
+    """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
+    from rnabench.data.registry import dataset_info
+    from rnabench.recipe import TrainRecipe, from_options
+
+    dataset_info(dataset)
+    recipe = from_options(TrainRecipe, {"arch": arch, "width": width, "space": space, "layer_based": layer_based})
+
+    from rnabench.analysis.describe import describe_network
+    from rnabench.cli.console import console, show_table
+
+    found = describe_network(recipe, dataset)
+    show_table(found.title, ("layer", "channels", *found.columns), found.rows, text_columns=1)
+    out = console()
+    for line in found.lines:
+        out.print(line, markup=False)

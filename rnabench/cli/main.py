@@ -1,0 +1,66 @@
+"""The `rnabench` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from rnabench import __version__
+from rnabench.cli import attack, bench, describe, reproduce, train
+from rnabench.errors import RnabenchError
+from rnabench.stopping import Stopped
+
+STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
+
+app = typer.Typer(
+    help="Measure the robustness of randomised defences: train and attack networks whose normalisers are drawn at "
+         "random (RNA, NeurIPS 2022), under the paper's protocol and adaptive ones.",
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.command("train")(train.train)
+app.command("attack")(attack.attack)
+app.command("reproduce")(reproduce.reproduce)
+app.command("describe")(describe.describe)
+app.command("bench")(bench.bench)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rnabench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def callback(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True,
+                                          help="Show the version and exit.")) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; users' errors become lines on stderr and exit code 2, in this one place."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except RnabenchError as error:
+        _fail(str(error))
+    except Stopped as stop:
+        print(f"stopped: {stop}; run the same command again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED if stop.interrupted else STOPPED)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        # usage errors belong to click, which typer brings along under a name of its own in newer releases
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        _fail(message())
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(BAD_INPUT)

@@ -1,0 +1,37 @@
+"""`rnabench reproduce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnabench.cli import options as o
+
+
+def reproduce(
+    recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/quickstart.yaml.")],
+    device: o.Device = "auto",
+    max_minutes: o.MaxMinutes = None,
+    runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
+    out: Annotated[Path, o.option("Results go to <out>/<recipe name>.", o.RUN)] = Path("results"),
+) -> None:
+    """Train and attack everything that a recipe names, and write its table.
+
+    What is trained or attacked already is not done again. Ctrl-C stops cleanly; the same command goes on.
+    """
+    from rnabench.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+
+    from rnabench.cli.console import LiveProgress
+    from rnabench.cli.limits import stop_request
+    from rnabench.cli.results import finish
+    from rnabench.reproduce import reproduce as run_recipe
+
+    folder = out / loaded.name
+    with stop_request(max_minutes) as stop, LiveProgress() as progress:
+        records = run_recipe(loaded, runs, folder, progress, stop, device)
+    files = {folder / f"{name}.json": record for name, record in records.items()}
+    finish(list(records.values()), files, folder, loaded.title)

@@ -1,0 +1,98 @@
+"""`rnabench train`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+from rnabench.cli import options as o
+
+
+class Objective(str, Enum):
+    standard = "standard"
+    white_box = "white-box"
+    black_box = "black-box"
+
+
+class Schedule(str, Enum):
+    step = "step"
+    cosine = "cosine"
+    one_cycle = "one-cycle"
+
+
+class AttackMode(str, Enum):
+    train = "train"
+    eval = "eval"
+
+
+class Select(str, Enum):
+    best = "best"
+    last = "last"
+
+
+def train(
+    dataset: o.Dataset = "digits",
+    data_dir: o.DataDir = None,
+    dataset_name: o.DatasetName = None,
+    download: o.Download = False,
+    n_train: o.NTrain = None,
+    n_holdout: o.NHoldout = None,
+    augment: Annotated[bool, o.option("Pad by 4, crop at random and mirror (digits are not mirrored).", o.DATA)] = True,
+    arch: o.Arch = "resnet18",
+    width: o.Width = None,
+    space: o.Space = "bn+in",
+    layer_based: o.LayerBased = False,
+    granularity: o.GranularityOption = o.Granularity.batch,
+    objective: Annotated[Objective, o.option("Train another path than the attacked one (black-box: Algorithm 1), the "
+                                             "attacked one (white-box), or without attack.", o.TRAINING)
+                         ] = Objective.black_box,
+    eps: o.Eps = "8/255",
+    step_size: o.StepSize = None,
+    steps: o.TrainSteps = 10,
+    eps_warmup: Annotated[int, o.option("Epochs over which the inner attack's eps grows to its full value.", o.ATTACK)
+                          ] = 0,
+    attack_mode: Annotated[AttackMode, o.option("Mode of the network during the inner attack.", o.ATTACK)
+                           ] = AttackMode.train,
+    track_attack_stats: Annotated[bool, o.option("Let the inner attack move running statistics, as the released RNA "
+                                                 "code does.", o.ATTACK)] = False,
+    epochs: o.Epochs = 30,
+    batch_size: o.BatchSize = 128,
+    lr: Annotated[float, o.option("Peak learning rate of SGD.", o.TRAINING)] = 0.1,
+    momentum: Annotated[float, o.option("Momentum of SGD.", o.TRAINING)] = 0.9,
+    weight_decay: Annotated[float, o.option("Weight decay of SGD.", o.TRAINING)] = 5e-4,
+    schedule: Annotated[Schedule, o.option("step: a tenth at 1/2 and at 3/4 of the run.", o.TRAINING)] = Schedule.step,
+    select: Annotated[Select, o.option("Keep the epoch that is best on the held-out images, or the last.", o.TRAINING)
+                      ] = Select.best,
+    device: o.Device = "auto",
+    precision: o.PrecisionOption = o.Precision.fp32,
+    compile: Annotated[bool, o.option("Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", o.RUN)
+                       ] = False,
+    seed: o.Seed = 0,
+    max_minutes: o.MaxMinutes = None,
+    out: Annotated[Optional[Path], o.option("Run folder.  [default: runs/<data>-<arch>-<space>-<digest>]", o.RUN)
+                   ] = None,
+) -> None:
+    """Train a network with a space of normalisers, adversarially by default.
+
+    Writes model.safetensors, run.json and log.csv. Ctrl-C stops cleanly; the same command goes on.
+    """
+    values = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
+    execution = {name: values.pop(name) for name in ("device", "max_minutes", "out")}
+
+    from rnabench.recipe import TrainRecipe, from_options
+
+    recipe = from_options(TrainRecipe, values)
+
+    from rnabench.cli.console import LiveProgress, console
+    from rnabench.cli.limits import stop_request
+    from rnabench.training.run import run_name, train
+
+    folder = execution["out"] or Path("runs") / run_name(recipe)
+    with stop_request(execution["max_minutes"]) as stop, LiveProgress() as progress:
+        progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
+        run = train(recipe, folder, progress, stop, execution["device"])
+    chosen = run["selected"]
+    console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), held-out natural "
+                    f"{chosen['holdout_natural']:.1%}, PGD-{recipe.steps} {chosen['holdout_pgd']:.1%}", markup=False)
+    console().print(f"next: rnabench attack {folder} --eps {eps}", markup=False)

@@ -1,0 +1,124 @@
+"""What is evaluated: a module whose randomness can be drawn, frozen and replayed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from rnabench.errors import InvalidValue, ModelError, NumericalError
+from rnabench.path.path import Path
+from rnabench.seeding import ExampleStreams
+
+
+class Draws(Protocol):
+    """The part of `PathSpace` that an evaluation needs."""
+
+    @property
+    def is_random(self) -> bool: ...
+
+    def sample(self, generator: torch.Generator, rows: int = 1) -> Path: ...
+
+    def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path: ...
+
+
+class Defence(Protocol):
+    """A model under attack. `RandomizedClassifier` and `ForeignModel` are the two kinds."""
+
+    @property
+    def space(self) -> Draws: ...
+
+    def on(self, path: Path) -> Callable[[Tensor], Tensor]: ...
+
+
+class _Seeds:
+    """The draws of a model that uses torch's global generator: a path is a seed for it."""
+
+    is_random = True
+
+    def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
+        return Path(tuple((int(seed),) for seed in torch.randint(0, 2**31 - 1, (rows,), generator=generator)))
+
+    def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
+        raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws from torch's global generator")
+
+
+class _One:
+    """The draws of a deterministic model."""
+
+    is_random = False
+
+    def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
+        return Path(((),) * rows)
+
+    def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
+        return Path(((),) * (repeats * len(streams)))
+
+
+class ForeignModel(nn.Module):
+    """Anybody's network, from [0, 1] images [N, 3, H, W] to logits [N, classes].
+
+    If two forwards differ it is randomised: its draws are then seeds of torch's global generator, which freeze it as
+    long as it takes its random numbers from there.
+    """
+
+    space: Draws
+
+    def __init__(self, network: nn.Module, images: Tensor, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.space = _Seeds()
+        with torch.no_grad():
+            first, second, again = (self.on(Path.of(seed))(images) for seed in (1, 2, 1))
+            check_logits(first, len(images), classes)
+        self.replayable = torch.equal(first, again)
+        if self.replayable and torch.equal(first, second):
+            self.space = _One()
+
+    def on(self, path: Path) -> Callable[[Tensor], Tensor]:
+        if not len(path):
+            return self.network
+        return lambda images: self._seeded(path.rows[0][0], images)
+
+    def _seeded(self, seed: int, images: Tensor) -> Tensor:
+        with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+            torch.manual_seed(seed)
+            logits: Tensor = self.network(images)
+        return logits
+
+
+def check_logits(logits: object, images: int, classes: int) -> None:
+    """Raises ModelError unless these are logits [images, classes], NumericalError unless they are finite."""
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != images:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"model: returned {shape} for {images} images; expected logits of shape [{images}, classes]")
+    if logits.shape[1] != classes:
+        raise ModelError(f"model: returned {logits.shape[1]} classes; expected {classes}, as in the data set")
+    if not bool(torch.isfinite(logits).all()):
+        raise NumericalError("model: logits are not finite (NaN or infinity); expected numbers; nothing was scored")
+
+
+def import_model(reference: str) -> nn.Module:
+    """Call `package.module:factory` (looked up from the working directory too) for a torch module, in eval mode.
+
+    Raises ModelError.
+    """
+    module_name, colon, factory_name = reference.partition(":")
+    if not colon or not module_name or not factory_name:
+        raise InvalidValue("--model", reference, "package.module:factory")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        factory = getattr(importlib.import_module(module_name), factory_name)
+        network = factory()
+    except Exception as error:  # the user's code may fail in any way
+        raise ModelError(f"--model: {reference!r} failed with {type(error).__name__}: {error}; expected "
+                         "package.module:factory, a callable without arguments that returns a torch module") from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"--model: {reference!r} returned {type(network).__name__}; expected a torch.nn.Module")
+    return network.eval()

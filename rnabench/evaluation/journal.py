@@ -1,0 +1,81 @@
+"""The journal of an evaluation: one line per finished batch, so that a stopped or killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnabench.evaluation.outcome import Outcome, bits, from_bits
+from rnabench.files import writing
+
+FILE = "progress.jsonl"
+
+
+class Journal:
+    """Finished batches of the evaluation `digest`, in `folder`/progress.jsonl, or in memory only (folder None).
+
+    A half-written last line (a killed run) is dropped; a journal of another evaluation is begun anew.
+    """
+
+    def __init__(self, folder: Path | None, digest: str) -> None:
+        self.file = None if folder is None else folder / FILE
+        self._parts: dict[tuple[str, str], list[Outcome]] = {}
+        kept = self._read(digest)
+        if self.file is not None:
+            with writing(self.file):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                self.file.write_text("".join(line + "\n" for line in [json.dumps({"digest": digest}), *kept]))
+
+    def parts(self, key: tuple[str, str]) -> list[Outcome]:
+        """The finished batches of a cell, in order."""
+        return list(self._parts.get(key, ()))
+
+    def add(self, key: tuple[str, str], outcome: Outcome) -> None:
+        """Keep the outcome of the cell's next batch."""
+        self._parts.setdefault(key, []).append(outcome)
+        if self.file is not None:
+            with writing(self.file), self.file.open("a") as handle:
+                handle.write(json.dumps(_to_json(outcome)) + "\n")
+                handle.flush()
+                os.fsync(handle.fileno())
+
+    def remove(self) -> None:
+        """Delete the file: the record holds everything now."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+    def _read(self, digest: str) -> list[str]:
+        if self.file is None or not self.file.exists():
+            return []
+        kept: list[str] = []
+        lines = self.file.read_text(errors="replace").splitlines()
+        try:
+            if not lines or json.loads(lines[0])["digest"] != digest:
+                return []
+            for line in lines[1:]:
+                outcome = _from_json(json.loads(line))
+                self._parts.setdefault((outcome.attack, outcome.protocol), []).append(outcome)
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            pass  # what follows a damaged line is run again
+        return kept
+
+
+def _to_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "attack": outcome.attack, "protocol": outcome.protocol,
+        "correct": [bits(draw) for draw in outcome.correct.T],
+        "majority": bits(outcome.majority), "reported": bits(outcome.reported),
+        "batch": None if outcome.batches is None else int(outcome.batches[0]), "seconds": outcome.seconds,
+    }
+
+
+def _from_json(content: dict[str, Any]) -> Outcome:
+    correct = np.stack([from_bits(draw) for draw in content["correct"]], axis=1)
+    batches = None if content["batch"] is None else np.full(len(correct), content["batch"])
+    return Outcome(content["attack"], content["protocol"], correct, from_bits(content["majority"]),
+                   from_bits(content["reported"]), batches, content["seconds"])

@@ -1,0 +1,68 @@
+"""Per-example outcomes of one attack under one protocol, and the numbers that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnabench.evaluation.interval import Bits, accuracy_interval
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to every example.
+
+    `correct` [N, D]: right on draw d. `majority` [N]: the most frequent prediction over the draws is right (ties go
+    to the lower class number). `reported` [N]: right on the attacker's own last path, which is what an attack library
+    would report. `batches` [N]: which batch, if its images shared a draw; None if every example had draws of its own.
+    """
+
+    attack: str
+    protocol: str
+    correct: Bits
+    majority: Bits
+    reported: Bits
+    batches: NDArray[np.int64] | None
+    seconds: float = 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over images and draws."""
+        return float(self.correct.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return accuracy_interval(self.correct, self.batches)
+
+    @property
+    def worst(self) -> float:
+        """The share of images that are right on every draw: what a persistent attacker leaves."""
+        return float(self.correct.all(1).mean())
+
+
+def joined(parts: Sequence[Outcome]) -> Outcome:
+    """The outcome of several batches, in order."""
+    first = parts[0]
+    shared = first.batches is not None
+    batches = np.concatenate([part.batches for part in parts if part.batches is not None]) if shared else None
+    return Outcome(
+        first.attack, first.protocol,
+        np.concatenate([part.correct for part in parts]),
+        np.concatenate([part.majority for part in parts]),
+        np.concatenate([part.reported for part in parts]),
+        batches, sum(part.seconds for part in parts),
+    )
+
+
+def bits(values: Bits) -> str:
+    """A boolean vector as a string of 0 and 1."""
+    return "".join("01"[bool(value)] for value in values)
+
+
+def from_bits(text: str) -> Bits:
+    """The inverse of `bits`."""
+    values: Bits = np.frombuffer(text.encode(), dtype=np.uint8) == ord("1")
+    return values

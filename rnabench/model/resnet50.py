@@ -1,0 +1,17 @@
+"""ImageNet's ResNet-50 at 224 px: torchvision's network with its BN layers replaced; 53 normalisation layers."""
+
+from __future__ import annotations
+
+from torch import nn
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from rnabench.errors import InvalidValue
+from rnabench.model.normalizers import NormFactory
+
+
+def resnet50(norm: NormFactory, classes: int, width: int) -> nn.Module:
+    """Raises InvalidValue for a width other than 64: the size is torchvision's."""
+    if width != 64:
+        raise InvalidValue("width", width, "64 for resnet50, whose size is torchvision's")
+    network: nn.Module = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=classes, norm_layer=norm)
+    return network

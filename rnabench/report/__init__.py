@@ -1,0 +1,1 @@
+"""Records and the views of them: tables. Knows no tensors."""

@@ -1,0 +1,91 @@
+"""The RNA layer: one pass over the activation equals every option's own module."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnabench.model.normalizers import norm_factory
+from rnabench.norm.choice import NormChoice
+from rnabench.norm.space import parse_space
+from rnabench.path.choice import ChoiceLayer, use_path
+from rnabench.path.path import Path
+
+SPACES = ["bn+in", "bn+in+gn2+ln+bgn3", "bgn+gn[1-4]"]
+
+
+def layer(space: str) -> NormChoice:
+    built = norm_factory(parse_space(space))(12).double()
+    assert isinstance(built, NormChoice)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        for name, buffer in built.named_buffers():
+            if name.endswith(("mean", "var")):
+                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return built
+
+
+def inputs() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shape = (7, 12, 4, 4)
+    return (torch.randn(shape, generator=generator, dtype=torch.float64) + 1,
+            torch.randn(shape, generator=generator, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("space", SPACES)
+def test_per_sample_is_each_options_own_module(space: str, training: bool) -> None:
+    norm = layer(space).train(training)
+    x, direction = inputs()
+    choices = torch.arange(7) % len(norm.options)
+    results = []
+    for mixed in (NormChoice.mixed, ChoiceLayer.mixed):  # one pass, against all modules side by side
+        module, leaf = copy.deepcopy(norm), x.clone().requires_grad_()
+        out = mixed(module, leaf, choices)
+        wanted = [leaf, *module.parameters()]
+        grads = torch.autograd.grad((out * direction).sum(), wanted, allow_unused=True)
+        results.append([out, *grads])
+    for ours, reference in zip(*results, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("space", SPACES)
+def test_equal_rows_are_the_path_of_the_batch(space: str, training: bool) -> None:
+    """Outputs, gradients, and what happens to the running statistics."""
+    x, direction = inputs()
+    for choice in range(len(layer(space).options)):
+        results = []
+        for path in (Path.of(choice), Path(((choice,),) * 7)):
+            norm, leaf = layer(space).train(training), x.clone().requires_grad_()
+            with use_path(norm, path):
+                out = norm(leaf)
+            grads = torch.autograd.grad((out * direction).sum(), [leaf, *norm.options[choice].parameters()])
+            results.append([out, *grads, *norm.buffers()])
+        for per_batch, per_sample in zip(*results, strict=True):
+            torch.testing.assert_close(per_batch, per_sample, rtol=1e-10, atol=1e-10)
+
+
+def test_a_tensor_path_of_one_row_is_the_same() -> None:
+    norm, (x, _) = layer("bn+in").eval(), inputs()
+    for choice in (0, 1):
+        with use_path(norm, Path.of(choice)):
+            expected = norm(x)
+        with use_path(norm, Path.of(choice), as_tensor=True):
+            torch.testing.assert_close(norm(x), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_channels_last_and_contiguous_agree() -> None:
+    norm, (x, _) = layer("bn+in+ln"), inputs()
+    with use_path(norm, Path(tuple((k % 3,) for k in range(7)))):
+        torch.testing.assert_close(norm(x), norm(x.to(memory_format=torch.channels_last)))
+
+
+def test_one_norm_is_no_choice() -> None:
+    assert not isinstance(norm_factory(parse_space("bn"))(8), ChoiceLayer)
+    assert isinstance(norm_factory(parse_space("bn"))(8), nn.Module)

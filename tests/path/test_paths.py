@@ -1,0 +1,141 @@
+"""Paths as values, spaces of them, and the one way of setting them."""
+
+from __future__ import annotations
+
+import collections
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from rnabench.errors import InvalidValue
+from rnabench.path.choice import ChoiceLayer, PathNotSet, use_path
+from rnabench.path.path import Path
+from rnabench.path.space import PathSpace
+from rnabench.seeding import ExampleStreams, stream
+
+rows = st.integers(1, 5).flatmap(
+    lambda length: st.lists(st.tuples(*[st.integers(0, 14)] * length), min_size=1, max_size=4))
+
+
+class Multiply(nn.Module):
+    """No norm: choice layers choose among anything."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+def network(layers: int = 3) -> nn.Module:
+    return nn.Sequential(*(ChoiceLayer({"one": Multiply(1.0), "ten": Multiply(10.0)}) for _ in range(layers)))
+
+
+@given(rows)
+def test_text_and_back(choices: list[tuple[int, ...]]) -> None:
+    path = Path(tuple(choices))
+    assert Path.parse(str(path)) == path
+    assert hash(Path.parse(str(path))) == hash(path)
+
+
+@given(rows, st.data())
+def test_difference_is_a_metric(choices: list[tuple[int, ...]], data: st.DataObject) -> None:
+    first = Path(tuple(choices))
+    other = st.lists(st.tuples(*[st.integers(0, 14)] * len(first)), min_size=len(choices), max_size=len(choices))
+    second, third = (Path(tuple(data.draw(other))) for _ in range(2))
+    assert set(first.difference(first)) == {0}
+    assert first.difference(second) == second.difference(first)
+    for ab, bc, ac in zip(first.difference(second), second.difference(third), first.difference(third), strict=True):
+        assert ac <= ab + bc <= 2 * len(first)
+
+
+def test_rows_must_fit() -> None:
+    for bad in [(), ((0, 1), (0,))]:
+        with pytest.raises(InvalidValue):
+            Path(bad)
+    with pytest.raises(InvalidValue):
+        Path.of(0, 1).difference(Path.of(0))
+
+
+def test_a_layer_without_a_path_raises() -> None:
+    with pytest.raises(PathNotSet, match="use_path"):
+        network()(torch.ones(2, 1))
+
+
+def test_use_path_nests_and_restores() -> None:
+    net, x = network(), torch.ones(2, 1)
+    with use_path(net, Path.of(0, 1, 1)):
+        assert net(x).flatten().tolist() == [100, 100]
+        with pytest.raises(RuntimeError, match="from inside"), use_path(net, Path(((0, 0, 0), (1, 1, 1)))):
+            assert net(x).flatten().tolist() == [1, 1000]
+            raise RuntimeError("from inside")
+        assert net(x).flatten().tolist() == [100, 100]
+    with pytest.raises(PathNotSet):
+        net(x)
+
+
+@pytest.mark.parametrize("path", [Path.of(0, 0), Path.of(0, 0, 2), Path.of(0, 0, -1), Path(((0, 0, 0), (0, 5, 0)))])
+def test_a_path_that_does_not_fit_is_refused_and_changes_nothing(path: Path) -> None:
+    net = network()
+    with pytest.raises(InvalidValue, match="path"), use_path(net, path):
+        pass
+    with pytest.raises(PathNotSet):
+        net(torch.ones(1, 1))
+
+
+def test_space_counts_enumerates_and_draws_uniformly() -> None:
+    space = PathSpace.of(network())
+    everything = list(space.enumerate())
+    assert len(set(everything)) == space.count == 8
+    drawn = collections.Counter(space.sample(stream(0, "draws", k)) for k in range(4000))
+    assert set(drawn) == set(everything)
+    expected = 4000 / 8
+    assert sum((count - expected) ** 2 / expected for count in drawn.values()) < 24.3  # chi-squared, 7 df, p = 0.001
+
+
+def test_layer_based_draws_are_network_wide() -> None:
+    net = network()
+    net.layer_based = True
+    space = PathSpace.of(net)
+    assert space.count == 2
+    assert set(space.enumerate()) == {Path.of(0, 0, 0), Path.of(1, 1, 1)}
+    assert all(len(set(row)) == 1 for row in space.sample(stream(0), rows=50).rows)
+
+
+def test_layers_may_differ_in_their_options() -> None:
+    net = nn.Sequential(ChoiceLayer({str(k): Multiply(float(k)) for k in range(3)}), network(1))
+    space = PathSpace.of(net)
+    assert space.count == 6
+    assert space.describe(Path.of(2, 1)) == {"0": "2", "1.0": "ten"}
+    with pytest.raises(InvalidValue, match="layer-based"):
+        PathSpace(space.layers, space.options, shared=True)
+    with pytest.raises(InvalidValue, match="enumerate"):
+        list(space.enumerate(limit=5))
+
+
+@given(st.permutations(range(10, 20)), st.integers(1, 9))
+@settings(deadline=None)
+def test_draws_per_example_do_not_depend_on_the_batch(order: list[int], split: int) -> None:
+    space = PathSpace.of(network())
+    together = space.sample_each(ExampleStreams(3, "paths", indices=order)).rows
+    parts = [space.sample_each(ExampleStreams(3, "paths", indices=part)).rows for part in (order[:split], order[split:])]
+    assert together == parts[0] + parts[1]
+
+
+def test_repeats_continue_an_examples_stream() -> None:
+    space, indices = PathSpace.of(network()), [4, 9]
+    at_once = space.sample_each(ExampleStreams(0, "x", indices=indices), repeats=3).rows
+    streams = ExampleStreams(0, "x", indices=indices)
+    assert at_once == space.sample_each(streams, 2).rows + space.sample_each(streams).rows
+
+
+def test_streams_are_named() -> None:
+    def draw(*names: str | int) -> float:
+        return float(torch.rand((), generator=stream(5, *names)))
+
+    assert draw("a", 1) == draw("a", 1)
+    assert len({draw("a", 1), draw("a", 2), draw("b", 1), draw("a", "1"), draw("a/1")}) == 5
