@@ -17,7 +17,10 @@ PLAIN_SECONDS = 15.0  # between two progress lines where the output is not a ter
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:  # a pipe or a file has no width to fit into
+        made.width = 160
+    return made
 
 
 class LiveProgress:
@@ -87,7 +90,8 @@ def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=footer or None,
                   caption_justify="left", pad_edge=False)
     for position, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if position < text_columns else "right", overflow="fold")
+        text = position < text_columns
+        table.add_column(heading, justify="left" if text else "right", no_wrap=text)
     for row in rows:
         table.add_row(*row)
     out.print(table)

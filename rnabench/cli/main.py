@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from itertools import pairwise
+from typing import Any, NoReturn
 
 import typer
 
@@ -53,11 +54,21 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except Exception as error:
         # usage errors belong to click, which typer brings along under a name of its own in newer releases
-        message = getattr(error, "format_message", None)
-        if message is None:
+        if not hasattr(error, "format_message"):
             raise
-        _fail(message())
+        _fail(_usage(error, sys.argv[1:] if arguments is None else arguments))
     sys.exit(code or 0)
+
+
+def _usage(error: Any, arguments: list[str]) -> str:
+    """The message of a usage error, with the value that was given, which some messages leave out."""
+    message: str = error.format_message()
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for given, value in pairwise(arguments):
+            if given == option and value not in message:
+                reason = message.partition(": ")[2].removeprefix("Input should be ")
+                return f"{option}: {value!r} is not valid; expected {reason}"
+    return message
 
 
 def _fail(message: str) -> NoReturn:

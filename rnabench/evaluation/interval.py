@@ -38,7 +38,7 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a share seen in `count` independent trials."""
     centre = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
     half = Z / (1 + Z * Z / count) * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def _shared_variance(correct: Bits, per_image: NDArray[np.float64], batches: NDArray[np.int64]) -> float:

@@ -1,0 +1,165 @@
+"""The command line as a user meets it: what it leaves behind, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rnabench.cli.main import main
+
+TRAIN = ["train", "--width", "2", "--steps", "1", "--epochs", "1", "--n-train", "64", "--n-holdout", "32",
+         "--batch-size", "32", "--device", "cpu"]
+ATTACK = ["--steps", "1", "--n-examples", "20", "--draws", "3", "--protocols", "paper,eot:2", "--device", "cpu"]
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exited:
+        main(list(arguments))
+    return int(exited.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert run(*TRAIN, "--out", str(folder)) == 0
+    return folder
+
+
+def test_train_then_attack(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {file.name for file in trained.iterdir()} >= {"model.safetensors", "run.json", "log.csv"}
+    for _ in range(2):  # the second time from the record's own folder
+        assert run("attack", str(trained), *ATTACK, "--out", str(tmp_path / "out")) == 0
+        shown = capsys.readouterr().out
+        assert "natural" in shown
+        assert "eot:2" in shown
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"record.json", "table.csv", "table.md"}
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert [(r["attack"], r["protocol"]) for r in record["results"]] == [
+        ("natural", "any"), ("fgsm", "paper"), ("fgsm", "eot:2"), ("pgd1", "paper"), ("pgd1", "eot:2")]
+    assert len(record["results"][0]["outcomes"]["correct"][0]) == len(record["data"]["indices"]) == 20
+
+
+def test_reproduce_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text("name: tiny\ntitle: Tiny\n"
+                    "train: {width: 2, steps: 1, epochs: 1, n_train: 64, n_holdout: 32, batch_size: 32}\n"
+                    "models: {bn: {space: bn}, bn+in: {space: bn+in}}\n"
+                    "evaluate: {attacks: [fgsm], protocols: [paper], n_examples: 16, draws: 2}\n")
+    command = ["reproduce", str(file), "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "results")]
+    assert run(*command, "--max-minutes", "0.000001") == 3
+    assert "same command" in capsys.readouterr().err
+    assert run(*command) == 0
+    results = tmp_path / "results" / "tiny"
+    assert {file.name for file in results.iterdir()} == {"bn.json", "bn+in.json", "table.csv", "table.md"}
+    before = (results / "table.csv").read_text()
+    assert run(*command) == 0
+    assert (results / "table.csv").read_text() == before
+    assert "already trained" in capsys.readouterr().err
+
+
+def test_describe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("describe", "--space", "bn+gn32", "--width", "16") == 0
+    shown = capsys.readouterr().out
+    assert "choice layers: 20" in shown
+    assert "1,048,576" in shown
+    assert "16*" in shown  # 32 groups clipped to 16 channels
+
+
+def test_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("bench", "--width", "2", "--steps", "1", "--batch-size", "4", "--repeats", "1", "--out",
+               str(tmp_path)) == 0
+    assert "textbook" in capsys.readouterr().out
+    cases = json.loads((tmp_path / "bench.json").read_text())["cases"]
+    assert all(case["images_per_second"] > 0 for case in cases)
+
+
+BAD = [
+    (["train", "--arch", "resnet81"], "--arch", "resnet18"),
+    (["train", "--space", "gn[3-5]"], "--space", "powers of two"),
+    (["train", "--space", "bn+bn"], "--space", "twice"),
+    (["train", "--space", "gn7"], "space", "64 channels"),
+    (["train", "--space", ""], "--space", "bn"),
+    (["train", "--dataset", "cifra10"], "--dataset", "cifar10"),
+    (["train", "--dataset", "cifar10"], "--data-dir", "folder"),
+    (["train", "--dataset", "folder", "--data-dir", "/nonexistent/images"], "data-dir", "train"),
+    (["train", "--eps", "8"], "--eps", "8/255"),
+    (["train", "--eps", "-0.1"], "--eps", "0 to 1"),
+    (["train", "--epochs", "0"], "--epochs", "greater"),
+    (["train", "--epochs", "many"], "--epochs", "many"),
+    (["train", "--epocs", "3"], "--epocs", "--epochs"),
+    (["train", "--objective", "blackbox"], "--objective", "black-box"),
+    (["train", "--n-train", "100000"], "n-train", "at most"),
+    (["train", "--batch-size", "2000"], "--batch-size", "at most"),
+    (["train", "--device", "gpu"], "--device", "cuda"),
+    (["train", "--max-minutes", "-1"], "--max-minutes", "positive"),
+    (["attack"], "RUN", "--model"),
+    (["attack", "/nonexistent/run"], "run", "rnabench train"),
+    (["attack", "x", "--suite", "quik"], "--suite", "quick"),
+    (["attack", "x", "--protocols", "papers"], "--protocols", "paper"),
+    (["attack", "x", "--attacks", "fgms"], "--attacks", "fgsm"),
+    (["attack", "--model", "no_such_module:f"], "--model", "no_such_module"),
+    (["attack", "--model", "tests.cli.models:images_back"], "model", "logits"),
+    (["attack", "--model", "tests.cli.models:not_a_number"], "model", "finite"),
+    (["attack", "--model", "tests.cli.models:seven_classes"], "model", "7 classes"),
+    (["reproduce", "/nonexistent.yaml"], "recipe", "YAML"),
+    (["describe", "--dataset", "mnist"], "dataset", "digits"),
+    (["trian"], "trian", "train"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "names", "hint"), BAD, ids=lambda value: " ".join(value)[:60])
+def test_bad_input_gets_one_line_and_exit_code_2(
+    arguments: list[str], names: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in said
+    assert names in lines[0]
+    assert hint in lines[0]
+    assert not any(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run("train", "--device", "cuda", "--out", str(tmp_path / "x")) == 2
+    assert "0 CUDA devices" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_class_count_that_does_not_fit(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.data.test_data import write_folder
+
+    assert run("attack", str(trained), "--data-dir", str(write_folder(tmp_path))) == 2
+    assert "expected the 3 classes" in capsys.readouterr().err
+
+
+def test_no_space_left(capsys: pytest.CaptureFixture[str]) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    from rnabench.errors import RnabenchError
+    from rnabench.files import writing
+
+    with pytest.raises(RnabenchError, match="no space left"), writing(full):
+        full.write_text("x" * 100_000)
+    assert run(*TRAIN, "--out", "/proc/nowhere/run") == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_every_option_has_help_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("train", "attack", "reproduce", "describe", "bench"):
+        assert run(command, "--help") == 0
+        shown = capsys.readouterr().out
+        assert "--" in shown
+    assert run("train", "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for phrase in ("pixel units", "[default: 8/255]", "minutes"):
+        assert phrase in text

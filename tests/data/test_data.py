@@ -1,0 +1,176 @@
+"""Data sets, their splits, batches and augmentation."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rnabench.data.batches import ResidentSource, pad_crop_flip
+from rnabench.data.dataset import load_images
+from rnabench.data.folder import cache_folder
+from rnabench.data.sources import DataRequest, evaluation_data, training_data
+from rnabench.data.streaming import StreamingSource
+from rnabench.errors import DataUnavailable, InvalidValue
+from tests.helpers import random_images
+
+CPU = torch.device("cpu")
+
+
+def write_folder(root: Path, per_class: int = 4, size: int = 8, numbered: bool = False) -> Path:
+    rng, number = np.random.default_rng(0), 0
+    for split in ("train", "test"):
+        for name in ("cat", "dog", "eel"):
+            (root / split / name).mkdir(parents=True)
+            for k in range(per_class):
+                pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+                stem = f"{(number * 7) % 100:04}" if numbered else f"{k:04}"
+                Image.fromarray(pixels).save(root / split / name / f"{stem}.png")
+                number += 1
+    return root
+
+
+def test_digits_are_split_once_and_for_all() -> None:
+    train, test = (load_images("digits", split) for split in ("train", "test"))
+    assert len(train) + len(test) == 1797
+    assert not set(train.indices) & set(test.indices)
+    assert train.images.shape[1:] == (32, 32, 3)
+    assert np.bincount(test.labels).min() > 20
+    assert load_images("digits", "test").fingerprint() == test.fingerprint() != train.fingerprint()
+
+
+def test_a_folder_is_decoded_once_and_reopened_from_its_cache(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "images", per_class=40)
+    first = load_images("folder", "train", folder, "mine")
+    assert (first.name, first.classes, len(first)) == ("mine", ("cat", "dog", "eel"), 120)
+    cached = set(cache_folder().iterdir())
+    started = time.perf_counter()
+    again = load_images("folder", "train", folder, "mine")
+    assert time.perf_counter() - started < 1
+    assert again.fingerprint() == first.fingerprint()
+    assert set(cache_folder().iterdir()) == cached
+    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "train" / "cat" / "0000.png")  # a changed file changes the key
+    changed = load_images("folder", "train", folder, "mine")
+    assert not changed.images[0].any()
+
+
+def test_numbered_files_come_in_their_numbers_order(tmp_path: Path) -> None:
+    images = load_images("folder", "test", write_folder(tmp_path, numbered=True))
+    assert images.indices.tolist() == sorted(images.indices.tolist())
+    assert len(set(images.labels[:4].tolist())) > 1  # so the first n are a mixture
+
+
+@pytest.mark.parametrize("damage", ["nothing", "no split", "no images", "not an image", "other size", "too large"])
+def test_bad_folders_are_told_in_one_line(tmp_path: Path, damage: str) -> None:
+    root = tmp_path / "images"
+    if damage != "nothing":
+        write_folder(root, size=200 if damage == "too large" else 8)
+    first = root / "test" / "cat" / "0000.png"
+    if damage == "no split":
+        (root / "test").rename(root / "other")
+    elif damage == "no images":
+        for file in (root / "test").rglob("*.png"):
+            file.unlink()
+    elif damage == "not an image":
+        first.write_bytes(b"no image")
+    elif damage == "other size":
+        Image.fromarray(np.zeros((9, 8, 3), dtype=np.uint8)).save(first)
+    with pytest.raises(DataUnavailable, match="data-dir") as caught:
+        load_images("folder", "test", root)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_checked() -> None:
+    with pytest.raises(InvalidValue, match="did you mean 'cifar10'"):
+        load_images("cifar-10", "test")
+    with pytest.raises(InvalidValue, match="data-dir"):
+        load_images("cifar10", "test")
+    with pytest.raises(DataUnavailable, match="--download"):
+        load_images("cifar10", "test", Path("/nonexistent"))
+
+
+def test_held_out_and_training_parts_do_not_overlap() -> None:
+    request = DataRequest("digits")
+    data = training_data(request, n_train=500, n_holdout=100, seed=3, device=CPU)
+    assert (len(data.train), len(data.holdout)) == (500, 100)
+    assert not set(data.train.indices) & set(data.holdout.indices)
+    assert training_data(request, 500, 100, 3, CPU).fingerprint == data.fingerprint
+    with pytest.raises(InvalidValue, match="n-train"):
+        training_data(request, 1400, 100, 3, CPU)
+    default = training_data(request, None, None, 0, CPU)
+    assert (len(default.train), len(default.holdout)) == (1260, 140)
+
+
+def test_statistics_are_those_of_the_pixels() -> None:
+    images = random_images(50)
+    mean, std = images.statistics()
+    pixels = images.images.reshape(-1, 3) / 255
+    np.testing.assert_allclose(mean, pixels.mean(0), atol=1e-4)
+    np.testing.assert_allclose(std, pixels.std(0), atol=1e-4)
+
+
+def test_the_first_n_or_a_fixed_mixture_where_files_come_by_class(tmp_path: Path) -> None:
+    assert evaluation_data(DataRequest("digits"), 20, CPU).source.indices == load_images(
+        "digits", "test").indices[:20].tolist()
+    by_class = evaluation_data(DataRequest("folder", write_folder(tmp_path, 20)), 30, CPU).source
+    labels = torch.cat([batch.labels for batch in by_class.in_order(10)])
+    assert len(labels) == 30
+    assert len(set(labels.tolist())) == 3
+
+
+def test_an_epoch_is_a_permutation_that_can_start_anywhere() -> None:
+    source = ResidentSource(random_images(23), CPU, augment=True)
+    whole = list(source.shuffled(4, seed=1, epoch=2))
+    assert len(whole) == 5
+    indices = [index for batch in whole for index in batch.indices]
+    assert len(set(indices)) == 20
+    rest = list(source.shuffled(4, seed=1, epoch=2, start=3))
+    for late, batch in zip(rest, whole[3:], strict=True):
+        assert late.indices == batch.indices
+        assert torch.equal(late.images, batch.images)
+    assert [b.indices for b in source.shuffled(4, seed=1, epoch=3)] != [b.indices for b in whole]
+
+
+def test_augmentation_only_shifts_and_mirrors() -> None:
+    pixels = torch.from_numpy(random_images(64, size=32).images)
+    moved = pad_crop_flip(pixels, torch.Generator().manual_seed(0))
+    unmirrored = 0
+    for before, after in zip(pixels, moved, strict=True):
+        padded = torch.nn.functional.pad(before, (0, 0, 4, 4, 4, 4))
+        crops = {(flip, y, x): crop.flip(1) if flip else crop for y in range(9) for x in range(9)
+                 for crop in [padded[y : y + 32, x : x + 32]] for flip in (0, 1)}
+        found = [key for key, crop in crops.items() if torch.equal(crop, after)]
+        assert len(found) == 1
+        unmirrored += found[0][0] == 0
+    assert 16 < unmirrored < 48
+    straight = pad_crop_flip(pixels, torch.Generator().manual_seed(0), flip=False)
+    assert straight.shape == pixels.shape
+
+
+def test_batches_are_float_images_in_channels_last() -> None:
+    images = random_images(6)
+    (batch,) = ResidentSource(images, CPU).in_order(10)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(batch.images.permute(0, 2, 3, 1).numpy(), images.images / 255, atol=1e-7)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streaming_is_reproducible_and_can_start_anywhere(tmp_path: Path, workers: int) -> None:
+    source = StreamingSource(write_folder(tmp_path, per_class=4, size=40), "train", CPU, size=16, workers=workers)
+    state = torch.random.get_rng_state()
+    whole = list(source.shuffled(3, seed=0, epoch=1))
+    rest = list(source.shuffled(3, seed=0, epoch=1, start=2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert len(whole) == 4
+    for late, batch in zip(rest, whole[2:], strict=True):
+        assert late.indices == batch.indices
+        assert torch.equal(late.images, batch.images)
+    ordered = list(source.in_order(5))
+    assert [index for batch in ordered for index in batch.indices] == list(range(12))
+    assert ordered[0].images.shape == (5, 3, 16, 16)
+    assert 0 <= float(ordered[0].images.min()) <= float(ordered[0].images.max()) <= 1

@@ -1,0 +1,79 @@
+"""Small things that several tests need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnabench.data.batches import ResidentSource
+from rnabench.data.dataset import ImageSet
+from rnabench.evaluation.defence import Defence
+from rnabench.evaluation.engine import evaluate
+from rnabench.evaluation.journal import Journal
+from rnabench.evaluation.outcome import Outcome
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.normalizers import norm_factory
+from rnabench.norm.layers import BatchGroupNorm
+from rnabench.norm.space import parse_space
+from rnabench.progress import Silent
+from rnabench.recipe import EvaluationKeys
+from rnabench.stopping import StopRequest
+
+
+def random_images(count: int = 12, classes: int = 10, size: int = 8) -> ImageSet:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    labels = rng.integers(0, classes, count)
+    return ImageSet("random", "test", tuple(map(str, range(classes))), images, labels, np.arange(count) + 100)
+
+
+def lively_model(space: str = "bn+in", layers: int = 6, seed: int = 0) -> RandomizedClassifier:
+    """A small untrained network (64 paths for two options) whose paths disagree and whose predictions vary."""
+    generator = torch.Generator().manual_seed(seed)
+    norm, blocks = norm_factory(parse_space(space)), []
+    for layer in range(layers):
+        conv = nn.Conv2d(8 if layer else 3, 8, 3, stride=2 if layer in (1, 3) else 1, padding=1, bias=False)
+        nn.init.normal_(conv.weight, std=0.3, generator=generator)
+        blocks += [conv, norm(8), nn.ReLU()]
+    linear = nn.Linear(8, 10, bias=False)
+    nn.init.normal_(linear.weight, generator=generator)
+    model = RandomizedClassifier(nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear))
+    for module in model.modules():
+        if isinstance(module, BatchGroupNorm):
+            module.running_mean.copy_(0.3 * torch.randn(module.running_mean.shape, generator=generator))
+    return model.eval()
+
+
+def run_evaluation(model: nn.Module, folder: Path | None = None, images: ImageSet | None = None,
+                   stop: StopRequest | None = None, defence: Defence | None = None, **keys: object) -> list[Outcome]:
+    source = ResidentSource(images or random_images(), torch.device("cpu"))
+    settings = EvaluationKeys.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
+    return evaluate(model, defence or model, source, 10, settings,  # type: ignore[arg-type]
+                    Journal(folder, "digest"), Silent(), StopRequest() if stop is None else stop)
+
+
+class AfterSteps(StopRequest):
+    """Asks to stop once it has been consulted so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    def __bool__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+class Lambda(nn.Module):
+    """A torch module from a function; it has a parameter so that it has a device."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function, self.anchor = function, nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)

@@ -1,0 +1,158 @@
+"""Networks: sizes from the paper, the deployed classifier, saving and loading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rnabench import PathSpace, build_model, load_model, use_path
+from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.model.saved import save_weights
+from rnabench.norm.layers import BatchGroupNorm
+from rnabench.path.path import Path as NormPath
+
+
+def images(count: int = 4, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def test_resnet18_has_20_choice_layers_and_2_to_the_20_paths() -> None:
+    model = build_model("resnet18", "bn+in")
+    space = PathSpace.of(model)
+    assert len(space.layers) == 20
+    assert space.count == 2**20
+    plain = build_model("resnet18", "bn")
+    assert PathSpace.of(plain).count == 1
+    assert sum(p.numel() for p in plain.parameters()) == 11_173_962  # the paper's 11.17 M
+
+
+def test_wrn32_has_30_choice_layers_a_final_bn_and_46_million_parameters() -> None:
+    model = build_model("wrn32", "bn+in")
+    assert len(model.space.layers) == 30
+    assert isinstance(model.network[1].norm, BatchGroupNorm)
+    plain = build_model("wrn32", "bn")
+    assert round(sum(p.numel() for p in plain.parameters()) / 1e6) == 46
+
+
+def test_resnet50_replaces_all_53_norms() -> None:
+    assert len(build_model("resnet50", "bgn+gn[1-2]", 1000).space.layers) == 53
+
+
+def test_width_and_layer_based_draws() -> None:
+    model = build_model("resnet18", "bn+in+gn4", width=4, layer_based=True)
+    assert model.space.count == 3
+    assert model(images()).shape == (4, 10)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "wrn32"])
+def test_every_option_gets_trained(arch: str) -> None:
+    """Over the paths of a few steps every parameter receives a gradient, and per-sample paths reach all at once."""
+    model = build_model(arch, "bn+in+gn2", width=1 if arch == "wrn32" else 4)
+    torch.nn.init.normal_(model.network[1].linear.weight)
+    path = NormPath(tuple(((k,) * len(model.space.layers)) for k in (0, 1, 2)))
+    model.on(path)(images(3)).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in model.parameters())
+
+
+def test_a_fresh_path_in_every_forward_reproducible_by_seed() -> None:
+    model = build_model("resnet18", "bn+in", width=4, seed=3).eval()
+    torch.nn.init.normal_(model.network[1].linear.weight)
+    for layer in (m for m in model.modules() if isinstance(m, BatchGroupNorm)):
+        layer.running_mean.normal_(generator=torch.Generator().manual_seed(1))
+    x, before = images(), torch.random.get_rng_state()
+    with torch.no_grad():
+        drawn = [model(x) for _ in range(4)]
+        model.reseed(3)
+        again = [model(x) for _ in range(4)]
+        path = next(model.space.enumerate(limit=2**20))
+        fixed = [model.on(path)(x) for _ in range(2)]
+        with use_path(model, path):
+            inside = model(x)
+    assert len({float(logits[0, 0]) for logits in drawn}) > 1
+    assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
+    assert torch.equal(fixed[0], fixed[1])
+    assert torch.equal(fixed[0], inside)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_per_sample_rows_equal_one_forward_per_image() -> None:
+    model = build_model("resnet18", "bn+in", width=4).double().eval()
+    x = images().double()
+    path = model.space.sample(torch.Generator().manual_seed(0), rows=4)
+    together = model.on(path)(x)
+    alone = torch.cat([model.on(NormPath((row,)))(x[k : k + 1]) for k, row in enumerate(path.rows)])
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-12)
+    with pytest.raises(InvalidValue, match="rows"):
+        model.on(path)(x[:3])
+
+
+def test_initial_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = build_model("resnet18", "bn", width=4, seed=7)
+    torch.manual_seed(2)
+    second, third = (build_model("resnet18", "bn", width=4, seed=seed) for seed in (7, 8))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not torch.equal(first.network[1].conv1.weight, third.network[1].conv1.weight)
+
+
+def test_compiled_equals_eager() -> None:
+    eager, compiled = (build_model("resnet18", "bn+in", width=2, seed=1).eval() for _ in range(2))
+    compiled.network.compile(backend="aot_eager")  # the same graph capture, without a C++ compiler
+    compiled.compiled = True
+    for seed in range(3):
+        path = eager.space.sample(torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(compiled.on(path)(images()), eager.on(path)(images()))
+
+
+def saved_run(folder: Path, space: str = "bn+in") -> Path:
+    folder.mkdir(exist_ok=True)
+    model = build_model("resnet18", space, width=2, seed=5)
+    save_weights(model.state_dict(), folder)
+    described = {"arch": "resnet18", "space": space, "width": 2, "classes": [str(k) for k in range(10)],
+                 "mean": [0.5] * 3, "std": [0.2] * 3, "layer_based": False, "granularity": "batch"}
+    (folder / "run.json").write_text(json.dumps({"model": described}))
+    return folder
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    model, loaded = build_model("resnet18", "bn+in", width=2, seed=5), load_model(saved_run(tmp_path))
+    assert not loaded.training
+    for name, value in model.state_dict().items():
+        if not name.startswith("network.0."):
+            assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    run = saved_run(tmp_path / "run")
+    weights = run / "model.safetensors"
+    whole = weights.read_bytes()
+    for content in (whole[:1000], b"", b"\x80\x04K\x01.", whole[: len(whole) // 2]):
+        weights.write_bytes(content)
+        with pytest.raises(CheckpointError, match="truncated or not a safetensors"):
+            load_model(run)
+    save_file({"a": torch.zeros(1)}, weights)
+    with pytest.raises(CheckpointError, match="another network"):
+        load_model(run)
+    weights.write_bytes((saved_run(tmp_path / "other", "bn+ln+in") / "model.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match=r"expected resnet18 with space bn\+in"):
+        load_model(run)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="finished run"):
+        load_model(run)
+    for text in ("{", "[]", "{}", '{"model": {"arch": "resnet18"}}'):
+        (run / "run.json").write_text(text)
+        with pytest.raises(CheckpointError):
+            load_model(run)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        load_model(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("change", [{"arch": "resnet81"}, {"space": "bn+bn"}, {"num_classes": 1}, {"width": 0},
+                                    {"space": "gn7"}, {"arch": "resnet50", "width": 16}])
+def test_names_and_sizes_are_checked(change: dict[str, object]) -> None:
+    with pytest.raises(InvalidValue, match=next(iter(change)) if len(change) == 1 else "width"):
+        build_model(**{"arch": "resnet18", "space": "bn+in", **change})  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""Records and tables say what the outcomes say."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnabench.errors import RnabenchError
+from rnabench.evaluation.outcome import Outcome, from_bits
+from rnabench.report.record import read_record, result, rows, write_record
+from rnabench.report.table import HEADINGS, display_rows, in_255ths, markdown, write_tables
+
+
+def record(label: str = "bn+in") -> dict[str, Any]:
+    correct = np.array([[1, 1, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
+    outcome = Outcome("pgd10", "paper", correct, np.array([1, 0, 1, 0], dtype=bool), correct[:, 0],
+                      np.array([0, 0, 1, 1]))
+    natural = Outcome("natural", "any", correct, correct[:, 0], correct[:, 0], np.array([0, 0, 1, 1]))
+    return {
+        "format": 1, "digest": "abc", "model": {"label": label}, "data": {"name": "digits", "indices": [3, 4, 5, 6]},
+        "threat": {"norm": "Linf", "eps": 8 / 255, "step_size": 2 / 255}, "evaluation": {"seed": 0},
+        "results": [result(natural, "batch", {}), result(outcome, "batch", {"steps": 10})],
+    }
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    write_record(record(), tmp_path / "a" / "record.json")
+    assert read_record(tmp_path / "a" / "record.json") == record()
+
+
+def test_numbers_follow_from_the_bits() -> None:
+    found = record()["results"][1]
+    correct = np.stack([from_bits(draw) for draw in found["outcomes"]["correct"]], 1)
+    assert found["accuracy"] == correct.mean() == 0.5
+    assert found["worst_of_draws"] == correct.all(1).mean() == 0.25
+    assert found["majority"] == from_bits(found["outcomes"]["majority"]).mean() == 0.5
+    assert found["attack_reported"] == 0.5
+    assert found["draws"] == 3
+
+
+def test_every_cell_that_is_printed(tmp_path: Path) -> None:
+    shown = [dict(zip(HEADINGS, row, strict=True)) for row in display_rows([record()])]
+    attacked = shown[1]
+    interval = record()["results"][1]["interval95"]
+    assert attacked["accuracy %"] == "50.0"
+    assert attacked["95 % interval"] == f"{100 * interval[0]:.1f} - {100 * interval[1]:.1f}"
+    assert attacked["worst of draws"] == "25.0"
+    assert attacked["draws"] == "3 per batch"
+    assert shown[0]["attack reported"] == "-"
+    text = markdown([record(), record("bn")], "Title")
+    assert "digits, 4 test images, Linf eps 8/255, step 2/255, seed 0" in text
+    assert sum(line.startswith("| bn ") for line in text.splitlines()) == 2
+    write_tables([record()], tmp_path, "Title")
+    lines = list(csv.DictReader((tmp_path / "table.csv").open()))
+    assert [float(line["accuracy"]) for line in lines] == [row["accuracy"] for row in rows([record()])]
+
+
+def test_eps_reads_as_people_write_it() -> None:
+    assert in_255ths(8 / 255) == "8/255"
+    assert in_255ths(0.1) == "0.1"
+    assert in_255ths(0.0) == "0/255"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 99, "results": []}'])
+def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(RnabenchError, match="record"):
+        read_record(tmp_path / "x.json")
