@@ -24,8 +24,8 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(out)) + self.shortcut(x))
+        out = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(out)) + self.shortcut(x), inplace=True)
 
 
 class ResNet(nn.Module):
@@ -51,7 +51,7 @@ class ResNet(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.stages(F.relu(self.norm1(self.conv1(x))))
+        out = self.stages(F.relu(self.norm1(self.conv1(x)), inplace=True))
         logits: Tensor = self.linear(out.mean((2, 3)))
         return logits
 

@@ -22,8 +22,8 @@ class WideBlock(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.norm1(x))
-        out = self.conv2(F.relu(self.norm2(self.conv1(active))))
+        active = F.relu(self.norm1(x), inplace=True)
+        out = self.conv2(F.relu(self.norm2(self.conv1(active)), inplace=True))
         shortcut = x if self.shortcut is None else self.shortcut(active)
         result: Tensor = out + shortcut
         return result
@@ -48,7 +48,7 @@ class WideResNet(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.norm(self.blocks(self.conv1(x))))
+        out = F.relu(self.norm(self.blocks(self.conv1(x))), inplace=True)
         logits: Tensor = self.linear(out.mean((2, 3)))
         return logits
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.norm.statistics import moments, scale_shift
+from rnabench.norm.statistics import moments, pooled, scale_shift
 
 EPS = 1e-5
 
@@ -49,6 +49,10 @@ class Norm(nn.Module):
         mean, var = moments(x) if self.needs_moments else (self.weight, self.weight)
         return scale_shift(x, *self.coefficients(mean, var, x.shape[2] * x.shape[3]))
 
+    def _grouped(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (-1, self.groups, self.group_size)
+        return mean.view(shape), var.view(shape)
+
     def _affine(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and shift [., C] from group statistics [., G]."""
         rstd = torch.rsqrt(var + EPS).repeat_interleave(self.group_size, 1)
@@ -65,8 +69,7 @@ class GroupNorm(Norm):
     def coefficients(
         self, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        mean, var = (t.view(-1, self.groups, self.group_size) for t in (mean, var))
-        return self._affine(mean.mean(2), var.mean(2) + mean.var(2, correction=0))
+        return self._affine(*pooled(*self._grouped(mean, var), (2,)))
 
 
 class BatchGroupNorm(Norm):
@@ -97,10 +100,8 @@ class BatchGroupNorm(Norm):
     ) -> tuple[Tensor, Tensor]:
         if not self.training:
             return self._affine(self.running_mean[None], self.running_var[None])
-        mean, var = (t.view(-1, self.groups, self.group_size) for t in (mean, var))
-        count = mean.shape[0] * self.group_size * pixels
-        var = var.mean((0, 2)) + mean.var((0, 2), correction=0)
-        mean = mean.mean((0, 2))
+        count = len(mean) * self.group_size * pixels
+        mean, var = pooled(*self._grouped(mean, var), (0, 2))
         if self.update_running:
             self._track(mean.detach(), var.detach() * (count / max(count - 1, 1)), used)
         return self._affine(mean[None], var[None])

@@ -61,6 +61,14 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, var
 
 
+def pooled(mean: Tensor, var: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the union of equally large parts along `dims`, from those of each (law of total variance)."""
+    if all(mean.shape[dim] == 1 for dim in dims):
+        return mean.squeeze(dims), var.squeeze(dims)
+    centre = mean.mean(dims, keepdim=True)
+    return centre.squeeze(dims), (var + (mean - centre).square()).mean(dims)  # torch.var is slow on small tensors
+
+
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x * scale + shift for x [N, C, H, W] and scale, shift [N, C] or [1, C] (both alike); the result has x's dtype."""
     result: Tensor = _ScaleShift.apply(x, scale, shift)  # type: ignore[no-untyped-call]
