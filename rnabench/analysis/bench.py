@@ -54,7 +54,7 @@ def measure(recipe: TrainRecipe, repeats: int, device_name: str, progress: Progr
     width = recipe.width or architecture(recipe.arch).width
     return {
         "title": f"{recipe.arch}, width {width}, batch {recipe.batch_size}, PGD-{recipe.steps} training, "
-                 f"{recipe.precision}, on {device_description(str(device))}",
+                 f"{recipe.precision}, on {_in_words(device)}",
         "device": device_description(str(device)), "versions": versions(),
         "recipe": recipe.model_dump(mode="json"), "repeats": repeats,
         "cases": [{"case": name, "seconds": seconds, "images_per_second": recipe.batch_size / seconds}
@@ -153,6 +153,11 @@ def textbook_network(recipe: TrainRecipe) -> nn.Module:
             if isinstance(child, BatchGroupNorm):
                 setattr(module, name, nn.BatchNorm2d(child.channels))
     return model
+
+
+def _in_words(device: torch.device) -> str:
+    described = device_description(str(device))
+    return f"{described['name']}" + (f", {described['threads']} threads" if "threads" in described else "")
 
 
 def _wait(device: torch.device) -> None:

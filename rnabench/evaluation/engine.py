@@ -102,7 +102,7 @@ class Evaluator:
         same_path = cell.protocol is not None and cell.protocol.same_path
         predictions = self.predictions(images, attacked if same_path else None, batch, number)
         right = predictions == batch.labels
-        majority = torch.nn.functional.one_hot(predictions, self.classes).sum(0).argmax(1) == batch.labels
+        majority = most_frequent(predictions, self.classes) == batch.labels
         reported = right[0] if attacked is None else self._predict(images, attacked) == batch.labels
         shared = self.random and self.keys.granularity == "batch"
         return Outcome(
@@ -148,6 +148,12 @@ class Evaluator:
             return lambda repeats: space.sample_each(streams, repeats)
         generator = stream(seed, what, *names, number)
         return lambda repeats: space.sample(generator)
+
+
+def most_frequent(predictions: Tensor, classes: int) -> Tensor:
+    """The class predicted most often for each image, int64 [N] from [D, N]; of equals, the lower."""
+    votes = torch.nn.functional.one_hot(predictions, classes).sum(0)
+    return (votes * classes - torch.arange(classes, device=votes.device)).argmax(1)
 
 
 def check_images(images: Tensor) -> None:

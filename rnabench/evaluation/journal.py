@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
-from rnabench.files import writing
+from rnabench.files import write_text, writing
 
 FILE = "progress.jsonl"
 
@@ -26,9 +26,7 @@ class Journal:
         self._parts: dict[tuple[str, str], list[Outcome]] = {}
         kept = self._read(digest)
         if self.file is not None:
-            with writing(self.file):
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                self.file.write_text("".join(line + "\n" for line in [json.dumps({"digest": digest}), *kept]))
+            write_text(self.file, "".join(line + "\n" for line in [json.dumps({"digest": digest}), *kept]))
 
     def parts(self, key: tuple[str, str]) -> list[Outcome]:
         """The finished batches of a cell, in order."""

@@ -62,7 +62,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled(mean: Tensor, var: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the union of equally large parts along `dims`, from those of each (law of total variance)."""
+    """Mean and variance of the union of equally large parts along `dims`, from those of each."""
     if all(mean.shape[dim] == 1 for dim in dims):
         return mean.squeeze(dims), var.squeeze(dims)
     centre = mean.mean(dims, keepdim=True)

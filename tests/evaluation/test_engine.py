@@ -11,7 +11,7 @@ import torch
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.defence import ForeignModel, import_model
-from rnabench.evaluation.engine import Evaluator, check_images
+from rnabench.evaluation.engine import Evaluator, check_images, most_frequent
 from rnabench.evaluation.journal import FILE
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.evaluation.protocol import parse_protocol
@@ -115,6 +115,11 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(tmp_path: Path, granular
                 journal.write('{"attack": "pgd2", "proto')  # killed while writing
     assert stops == 4  # 9 batches, two at a time
     assert same(whole, parts)
+
+
+def test_the_majority_of_equals_is_the_lower_class() -> None:
+    predictions = torch.tensor([[2, 1, 0, 3], [1, 1, 3, 0], [2, 0, 3, 3], [1, 2, 0, 0]])
+    assert most_frequent(predictions, 4).tolist() == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("text", ["", "0", "1011", "000"])

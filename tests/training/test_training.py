@@ -218,6 +218,22 @@ def test_bf16_trains() -> None:
         assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("granularity", ["batch", "sample"])
+def test_no_host_synchronisation_inside_a_step_on_cuda(granularity: str) -> None:
+    device = torch.device("cuda")
+    model = build_model("resnet18", "bn+in", width=4).to(device=device, memory_format=torch.channels_last)
+    objective = Objective(model, recipe(granularity=granularity))
+    images = torch.rand(8, 32, 32, 3, device=device).permute(0, 3, 1, 2)
+    batch = Batch(images, torch.arange(8, device=device), list(range(8)))
+    objective(batch, 0, 0)[0].backward()
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        objective(batch, 0, 1)[0].backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_all_errors_of_options_come_at_once() -> None:
     with pytest.raises(InvalidRecipe) as caught:
         recipe(eps=3, arch="resnet", epochs=0, precision="fp16")
