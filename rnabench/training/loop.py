@@ -54,14 +54,21 @@ class Trainer:
             self.model.load_state_dict(self.state.model)
             self.optimizer.load_state_dict(self.state.optimizer)
 
-    def run(self) -> dict[str, Any]:
-        """Train to the end and return the selected weights. Raises Stopped, with the state saved, if asked to stop."""
+    def run(self) -> tuple[dict[str, Any], dict[str, float]]:
+        """Train to the end; returns the selected weights and their epoch's row of the log.
+
+        Raises Stopped, with the state saved, if asked to stop.
+        """
         while self.state.epoch < self.recipe.epochs:
             self._epoch()
             self._finish_epoch()
-        if self.recipe.select == "best" and self.state.best is not None:
-            return self.state.best
-        return self.model.state_dict()
+        if self.state.best is not None and self.state.best_epoch is not None:
+            return self.state.best, self.state.log[self.state.best_epoch]
+        return self.model.state_dict(), self.state.log[-1]
+
+    def _score(self, row: dict[str, float]) -> tuple[float, float]:
+        scores = row["holdout_pgd"], row["holdout_natural"]
+        return scores[::-1] if self.recipe.objective == "standard" else scores
 
     def _epoch(self) -> None:
         state, recipe = self.state, self.recipe
@@ -111,9 +118,9 @@ class Trainer:
             "images_per_second": round(seen / state.seconds, 1),
         }
         state.log.append(row)
-        score = (natural, robust) if recipe.objective == "standard" else (robust, natural)
-        if recipe.select == "best" and (state.best_score is None or score > tuple(state.best_score)):
-            state.best_score, state.best = score, copy.deepcopy(self.model.state_dict())
+        if recipe.select == "best" and (state.best_epoch is None or self._score(row) > self._score(
+                state.log[state.best_epoch])):
+            state.best_epoch, state.best = state.epoch, copy.deepcopy(self.model.state_dict())
         state.epoch, state.step, state.loss, state.correct, state.seconds = state.epoch + 1, 0, 0.0, 0, 0.0
         self._save()
         write_text(self.folder / LOG, log_csv(state.log))

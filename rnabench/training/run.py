@@ -77,12 +77,8 @@ def train(
     trainer = Trainer(model, recipe, data, folder, progress, stop)
     write_text(folder / RUN, json.dumps(description, indent=1) + "\n")
     started = time.time()
-    weights = trainer.run()
+    weights, chosen = trainer.run()
     save_weights(weights, folder)
-    log = trainer.state.log
-    best = trainer.state.best_score
-    chosen = next((row for row in log if recipe.select == "best" and best is not None
-                   and {row["holdout_natural"], row["holdout_pgd"]} == {round(score, 6) for score in best}), log[-1])
     description |= {
         "status": "finished",
         "selected": {"by": recipe.select, **chosen},

@@ -6,7 +6,7 @@ There is no generator state in it: every stream of random numbers is named by (s
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ FILE = "state.pt"
 
 @dataclass
 class State:
-    """Where a run stands: `step` of `epoch` is the next one; sums are over the epoch so far."""
+    """Where a run stands: `step` of `epoch` is the next one, sums are over the epoch so far, `log` has a row per
+    finished epoch, and `best` are the weights after `best_epoch` (both counted from 0)."""
 
     digest: str
     epoch: int = 0
@@ -29,7 +30,7 @@ class State:
     correct: int = 0
     seconds: float = 0.0
     log: list[dict[str, float]] = field(default_factory=list)
-    best_score: tuple[float, float] | None = None
+    best_epoch: int | None = None
     best: dict[str, Any] | None = None
     model: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class State:
         """Replace the folder's state atomically."""
         with writing(folder / FILE), atomic(folder / FILE) as temporary:
             try:
-                torch.save({name: getattr(self, name) for name in asdict(State(""))}, temporary)
+                torch.save({item.name: getattr(self, item.name) for item in fields(self)}, temporary)
             except RuntimeError as error:  # torch's zip writer reports a full disk this way
                 raise OSError(28, str(error)) from error
 
