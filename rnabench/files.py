@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from rnabench.errors import RnabenchError
 
@@ -39,12 +42,29 @@ def write_text(target: Path, text: str) -> None:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turns the operating system's refusals into one clear error that names the file."""
+    """Turns a refusal of the operating system, or of a library that writes, into one clear error naming the file."""
     try:
         yield
-    except OSError as error:
-        reason = "no space left on the device" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        if getattr(error, "errno", None) == errno.ENOSPC or _full(target):
+            reason = "no space left on the device"
         raise RnabenchError(f"out: cannot write {str(target)!r}: {reason}; expected a writable folder") from error
+
+
+def _full(target: Path) -> bool:
+    """Whether the disk is full: libraries that write a file of their own do not always say so."""
+    try:
+        return shutil.disk_usage(target.parent).free < 1 << 20
+    except OSError:
+        return False
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what `atomic` leaves of these files when the process is killed."""
+    for name in names:
+        for file in folder.glob(f".{name}.*"):
+            file.unlink(missing_ok=True)
 
 
 def sha256(file: Path) -> str:

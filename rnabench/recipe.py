@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from rnabench.attack.suite import parse_attack, suite
 from rnabench.data.registry import dataset_info
@@ -23,6 +32,8 @@ PIXEL_UNITS = "a fraction such as 8/255 or a decimal, in pixel units from 0 to 1
 def pixel_units(value: object) -> float:
     """`8/255` or a decimal as a float in [0, 1]. Raises ValueError."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         if isinstance(value, str) and "/" in value:
             top, bottom = value.split("/")
             number = float(top) / float(bottom)
@@ -47,20 +58,29 @@ class DataKeys(_Part):
     """Which images: the same keys for training and for evaluation."""
 
     dataset: str = "digits"
-    data_dir: Path | None = None
-    dataset_name: str | None = None
-    download: bool = False
+    data_dir: Path | None = Field(None, validate_default=True)
+    dataset_name: str | None = Field(None, pattern=r"^[\w.+-]{1,64}$")
+    download: StrictBool = False
 
     @field_validator("dataset")
     @classmethod
     def _dataset(cls, value: str) -> str:
         return _judged(dataset_info, value)
 
-    @model_validator(mode="after")
-    def _has_folder(self) -> DataKeys:
-        if dataset_info(self.dataset).needs_folder and self.data_dir is None:
-            raise ValueError(f"data_dir: missing; expected the folder that holds {self.dataset!r}")
-        return self
+    @field_validator("data_dir")
+    @classmethod
+    def _folder(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        dataset = info.data.get("dataset")
+        if dataset is not None and dataset_info(dataset).needs_folder and value is None:
+            raise ValueError(f"expected the folder that holds {dataset!r}")
+        if dataset == "digits" and value is not None:
+            raise ValueError("expected no folder for dataset 'digits'; did you mean --dataset folder?")
+        return value
+
+    @property
+    def title(self) -> str:
+        """What results call the data set."""
+        return self.dataset_name or self.dataset
 
 
 P = TypeVar("P", bound=_Part)
@@ -80,28 +100,28 @@ class TrainRecipe(DataKeys, _Threat):
     """Everything that decides what a trained network is."""
 
     arch: str = "resnet18"
-    width: int | None = Field(None, ge=1, le=1024)
+    width: int | None = Field(None, strict=True, ge=1, le=1024)
     space: str = "bn+in"
-    layer_based: bool = False
+    layer_based: StrictBool = False
     granularity: Granularity = "batch"
     objective: Literal["standard", "white-box", "black-box"] = "black-box"
-    steps: int = Field(10, ge=1, le=1000)
-    eps_warmup: int = Field(0, ge=0, le=10000)
+    steps: int = Field(10, strict=True, ge=1, le=1000)
+    eps_warmup: int = Field(0, strict=True, ge=0, le=10000)
     attack_mode: Literal["train", "eval"] = "train"
-    track_attack_stats: bool = False
-    epochs: int = Field(30, ge=1, le=10000)
-    batch_size: int = Field(128, ge=2, le=65536)
+    track_attack_stats: StrictBool = False
+    epochs: int = Field(30, strict=True, ge=1, le=10000)
+    batch_size: int = Field(128, strict=True, ge=2, le=65536)
     lr: float = Field(0.1, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, lt=1)
     schedule: Literal["step", "cosine", "one-cycle"] = "step"
-    augment: bool = True
-    n_train: int | None = Field(None, ge=2)
-    n_holdout: int | None = Field(None, ge=1)
+    augment: StrictBool = True
+    n_train: int | None = Field(None, strict=True, ge=2)
+    n_holdout: int | None = Field(None, strict=True, ge=1)
     select: Literal["best", "last"] = "best"
     precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False
-    seed: int = Field(0, ge=0, lt=2**31)
+    compile: StrictBool = False
+    seed: int = Field(0, strict=True, ge=0, lt=2**31)
 
     @field_validator("arch")
     @classmethod
@@ -113,11 +133,6 @@ class TrainRecipe(DataKeys, _Threat):
     def _space(cls, value: str) -> str:
         _judged(parse_space, value)
         return str(parse_space(value))
-
-    @property
-    def title(self) -> str:
-        """What results call the data set."""
-        return self.dataset_name or self.dataset
 
     def identity(self) -> dict[str, Any]:
         """What decides the network: every value that is not the default, and nothing about where the files lie.
@@ -136,15 +151,15 @@ class EvaluationKeys(_Threat):
     """How networks are attacked and scored. `attacks` and `protocols` replace the suite's own; `steps` its PGD's."""
 
     suite: str = "quick"
-    attacks: tuple[str, ...] | None = None
-    protocols: tuple[str, ...] | None = None
-    steps: int | None = Field(None, ge=1, le=10000)
-    n_examples: int | None = Field(None, ge=1)
-    draws: int = Field(20, ge=1, le=1000)
+    attacks: tuple[str, ...] | None = Field(None, min_length=1)
+    protocols: tuple[str, ...] | None = Field(None, min_length=1)
+    steps: int | None = Field(None, strict=True, ge=1, le=10000)
+    n_examples: int | None = Field(None, strict=True, ge=1)
+    draws: int = Field(20, strict=True, ge=1, le=1000)
     granularity: Granularity = "batch"
-    batch_size: int = Field(128, ge=1, le=65536)
+    batch_size: int = Field(128, strict=True, ge=1, le=65536)
     precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, strict=True, ge=0, lt=2**31)
 
     @field_validator("suite")
     @classmethod
@@ -176,7 +191,7 @@ class _File(_Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     train: dict[str, Any] = {}
-    models: dict[str, dict[str, Any]] = Field(min_length=1)
+    models: dict[Annotated[str, Field(pattern=r"^\w[\w.+\[\]-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
     test: dict[str, Any] | None = None
     evaluate: dict[str, Any] = {}
 
@@ -254,13 +269,16 @@ def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, s
             message = f"unknown key; expected one of {', '.join(names)}{did_you_mean(key, names)}"
         elif item["type"] == "missing":
             message = "missing; expected a value"
-        elif not item["loc"]:  # said by a check over several keys, which names the one to blame
-            key, _, message = message.partition(": ")
         else:
-            expected = message.removeprefix("Input should be ").removeprefix("expected ")
-            message = f"{item['input']!r} is not valid; expected {expected}"
+            expected = " ".join(message.split()).removeprefix("Input should be ").removeprefix("expected ")
+            message = f"{_short(item['input'])} is not valid; expected {expected}"
         found.append((key, message))
     return found
+
+
+def _short(value: object) -> str:
+    text = repr(str(value) if isinstance(value, Path) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rnabench.evaluation.run import attack, identity, load_run
+import torch
+
+from rnabench.benchmark import attack, attacked_data, load_run, open_data
+from rnabench.device import find_device
+from rnabench.errors import RnabenchError
+from rnabench.model.factory import build_model
 from rnabench.progress import Progress
 from rnabench.recipe import Recipe
-from rnabench.report.record import read_record, write_record
 from rnabench.stopping import StopRequest
 from rnabench.training.run import run_name, train
 
@@ -18,21 +22,32 @@ def reproduce(
 ) -> dict[str, dict[str, Any]]:
     """The record of each model, by its name in the recipe.
 
-    Networks live in `runs`, in folders named by what they are, so that recipes share them; each record is written to
-    `folder` as soon as it is complete, and one that is there already, of the same evaluation, is not made again.
+    Networks live in `runs`, in folders named by what they are, so that recipes share them; the records are
+    `folder`/<model>.json.
     Raises Stopped, and the errors of training and evaluation.
     """
+    _check(recipe, device)
     records = {}
     for name, training in recipe.models.items():
-        progress.line(f"{name}: {training.objective} training of {training.arch} with space {training.space}")
+        progress.line(f"{name}: {training.objective} training")
         run = runs / run_name(training)
         train(training, run, progress, stop, device)
-        target = load_run(run, recipe.test, recipe.evaluate, device, label=name)
-        file = folder / f"{name}.json"
-        record = read_record(file) if file.exists() else None
-        if record is None or record["digest"] != identity(target, recipe.evaluate):
-            progress.line(f"{name}: attacks on {target.data.name}, {len(target.data.source)} images")
-            record = attack(target, recipe.evaluate, run / f"attack-{recipe.name}", progress, stop)
-            write_record(record, file)
-        records[name] = record
+        target = load_run(run, _test_data(recipe), recipe.evaluate, device, label=name)
+        progress.line(f"{name}: attacks on {target.data.name}, {len(target.data.source):,} images")
+        records[name] = attack(target, recipe.evaluate, folder / f"{name}.json", progress, stop)
     return records
+
+
+def _test_data(recipe: Recipe) -> dict[str, Any]:
+    return recipe.test.model_dump() if recipe.test else {}
+
+
+def _check(recipe: Recipe, device: str) -> None:
+    """Fail before the first training, not after: every network can be built, and all test images are there."""
+    for name, training in recipe.models.items():
+        try:
+            with torch.device("meta"):
+                build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
+            open_data(attacked_data(training.model_dump(), _test_data(recipe)), recipe.evaluate, find_device(device))
+        except RnabenchError as error:
+            raise RnabenchError(f"models.{name}: {error}") from error

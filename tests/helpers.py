@@ -52,8 +52,9 @@ def run_evaluation(model: nn.Module, folder: Path | None = None, images: ImageSe
                    stop: StopRequest | None = None, defence: Defence | None = None, **keys: object) -> list[Outcome]:
     source = ResidentSource(images or random_images(), torch.device("cpu"))
     settings = EvaluationKeys.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
-    return evaluate(model, defence or model, source, 10, settings,  # type: ignore[arg-type]
-                    Journal(folder, "digest"), Silent(), StopRequest() if stop is None else stop)
+    journal = Journal(folder and folder / "progress.jsonl", "digest")
+    return evaluate(model, defence or model, source, 10, settings, journal,  # type: ignore[arg-type]
+                    Silent(), StopRequest() if stop is None else stop)
 
 
 class AfterSteps(StopRequest):

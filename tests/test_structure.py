@@ -20,7 +20,7 @@ ALLOWED = {  # package -> what it may import of this project, besides the module
     "data": set(),
     "attack": {"path"},
     "training": {"attack", "data", "model", "norm", "path"},
-    "evaluation": {"attack", "data", "model", "norm", "path", "report"},
+    "evaluation": {"attack", "data", "model", "norm", "path"},
     "report": {"evaluation"},
     "analysis": {"attack", "data", "model", "norm", "path", "training", "evaluation"},
     "cli": {"analysis", "attack", "data", "evaluation", "model", "norm", "path", "report", "training"},

@@ -113,7 +113,7 @@ def _step(recipe: TrainRecipe, batch: Batch, device: torch.device) -> Case:
     def run() -> None:
         loss, _ = objective(batch, 0, 0)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        objective.backward(loss)
         optimizer.step()
 
     return run
@@ -125,13 +125,14 @@ def _textbook_step(recipe: TrainRecipe, batch: Batch, device: torch.device) -> C
     model = textbook_network(recipe).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum)
     images, labels = batch.images.contiguous(), batch.labels
+    noise = stream(recipe.seed, "textbook start", device=device)
 
     def loss_of(candidate: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             return F.cross_entropy(model(candidate), labels)
 
     def run() -> None:
-        candidate = (images + torch.empty_like(images).uniform_(-recipe.eps, recipe.eps)).clamp(0, 1)
+        candidate = (images + torch.empty_like(images).uniform_(-recipe.eps, recipe.eps, generator=noise)).clamp(0, 1)
         for _ in range(recipe.steps):
             candidate.requires_grad_()
             loss_of(candidate).backward()  # type: ignore[no-untyped-call]

@@ -45,8 +45,8 @@ def describe_network(recipe: TrainRecipe, dataset: str) -> Description:
     size = dataset_info(dataset).size or architecture(recipe.arch).image_size
     free = "one draw for all layers" if recipe.layer_based else "one draw per layer"
     return Description(
-        f"{recipe.arch}, width {width}, space {recipe.space}, {size}x{size} images, {classes} classes "
-        "(numbers of groups)",
+        f"{recipe.arch}, width {width}, space {recipe.space}, {size}x{size} images, {classes} classes"
+        f"{'' if dataset in CLASSES else ' (assumed)'}; cells are numbers of groups",
         tuple(spec.label for spec in specs), rows,
         [
             f"choice layers: {len(model.space.layers)}, options per layer: {len(specs) if len(specs) > 1 else 1}, "

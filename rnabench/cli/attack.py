@@ -54,23 +54,22 @@ def attack(
     keys = from_options(EvaluationKeys, values)
     if (run is None) == (model is None):
         raise InvalidValue("RUN", str(run) if run else None, "either a run folder or --model package.module:factory")
-    data = None
-    if dataset or data_dir or dataset_name or model:
-        data = from_options(DataKeys, {"dataset": dataset or ("folder" if data_dir else "digits"),
-                                       "data_dir": data_dir, "dataset_name": dataset_name, "download": download})
+    given = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name, "download": download or None}
+    data = {name: value for name, value in given.items() if value is not None}
 
+    from rnabench.benchmark import attack as run_attack
+    from rnabench.benchmark import identity, load_foreign, load_run
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request
     from rnabench.cli.results import finish
-    from rnabench.evaluation.run import attack as run_attack
-    from rnabench.evaluation.run import identity, load_foreign, load_run
 
     target = (load_run(run, data, keys, device) if run is not None
-              else load_foreign(str(model), data or DataKeys(), keys, device))
+              else load_foreign(str(model), from_options(DataKeys, data), keys, device))
     name = f"attack-{keys.suite}-{identity(target, keys)}"
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        record = run_attack(target, keys, folder, progress, stop)
-    finish([record], {folder / "record.json": record}, folder, f"Robustness of {target.description['label']}")
-
-
+        if not target.description.get("replayable", True):
+            progress.line("warning: this model draws random numbers that torch's seed does not fix: its draws cannot "
+                          "be frozen or replayed, and `paper` and `same-path` act as `resample`")
+        record = run_attack(target, keys, folder / "record.json", progress, stop)
+    finish([record], folder, f"Robustness of {target.description['label']}")

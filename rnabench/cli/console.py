@@ -88,7 +88,7 @@ def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]
 
     out = console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=footer or None,
-                  caption_justify="left", pad_edge=False)
+                  caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     for position, heading in enumerate(headings):
         text = position < text_columns
         table.add_column(heading, justify="left" if text else "right", no_wrap=text)

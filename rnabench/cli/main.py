@@ -63,8 +63,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _usage(error: Any, arguments: list[str]) -> str:
     """The message of a usage error, with the value that was given, which some messages leave out."""
     message: str = error.format_message()
+    words = [word for argument in arguments for word in (
+        argument.split("=", 1) if argument.startswith("--") else [argument])]
     for option in getattr(getattr(error, "param", None), "opts", ()):
-        for given, value in pairwise(arguments):
+        for given, value in pairwise(words):
             if given == option and value not in message:
                 reason = message.partition(": ")[2].removeprefix("Input should be ")
                 return f"{option}: {value!r} is not valid; expected {reason}"
@@ -72,6 +74,7 @@ def _usage(error: Any, arguments: list[str]) -> str:
 
 
 def _fail(message: str) -> NoReturn:
+    is_help = message.startswith("Usage:")  # what `rnabench` alone gets
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(line if is_help else f"error: {line}", file=sys.stderr)
     sys.exit(BAD_INPUT)

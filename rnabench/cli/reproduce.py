@@ -33,5 +33,4 @@ def reproduce(
     folder = out / loaded.name
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         records = run_recipe(loaded, runs, folder, progress, stop, device)
-    files = {folder / f"{name}.json": record for name, record in records.items()}
-    finish(list(records.values()), files, folder, loaded.title)
+    finish(list(records.values()), folder, loaded.title)

@@ -90,7 +90,6 @@ def train(
 
     folder = execution["out"] or Path("runs") / run_name(recipe)
     with stop_request(execution["max_minutes"]) as stop, LiveProgress() as progress:
-        progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
         run = train(recipe, folder, progress, stop, execution["device"])
     chosen = run["selected"]
     console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), held-out natural "

@@ -60,7 +60,10 @@ def cache_folder() -> Path:
 def _cached(root: Path, files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
     listing = hashlib.sha256(str(root.resolve()).encode())
     for file, _ in files:  # a file that was added, removed, resized or rewritten changes the key
-        status = file.stat()
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read ({error.strerror})") from None
         listing.update(f"{file.parent.name}/{file.name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
     target = cache_folder() / f"{listing.hexdigest()[:32]}.npy"
     try:
@@ -80,13 +83,13 @@ def _cached(root: Path, files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
 
 
 def _decode(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
-    first = _read(files[0][0])
+    first = np.asarray(open_image(files[0][0]))
     if max(first.shape[:2]) > LARGEST_SIDE:
         raise DataUnavailable(f"data-dir: {str(files[0][0])!r} is {first.shape[1]}x{first.shape[0]} pixels; expected "
                               f"at most {LARGEST_SIDE} for dataset 'folder'; use --dataset imagenet for larger ones")
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
     for position, (file, _) in enumerate(files):
-        image = _read(file)
+        image = np.asarray(open_image(file))
         if image.shape != first.shape:
             raise DataUnavailable(f"data-dir: {str(file)!r} is {image.shape[1]}x{image.shape[0]} pixels; expected "
                                   f"{first.shape[1]}x{first.shape[0]} as in {str(files[0][0])!r}")
@@ -94,9 +97,10 @@ def _decode(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
     return images
 
 
-def _read(file: Path) -> NDArray[np.uint8]:
+def open_image(file: Path) -> Image.Image:
+    """An image file, decoded to RGB. Raises DataUnavailable."""
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
+            return image.convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
         raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read as an image ({error})") from error

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from rnabench.data.batches import Batch
 from rnabench.data.dataset import Split
-from rnabench.data.folder import list_images
+from rnabench.data.folder import list_images, open_image
+from rnabench.errors import DataUnavailable
 from rnabench.seeding import derive, stream
 
 
@@ -22,7 +23,7 @@ class _Files(Dataset[tuple[torch.Tensor, int, int]]):
     """Decodes image `position` of the list `files`; its random crop depends on (seed, epoch, position) alone."""
 
     def __init__(self, files: Sequence[tuple[Path, int]], positions: Sequence[int], seeds: Sequence[int] | None,
-                 size: int) -> None:
+                 size: int) -> None:  # seeds None: no augmentation
         self.files, self.positions, self.seeds = files, positions, seeds
         resize = round(size * 256 / 224)
         crop = [transforms.Resize(resize), transforms.CenterCrop(size)]
@@ -34,10 +35,11 @@ class _Files(Dataset[tuple[torch.Tensor, int, int]]):
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int]:
         file, label = self.files[self.positions[item]]
-        with Image.open(file) as image, torch.random.fork_rng(devices=[]):
+        image = open_image(file)
+        with torch.random.fork_rng(devices=[]):
             if self.seeds is not None:  # torchvision's transforms draw from the global generator
-                torch.manual_seed(self.seeds[item])
-            pixels: Any = self.transform(image.convert("RGB"))
+                torch.default_generator.manual_seed(self.seeds[item])
+            pixels: Any = self.transform(image)
         return torch.from_numpy(np.array(pixels)), label, self.positions[item]
 
 
@@ -45,13 +47,28 @@ class StreamingSource:
     """A folder read from disk batch by batch; see BatchSource."""
 
     def __init__(self, data_dir: Path, split: Split, device: torch.device, size: int = 224,
-                 positions: Sequence[int] | None = None, workers: int = 2) -> None:
+                 positions: Sequence[int] | None = None, workers: int = 2, augment: bool = True) -> None:
         self.classes, self._files = list_images(data_dir, split)
+        self._arguments: dict[str, Any] = {"data_dir": data_dir, "split": split, "device": device, "size": size,
+                                           "workers": workers}
+        self._augment = augment
         self.indices = list(range(len(self._files)) if positions is None else positions)
         self._device, self._size, self._workers = device, size, workers
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def part(self, positions: Sequence[int], augment: bool = False) -> StreamingSource:
+        """The same folder, these images of it only."""
+        return StreamingSource(positions=positions, augment=augment, **self._arguments)
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """16 hex digits that depend on the classes and on these files' names and sizes (not on every pixel)."""
+        digest = hashlib.sha256("/".join(self.classes).encode())
+        for position in positions:
+            file, _ = self._files[position]
+            digest.update(f"{position}:{file.parent.name}/{file.name}:{file.stat().st_size}\n".encode())
+        return digest.hexdigest()[:16]
 
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
         yield from self._read(self.indices[start * batch_size:], None, batch_size)
@@ -61,12 +78,20 @@ class StreamingSource:
         whole = len(self) // batch_size * batch_size
         positions = [self.indices[row] for row in order[start * batch_size : whole]]
         seeds = [derive(seed, "augmentation", epoch, position) for position in positions]
-        yield from self._read(positions, seeds, batch_size)
+        yield from self._read(positions, seeds if self._augment else None, batch_size)
 
     def _read(self, positions: Sequence[int], seeds: Sequence[int] | None, batch_size: int) -> Iterator[Batch]:
         files = _Files(self._files, positions, seeds, self._size)
         loader = DataLoader(files, batch_size, num_workers=self._workers, pin_memory=self._device.type == "cuda",
                             generator=torch.Generator())  # else it draws from the global one
-        for pixels, labels, indices in loader:
+        for pixels, labels, indices in _told_in_one_line(loader):
             images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
             yield Batch(images, labels.to(self._device, non_blocking=True), indices.tolist())
+
+
+def _told_in_one_line(loader: DataLoader[Any]) -> Iterator[Any]:
+    """A worker process hands over its error with its traceback as the message; the last line is the message."""
+    try:
+        yield from loader
+    except DataUnavailable as error:
+        raise DataUnavailable(str(error).strip().splitlines()[-1].rpartition("DataUnavailable: ")[2]) from None

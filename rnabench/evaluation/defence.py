@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from rnabench.attack.estimators import input_gradient
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
@@ -63,33 +64,52 @@ class _One:
 class ForeignModel(nn.Module):
     """Anybody's network, from [0, 1] images [N, 3, H, W] to logits [N, classes].
 
-    If two forwards differ it is randomised: its draws are then seeds of torch's global generator, which freeze it as
-    long as it takes its random numbers from there.
+    If two forwards differ it is randomised: its draws are then seeds of torch's global generators, which freeze it as
+    long as it takes its random numbers from there (`replayable` says whether it does). Raises ModelError for a
+    network that fails on `images`, returns no logits, or lets no gradient through; NumericalError for NaN.
     """
 
     space: Draws
 
-    def __init__(self, network: nn.Module, images: Tensor, classes: int) -> None:
+    def __init__(self, network: nn.Module, images: Tensor, classes: int, bf16: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.bf16 = network, bf16
         self.space = _Seeds()
-        with torch.no_grad():
-            first, second, again = (self.on(Path.of(seed))(images) for seed in (1, 2, 1))
-            check_logits(first, len(images), classes)
+        labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        try:
+            with torch.no_grad():
+                first, second, again = (self.on(Path.of(seed))(images) for seed in (1, 2, 1))
+        except Exception as error:  # the user's code may fail in any way
+            raise ModelError(f"model: failed on images of shape {list(images.shape)}: {_one_line(error)}; expected "
+                             "logits") from error
+        check_logits(first, len(images), classes)
+        try:
+            input_gradient(self.on(Path.of(1)), images, labels)
+        except RuntimeError as error:
+            raise ModelError(f"model: lets no gradient through to the images ({_one_line(error)}); expected logits "
+                             "that depend on the images by differentiable operations") from error
         self.replayable = torch.equal(first, again)
         if self.replayable and torch.equal(first, second):
             self.space = _One()
 
     def on(self, path: Path) -> Callable[[Tensor], Tensor]:
-        if not len(path):
-            return self.network
-        return lambda images: self._seeded(path.rows[0][0], images)
+        return lambda images: self._on(path, images)
 
-    def _seeded(self, seed: int, images: Tensor) -> Tensor:
-        with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
-            torch.manual_seed(seed)
-            logits: Tensor = self.network(images)
+    def _on(self, path: Path, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            if not len(path):
+                return self._forward(images)
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                torch.manual_seed(path.rows[0][0])
+                return self._forward(images)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
         return logits
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def check_logits(logits: object, images: int, classes: int) -> None:
@@ -116,8 +136,8 @@ def import_model(reference: str) -> nn.Module:
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
         network = factory()
-    except Exception as error:  # the user's code may fail in any way
-        raise ModelError(f"--model: {reference!r} failed with {type(error).__name__}: {error}; expected "
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
+        raise ModelError(f"--model: {reference!r} failed with {_one_line(error)}; expected "
                          "package.module:factory, a callable without arguments that returns a torch module") from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"--model: {reference!r} returned {type(network).__name__}; expected a torch.nn.Module")

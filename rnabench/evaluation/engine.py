@@ -20,6 +20,7 @@ from rnabench.evaluation.defence import Defence, check_logits
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome, joined
 from rnabench.evaluation.protocol import Protocol, parse_protocol
+from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.progress import Progress
@@ -61,14 +62,9 @@ def evaluate(
     [0, 1] or logits that are not finite.
     """
     evaluator = Evaluator(defence, keys, classes)
-    was_training = model.training
-    model.eval()
-    try:
-        with frozen_parameters(model), frozen_statistics(model):
-            return [_run(evaluator, cell, source, journal, progress, stop) for cell in cells(
-                keys, defence.space.is_random)]
-    finally:
-        model.train(was_training)
+    with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model):
+        return [_run(evaluator, cell, source, journal, progress, stop)
+                for cell in cells(keys, defence.space.is_random)]
 
 
 def _run(evaluator: Evaluator, cell: Cell, source: BatchSource, journal: Journal, progress: Progress,

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 Z = 1.959963984540054
 Bits = NDArray[np.bool_]
@@ -18,51 +19,60 @@ def accuracy_interval(correct: Bits, batches: NDArray[np.int64] | None = None) -
     where a draw is shared by a batch of images (`batches` [N] numbers them), between draws. The latter is estimated
     from the draws' effects within batches and from the spread between batches, whichever is larger: the second also
     holds what the attacker's one path per batch does. The result is Wilson's interval for the number of independent
-    examples that would have this variance; for a deterministic model it is exactly Wilson's interval for N images.
+    examples that would have this variance, widened (Student's t, Welch and Satterthwaite's degrees of freedom) where
+    the draws' part rests on few batches; for a deterministic model it is exactly Wilson's interval for N images. A
+    single draw shared by a single batch says nothing about other draws: the interval is then [0, 1].
     """
-    images = len(correct)
+    images, draws = correct.shape
     share = float(correct.mean())
     per_image = correct.mean(1)
-    variance = float(per_image.var()) / images
+    between_images = float(per_image.var()) / images
+    between_draws, degrees = 0.0, math.inf
     if batches is not None:
-        sizes = np.bincount(batches)
-        sizes = sizes[sizes > 0]
-        shared = _shared_variance(correct, per_image, batches)
-        variance += shared * float((sizes.astype(float) ** 2).sum()) / images**2
-    binomial = share * (1 - share)
+        numbers, sizes = np.unique(batches, return_counts=True)
+        if len(numbers) * draws == 1:
+            return 0.0, 1.0
+        shared, degrees = max(_by_draw(correct, batches), _by_batch(per_image, batches))
+        between_draws = shared * float((sizes.astype(float) ** 2).sum()) / images**2
+    variance, binomial = between_images + between_draws, share * (1 - share)
     effective = binomial / variance if variance > 0 and binomial > 0 else float(images)
-    return wilson(share, effective)
+    if between_draws > 0:
+        degrees = variance**2 / (between_draws**2 / degrees)
+    return wilson(share, effective, Z if between_draws == 0 else float(stdtrit(degrees, 0.975)))
 
 
-def wilson(share: float, count: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share seen in `count` independent trials."""
-    centre = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
-    half = Z / (1 + Z * Z / count) * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
+def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
+    """Wilson's interval of a share seen in `count` independent trials; 95 % unless another quantile `z` is given."""
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def _shared_variance(correct: Bits, per_image: NDArray[np.float64], batches: NDArray[np.int64]) -> float:
-    """The variance that all images of a batch have in common, after averaging over its draws."""
-    draws = correct.shape[1]
-    between_draws, degrees = 0.0, 0
-    means, sizes, within = [], [], 0.0
+def _by_draw(correct: Bits, batches: NDArray[np.int64]) -> tuple[float, float]:
+    """What the images of a batch have in common, from the draws' effects within batches: the variance of the batch's
+    mean over its draws, and the estimate's degrees of freedom."""
+    draws, total, degrees = correct.shape[1], 0.0, 0
     for number in np.unique(batches):
         block = correct[batches == number].astype(float)
         size = len(block)
-        means.append(block.mean())
-        sizes.append(size)
-        within += float(((per_image[batches == number] - block.mean()) ** 2).sum())
         if size > 1 and draws > 1:
             effects = block.mean(0) - block.mean()
             residual = block - block.mean(1, keepdims=True) - effects
             noise = float((residual**2).sum()) / ((size - 1) * (draws - 1))
-            between_draws += float((effects**2).sum()) - (draws - 1) * noise / size
+            total += float((effects**2).sum()) - (draws - 1) * noise / size
             degrees += draws - 1
-    by_draw = max(0.0, between_draws / degrees) / draws if degrees else 0.0
-    by_batch, count, total = 0.0, len(sizes), sum(sizes)
-    if 1 < count < total:
-        weights = np.array(sizes, dtype=float)
-        spread = float((weights * (np.array(means) - np.average(means, weights=weights)) ** 2).sum()) / (count - 1)
-        typical = (total - float((weights**2).sum()) / total) / (count - 1)
-        by_batch = max(0.0, (spread - within / (total - count)) / typical)
-    return max(by_draw, by_batch)
+    return (max(0.0, total / degrees) / draws, float(degrees)) if degrees else (0.0, math.inf)
+
+
+def _by_batch(per_image: NDArray[np.float64], batches: NDArray[np.int64]) -> tuple[float, float]:
+    """The same from the spread between batches beyond that within them (one-way analysis of variance)."""
+    numbers, sizes = np.unique(batches, return_counts=True)
+    count, total = len(numbers), len(per_image)
+    if not 1 < count < total:
+        return 0.0, math.inf
+    means = np.array([per_image[batches == number].mean() for number in numbers])
+    within = sum(float(((per_image[batches == number] - mean) ** 2).sum())
+                 for number, mean in zip(numbers, means, strict=True))
+    spread = float((sizes * (means - per_image.mean()) ** 2).sum()) / (count - 1)
+    typical = (total - float((sizes.astype(float) ** 2).sum()) / total) / (count - 1)
+    return max(0.0, (spread - within / (total - count)) / typical), float(count - 1)

@@ -12,17 +12,15 @@ import numpy as np
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.files import write_text, writing
 
-FILE = "progress.jsonl"
-
 
 class Journal:
-    """Finished batches of the evaluation `digest`, in `folder`/progress.jsonl, or in memory only (folder None).
+    """Finished batches of the evaluation `digest`, in `file`, or in memory only (None).
 
     A half-written last line (a killed run) is dropped; a journal of another evaluation is begun anew.
     """
 
-    def __init__(self, folder: Path | None, digest: str) -> None:
-        self.file = None if folder is None else folder / FILE
+    def __init__(self, file: Path | None, digest: str) -> None:
+        self.file = file
         self._parts: dict[tuple[str, str], list[Outcome]] = {}
         kept = self._read(digest)
         if self.file is not None:

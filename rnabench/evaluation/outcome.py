@@ -16,8 +16,9 @@ class Outcome:
     """What happened to every example.
 
     `correct` [N, D]: right on draw d. `majority` [N]: the most frequent prediction over the draws is right (ties go
-    to the lower class number). `reported` [N]: right on the attacker's own last path, which is what an attack library
-    would report. `batches` [N]: which batch, if its images shared a draw; None if every example had draws of its own.
+    to the lower class number). `reported` [N]: right on a path of the attacker's own, its frozen one or, where it has
+    none, one more draw: what an attack library would report. `batches` [N]: which batch, if its images shared a draw;
+    None if every example had draws of its own.
     """
 
     attack: str

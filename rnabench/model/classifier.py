@@ -23,6 +23,7 @@ class FixedPath(nn.Module):
     def __init__(self, classifier: RandomizedClassifier, path: Path) -> None:
         super().__init__()
         self.classifier, self.path = classifier, path
+        self.training = classifier.training  # attack libraries restore the mode that they find
 
     def forward(self, x: Tensor) -> Tensor:
         if self.path.per_sample and len(self.path.rows) != len(x):

@@ -39,7 +39,7 @@ def build_model(
     if width is not None and width < 1:
         raise InvalidValue("width", width, "at least 1")
     with torch.random.fork_rng(devices=[]):  # torch's initialisers draw from the global generator
-        torch.manual_seed(derive(seed, "initial weights"))
+        torch.default_generator.manual_seed(derive(seed, "initial weights"))
         network = known.builder()(norm_factory(norms), num_classes, width or known.width)
     return RandomizedClassifier(
         nn.Sequential(InputNormalization(mean, std), network), seed, granularity, layer_based

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -17,16 +18,19 @@ NormFactory = Callable[[int], nn.Module]
 FAMILIES: dict[str, type[Norm]] = {"gn": GroupNorm, "bgn": BatchGroupNorm}
 
 
-def build_norm(spec: NormSpec, channels: int) -> Norm:
+def build_norm(spec: NormSpec, channels: int, layer: str = "a layer") -> Norm:
     """The normaliser for a layer of that many channels. Raises InvalidValue if its groups do not divide them."""
-    return FAMILIES[spec.family](channels, spec.groups(channels))
+    return FAMILIES[spec.family](channels, spec.groups(channels, layer))
 
 
 def norm_factory(space: Space) -> NormFactory:
     """Builds a choice layer per call, or the plain normaliser if the space has only one."""
 
+    numbers = itertools.count(1)
+
     def build(channels: int) -> nn.Module:
-        options = {spec.label: build_norm(spec, channels) for spec in space.norms}
+        layer = f"normalisation layer {next(numbers)}"
+        options = {spec.label: build_norm(spec, channels, layer) for spec in space.norms}
         return NormChoice(options) if len(options) > 1 else next(iter(options.values()))
 
     return build

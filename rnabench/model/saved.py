@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rnabench.errors import CheckpointError
-from rnabench.files import atomic, writing
+from rnabench.files import atomic, sha256, writing
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 
@@ -22,10 +22,7 @@ def save_weights(model_state: dict[str, Any], folder: Path) -> None:
     """Write `model.safetensors` atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
     with writing(folder / WEIGHTS), atomic(folder / WEIGHTS) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={"format": "rnabench"})
-        except SafetensorError as error:
-            raise OSError(28, str(error)) from error
+        save_file(tensors, temporary, metadata={"format": "rnabench"})
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -39,7 +36,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"run: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
                               "`rnabench train`") from None
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("model", "recipe")):
         raise CheckpointError(f"run: {str(file)!r} describes no model; expected JSON written by `rnabench train`")
     return content
 
@@ -50,7 +47,8 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
     Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture or space.
     """
     folder = Path(run_folder)
-    described = read_run(folder)["model"]
+    run = read_run(folder)
+    described = run["model"]
     file = folder / WEIGHTS
     try:
         model = build_model(
@@ -67,6 +65,9 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"run: {str(file)!r} is truncated or not a safetensors file ({error})") from None
+    if run.get("weights_sha256", digest := sha256(file)) != digest:
+        raise CheckpointError(f"run: {str(file)!r} is not the file that this run wrote (its hash differs from that in "
+                              f"{RUN}); expected the weights of {described['arch']} with space {described['space']}")
     check_weights(model.state_dict(), weights, f"{described['arch']} with space {described['space']}", file)
     model.load_state_dict(weights)
     return model.eval()

@@ -11,15 +11,14 @@ import pandas as pd
 from rnabench.files import write_text
 from rnabench.report.record import rows
 
-HEADINGS = ("model", "attack", "protocol", "accuracy %", "95 % interval", "worst of draws", "majority",
-            "attack reported", "draws")
+HEADINGS = ("model", "attack", "protocol", "accuracy %", "95 % interval", "worst", "majority", "reported", "draws")
 
 
 def display_rows(records: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     """What people read, one tuple per row in the order of HEADINGS; percentages with one decimal."""
     shown: list[tuple[str, ...]] = []
     for row in rows(records):
-        draws = row["draws"] if row["draws_are"] == "-" else f"{row['draws']} per {row['draws_are']}"
+        draws = row["draws"] if row["draws_are"] == "-" else f"{row['draws']}/{row['draws_are']}"
         single = row["draws"] == 1
         shown.append((
             row["model"], row["attack"], row["protocol"], percent(row["accuracy"]),
@@ -60,11 +59,12 @@ def markdown(records: Sequence[dict[str, Any]], title: str, notes: Sequence[str]
 
 
 LEGEND = """\
-**accuracy**: mean over images and path draws. **95 % interval**: counts images and draws as samples. **worst of
-draws**: images that are right on every draw. **majority**: the most frequent prediction is right. **attack reported**:
-accuracy on the attacker's own path. **protocol**: `paper` attacks one frozen path and predicts with others; `same-path`
-predicts with the attacked path; `eot:K` averages the gradient over K fresh paths at every step; `any`: nothing is
-random, or nothing attacks, so all protocols agree."""
+**accuracy**: mean over images and path draws. **95 % interval**: counts images and draws as samples. **worst**: images
+that are right on every draw. **majority**: the most frequent prediction is right. **reported**: accuracy on a path of
+the attacker's own, its frozen one or, where it has none, one more draw. **draws**: how many score, and whether a draw
+serves a batch or a single image (sample). **protocol**: `paper` attacks one frozen path and predicts with others;
+`same-path` predicts with the attacked path; `eot:K` averages the gradient over K fresh paths at every step; `any`:
+nothing is random, or nothing attacks, so all protocols agree."""
 
 
 def write_tables(records: Sequence[dict[str, Any]], folder: Path, title: str, notes: Sequence[str] = ()) -> None:

@@ -49,7 +49,7 @@ class Trainer:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.recipe.lr, momentum=self.recipe.momentum,
                                          weight_decay=self.recipe.weight_decay)
         self.steps_per_epoch = len(self.data.train) // self.recipe.batch_size
-        self.state = State.load(self.folder) or State(self.recipe.digest())
+        self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
         if self.state.model:
             self.model.load_state_dict(self.state.model)
             self.optimizer.load_state_dict(self.state.optimizer)
@@ -62,6 +62,7 @@ class Trainer:
         while self.state.epoch < self.recipe.epochs:
             self._epoch()
             self._finish_epoch()
+        write_text(self.folder / LOG, log_csv(self.state.log))  # once more, should the last write have been cut off
         if self.state.best is not None and self.state.best_epoch is not None:
             return self.state.best, self.state.log[self.state.best_epoch]
         return self.model.state_dict(), self.state.log[-1]
@@ -85,7 +86,7 @@ class Trainer:
                 group["lr"] = learning_rate(recipe.schedule, recipe.lr, done)
             loss, hits = self.objective(batch, state.epoch, state.step)
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            self.objective.backward(loss)
             self.optimizer.step()
             loss_sum += loss.detach()
             correct += hits
@@ -104,9 +105,7 @@ class Trainer:
     def _finish_epoch(self) -> None:
         state, recipe = self.state, self.recipe
         seen = self.steps_per_epoch * recipe.batch_size
-        if not math.isfinite(state.loss):
-            raise NumericalError(f"loss: not finite in epoch {state.epoch + 1}; expected a number; a smaller --lr or "
-                                 "--precision fp32 may help (the last good state is kept)")
+        self._check_finite()
         natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout, state.epoch)
         row = {
             "epoch": state.epoch + 1,
@@ -134,8 +133,16 @@ class Trainer:
     def _save(self, loss: Tensor | None = None, correct: Tensor | None = None) -> None:
         if loss is not None and correct is not None:
             self.state.loss, self.state.correct = float(loss), int(correct)
+        self._check_finite()
         self.state.model, self.state.optimizer = self.model.state_dict(), self.optimizer.state_dict()
         self.state.save(self.folder)
+
+    def _check_finite(self) -> None:
+        """A state that has diverged is never saved."""
+        weights = all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
+        if not (weights and math.isfinite(self.state.loss)):
+            raise NumericalError(f"loss or weights: not finite in epoch {self.state.epoch + 1}; expected numbers; this "
+                                 "recipe diverges: train another, with a smaller --lr or --precision fp32")
 
     def _note(self) -> str:
         if not self.state.log:

@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from rnabench.data.sources import DataRequest, training_data
+from rnabench.data.sources import training_data
 from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import CheckpointError, InvalidValue
-from rnabench.files import sha256, write_text, writing
+from rnabench.files import remove_leftovers, sha256, write_text, writing
 from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, WEIGHTS, load_model, read_run, save_weights
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.stopping import StopRequest
-from rnabench.training.loop import Trainer
+from rnabench.training.loop import LOG, Trainer
 from rnabench.training.state import FILE as STATE
 
 
@@ -39,12 +39,11 @@ def train(
     folder holds something else, and the errors of the data set and the recipe.
     """
     device = find_device(device_name)
-    finished = _same_run(recipe, folder)
+    data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment)
+    finished = _same_run(recipe, folder, data.fingerprint)
     if finished is not None:
         progress.line(f"already trained: {folder}")
         return finished
-    request = DataRequest(recipe.dataset, recipe.data_dir, recipe.dataset_name, recipe.download)
-    data = training_data(request, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment)
     if len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
     model = build_model(
@@ -67,13 +66,15 @@ def train(
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "paths": str(model.space.count), "choice_layers": len(model.space.layers),
         },
-        "data": {"name": request.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
+        "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
         "versions": versions(), "git": git_revision(), "device": device_description(str(device)),
     }
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder, (RUN, WEIGHTS, STATE, LOG))
+    progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
     trainer = Trainer(model, recipe, data, folder, progress, stop)
     write_text(folder / RUN, json.dumps(description, indent=1) + "\n")
     started = time.time()
@@ -90,12 +91,12 @@ def train(
     return description
 
 
-def _same_run(recipe: TrainRecipe, folder: Path) -> dict[str, Any] | None:
-    """run.json of a finished run of this recipe; None if the folder is free or stopped on the way."""
+def _same_run(recipe: TrainRecipe, folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """run.json of a finished run of this recipe on these images; None if the folder is free or stopped on the way."""
     if folder.exists() and not folder.is_dir():
         raise InvalidValue("--out", str(folder), "a folder")
     if not (folder / RUN).exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(not file.name.startswith(".") for file in folder.iterdir()):
             raise InvalidValue("--out", str(folder), "an empty folder, or one of `rnabench train`")
         return None
     there = read_run(folder)
@@ -105,6 +106,9 @@ def _same_run(recipe: TrainRecipe, folder: Path) -> dict[str, Any] | None:
                    if theirs.get(key) != value]
         raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
                               "expected the same recipe or an empty folder")
+    if (there.get("data") or {}).get("fingerprint") != fingerprint:
+        raise CheckpointError(f"--data-dir: the run in {str(folder)!r} was trained on other images; expected the "
+                              "same images, or another --dataset-name or --out")
     if there.get("status") != "finished":
         return None
     load_model(folder)  # finished, and whole

@@ -16,6 +16,7 @@ from rnabench.errors import CheckpointError
 from rnabench.files import atomic, writing
 
 FILE = "state.pt"
+FORMAT = 1
 
 
 @dataclass
@@ -34,23 +35,24 @@ class State:
     best: dict[str, Any] | None = None
     model: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
 
     def save(self, folder: Path) -> None:
         """Replace the folder's state atomically."""
         with writing(folder / FILE), atomic(folder / FILE) as temporary:
-            try:
-                torch.save({item.name: getattr(self, item.name) for item in fields(self)}, temporary)
-            except RuntimeError as error:  # torch's zip writer reports a full disk this way
-                raise OSError(28, str(error)) from error
+            torch.save({item.name: getattr(self, item.name) for item in fields(self)}, temporary)
 
     @classmethod
-    def load(cls, folder: Path) -> State | None:
-        """The folder's state, None if it has none. Raises CheckpointError for a damaged or foreign file."""
+    def load(cls, folder: Path, digest: str) -> State | None:
+        """The folder's state, None if it has none. Raises CheckpointError for a damaged file or another recipe's."""
         file = folder / FILE
         if not file.exists():
             return None
         try:
-            return cls(**torch.load(file, map_location="cpu", weights_only=True))
+            state = cls(**torch.load(file, map_location="cpu", weights_only=True))
+            if (state.digest, state.format) != (digest, FORMAT):
+                raise ValueError("of another recipe or version")
+            return state
         except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"out: {str(file)!r} is damaged or foreign; expected the state of a stopped run; "
+            raise CheckpointError(f"out: {str(file)!r} is damaged or foreign; expected the state of this run; "
                                   "delete it to train from the start") from error

@@ -55,7 +55,7 @@ def test_eot_converges_to_the_mean_gradient(granularity: str) -> None:
         def draw(repeats: int, generator: torch.Generator = generator, streams: ExampleStreams = streams) -> Path:
             return toy.space.sample_each(streams, repeats) if granularity == "sample" else toy.space.sample(generator)
 
-        estimated = expectation(toy, draw, samples, most_images=64)(IMAGES, LABELS)
+        estimated = expectation(toy, draw, samples, most_pixels=64)(IMAGES, LABELS)
         errors.append(float((estimated.flatten(1) - expected).abs().max()))
         spread = float((toy.gradient(IMAGES, 0) - toy.gradient(IMAGES, 1)).abs().max()) / 2
         assert errors[-1] < 4 * spread / samples**0.5  # four standard errors of a fair coin

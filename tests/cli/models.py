@@ -19,6 +19,25 @@ def seven_classes() -> Lambda:
     return Lambda(lambda x: torch.zeros(len(x), 7))
 
 
+def without_gradient() -> Lambda:
+    return Lambda(lambda x: torch.nn.functional.one_hot(x.flatten(1).argmax(1) % 10, 10).float())
+
+
+def leaves() -> Lambda:
+    raise SystemExit(0)
+
+
+def fails() -> Lambda:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        raise ValueError("on\ntwo lines")
+
+    return Lambda(forward)
+
+
+def noisy() -> Lambda:
+    return Lambda(lambda x: x.flatten(1)[:, :10] + torch.randn(len(x), 10))
+
+
 def linear() -> Lambda:
     weight = torch.randn(3 * 32 * 32, 10, generator=torch.Generator().manual_seed(0)) / 50
     return Lambda(lambda x: x.flatten(1) @ weight)

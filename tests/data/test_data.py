@@ -13,9 +13,10 @@ from PIL import Image
 from rnabench.data.batches import ResidentSource, pad_crop_flip
 from rnabench.data.dataset import load_images
 from rnabench.data.folder import cache_folder
-from rnabench.data.sources import DataRequest, evaluation_data, training_data
+from rnabench.data.sources import evaluation_data, training_data
 from rnabench.data.streaming import StreamingSource
 from rnabench.errors import DataUnavailable, InvalidValue
+from rnabench.recipe import DataKeys
 from tests.helpers import random_images
 
 CPU = torch.device("cpu")
@@ -95,7 +96,7 @@ def test_names_are_checked() -> None:
 
 
 def test_held_out_and_training_parts_do_not_overlap() -> None:
-    request = DataRequest("digits")
+    request = DataKeys()
     data = training_data(request, n_train=500, n_holdout=100, seed=3, device=CPU)
     assert (len(data.train), len(data.holdout)) == (500, 100)
     assert not set(data.train.indices) & set(data.holdout.indices)
@@ -115,9 +116,9 @@ def test_statistics_are_those_of_the_pixels() -> None:
 
 
 def test_the_first_n_or_a_fixed_mixture_where_files_come_by_class(tmp_path: Path) -> None:
-    assert evaluation_data(DataRequest("digits"), 20, CPU).source.indices == load_images(
+    assert evaluation_data(DataKeys(), 20, CPU).source.indices == load_images(
         "digits", "test").indices[:20].tolist()
-    by_class = evaluation_data(DataRequest("folder", write_folder(tmp_path, 20)), 30, CPU).source
+    by_class = evaluation_data(DataKeys(dataset="folder", data_dir=write_folder(tmp_path, 20)), 30, CPU).source
     labels = torch.cat([batch.labels for batch in by_class.in_order(10)])
     assert len(labels) == 30
     assert len(set(labels.tolist())) == 3

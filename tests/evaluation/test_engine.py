@@ -12,7 +12,6 @@ from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.defence import ForeignModel, import_model
 from rnabench.evaluation.engine import Evaluator, check_images, most_frequent
-from rnabench.evaluation.journal import FILE
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.evaluation.protocol import parse_protocol
 from rnabench.recipe import EvaluationKeys
@@ -111,7 +110,7 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(tmp_path: Path, granular
             break
         except Stopped:
             stops += 1
-            with (tmp_path / FILE).open("a") as journal:
+            with (tmp_path / "progress.jsonl").open("a") as journal:
                 journal.write('{"attack": "pgd2", "proto')  # killed while writing
     assert stops == 4  # 9 batches, two at a time
     assert same(whole, parts)

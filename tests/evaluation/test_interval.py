@@ -57,6 +57,22 @@ def test_shared_draws_widen_the_interval() -> None:
     assert shared[1] - shared[0] > 1.5 * (own[1] - own[0])
 
 
+@pytest.mark.parametrize("batch", [75, 150])
+def test_few_batches_widen_the_interval_enough(batch: int) -> None:
+    """600 images in 8 or 4 batches, an attack path and scoring paths per batch."""
+    rng = np.random.default_rng(3)
+    big, _ = simulate(rng, 200_000, 1, 1, 1.5, 1, 1)
+    truth, covered = big.mean(), 0
+    for _ in range(400):
+        low, high = accuracy_interval(*simulate(rng, 600, 8, batch, 1.5, 1, 1))
+        covered += low <= truth <= high
+    assert covered / 400 > 0.89
+
+
+def test_one_draw_for_all_images_says_nothing_of_other_draws() -> None:
+    assert accuracy_interval(np.ones((50, 1), dtype=bool), np.zeros(50, dtype=np.int64)) == (0.0, 1.0)
+
+
 @given(st.integers(1, 30), st.integers(1, 6), st.integers(1, 10), st.integers(0, 999))
 def test_always_within_zero_and_one_and_around_the_mean(images: int, draws: int, batch: int, seed: int) -> None:
     correct = np.random.default_rng(seed).random((images, draws)) < 0.7

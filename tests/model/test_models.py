@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from rnabench import PathSpace, build_model, load_model, use_path
 from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.files import sha256
 from rnabench.model.saved import save_weights
 from rnabench.norm.layers import BatchGroupNorm
 from rnabench.path.path import Path as NormPath
@@ -76,6 +77,7 @@ def test_a_fresh_path_in_every_forward_reproducible_by_seed() -> None:
     assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
     assert torch.equal(fixed[0], fixed[1])
     assert torch.equal(fixed[0], inside)
+    assert not model.on(path).training  # a library that restores the mode it finds leaves the model in eval mode
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -118,7 +120,8 @@ def saved_run(folder: Path, space: str = "bn+in") -> Path:
     save_weights(model.state_dict(), folder)
     described = {"arch": "resnet18", "space": space, "width": 2, "classes": [str(k) for k in range(10)],
                  "mean": [0.5] * 3, "std": [0.2] * 3, "layer_based": False, "granularity": "batch"}
-    (folder / "run.json").write_text(json.dumps({"model": described}))
+    hashed = sha256(folder / "model.safetensors")
+    (folder / "run.json").write_text(json.dumps({"model": described, "recipe": {}, "weights_sha256": hashed}))
     return folder
 
 
@@ -130,12 +133,19 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
             assert torch.equal(loaded.state_dict()[name], value)
 
 
+def forget_hash(run: Path, back: bool = False) -> None:
+    described = json.loads((run / "run.json").read_text())
+    described.pop("weights_sha256", None)
+    (run / "run.json").write_text(json.dumps(described | ({"weights_sha256": "0" * 64} if back else {})))
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     run = saved_run(tmp_path / "run")
     weights = run / "model.safetensors"
     whole = weights.read_bytes()
     for content in (whole[:1000], b"", b"\x80\x04K\x01.", whole[: len(whole) // 2]):
         weights.write_bytes(content)
+        forget_hash(run)
         with pytest.raises(CheckpointError, match="truncated or not a safetensors"):
             load_model(run)
     save_file({"a": torch.zeros(1)}, weights)
@@ -143,6 +153,10 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         load_model(run)
     weights.write_bytes((saved_run(tmp_path / "other", "bn+ln+in") / "model.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match=r"expected resnet18 with space bn\+in"):
+        load_model(run)
+    forget_hash(run, back=True)
+    weights.write_bytes((saved_run(tmp_path / "twin", "bn+ln") / "model.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="not the file that this run wrote"):  # the same names and shapes
         load_model(run)
     weights.unlink()
     with pytest.raises(CheckpointError, match="finished run"):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rnabench import load_model
 from rnabench.data.batches import Batch
-from rnabench.errors import CheckpointError, InvalidRecipe, InvalidValue
+from rnabench.errors import CheckpointError, InvalidRecipe, InvalidValue, NumericalError
 from rnabench.files import sha256
 from rnabench.model.factory import build_model
 from rnabench.progress import Silent
@@ -136,6 +136,43 @@ def test_a_damaged_state_is_told(tmp_path: Path, content: bytes) -> None:
         run(tmp_path)
 
 
+def test_a_state_of_another_recipe_is_told(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        with pytest.raises(Stopped):
+            run(tmp_path / name, AfterSteps(1), seed=seed)
+    (tmp_path / "a" / STATE).write_bytes((tmp_path / "b" / STATE).read_bytes())
+    with pytest.raises(CheckpointError, match=r"state\.pt"):
+        run(tmp_path / "a", seed=1)
+
+
+def test_a_run_that_diverges_says_so_and_saves_nothing_of_it(tmp_path: Path) -> None:
+    with pytest.raises(NumericalError, match="not finite"):
+        run(tmp_path, lr=100, momentum=0.99, objective="standard", epochs=6, space="bn", weight_decay=0.99)
+    state = tmp_path / STATE
+    if state.exists():
+        kept = torch.load(state, weights_only=True)
+        assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
+
+
+@pytest.mark.parametrize("granularity", ["batch", "sample"])
+def test_compiled_and_eager_training_are_the_same(granularity: str) -> None:
+    """Also for the options that a batch does not use: no weight decay, no momentum."""
+    batch = Batch(torch.rand(8, 3, 32, 32), torch.arange(8), list(range(8)))
+    gradients = []
+    for compiled in (False, True):
+        model = build_model("resnet18", "bn+in", width=2)
+        torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
+        if compiled:
+            model.network.compile(backend="aot_eager")
+            model.compiled = True
+        objective = Objective(model, recipe(granularity=granularity, objective="standard"))
+        loss, _ = objective(batch, 0, 0)
+        objective.backward(loss)
+        gradients.append([p.grad for p in model.parameters()])
+    for eager, ours in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, eager, rtol=1e-3, atol=1e-4)
+
+
 def test_pickled_code_in_a_state_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -197,7 +234,8 @@ def test_eps_grows_to_its_full_value() -> None:
 
 def test_the_digest_ignores_where_files_lie_and_nothing_else() -> None:
     base = recipe()
-    assert recipe(data_dir="elsewhere").digest() == base.digest()
+    places = [recipe(dataset="folder", data_dir=place, dataset_name="mine") for place in ("here", "there")]
+    assert places[0].digest() == places[1].digest()
     assert recipe(step_size=2 / 255).digest() == base.digest()  # the same value, said or not
     digests = {base.digest()}
     for name, value in {"space": "bn+ln", "seed": 1, "lr": 0.2, "steps": 3, "dataset_name": "x", "augment": False,

@@ -1,0 +1,156 @@
+"""One evaluation, from a network and options to a record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rnabench.attack.suite import parse_attack
+from rnabench.data.sources import EvaluationData, evaluation_data
+from rnabench.device import find_device
+from rnabench.environment import device_description, git_revision, versions
+from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.evaluation.defence import Defence, ForeignModel, import_model
+from rnabench.evaluation.engine import NATURAL, evaluate
+from rnabench.evaluation.journal import Journal
+from rnabench.evaluation.outcome import Outcome
+from rnabench.files import sha256
+from rnabench.model.mode import in_mode
+from rnabench.model.saved import WEIGHTS, load_model, read_run
+from rnabench.progress import Progress
+from rnabench.recipe import DataKeys, EvaluationKeys, digest, from_options
+from rnabench.report.record import FORMAT, read_record, result, write_record
+from rnabench.stopping import StopRequest
+
+
+@dataclass(frozen=True)
+class Target:
+    """A loaded network, the data that it is attacked on, and what a record says of it."""
+
+    module: nn.Module
+    defence: Defence
+    data: EvaluationData
+    description: dict[str, Any]
+    device: torch.device
+
+
+def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKeys, device_name: str,
+             label: str | None = None) -> Target:
+    """The network of a run folder, on the test images of its own data set, or of the one that `changes` (keys of
+    DataKeys) names.
+
+    Raises CheckpointError if the network's classes are not the data set's, and the errors of both.
+    """
+    device = find_device(device_name)
+    run = read_run(folder)
+    model = load_model(folder)
+    data = open_data(attacked_data(run["recipe"], changes), evaluation, device)
+    _check_classes(run["model"]["classes"], data, folder)
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.precision = evaluation.precision
+    description = {
+        "label": label or folder.resolve().name, "digest": run["digest"],
+        "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
+        "training": {name: run.get(name) for name in ("git", "versions", "device")},
+        **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
+        "objective": run["recipe"]["objective"],
+    }
+    return Target(model, model, data, description, device)
+
+
+def attacked_data(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> DataKeys:
+    """The data keys of a training recipe with changes; another data set starts from nothing."""
+    same = changes.get("dataset", recipe["dataset"]) == recipe["dataset"]
+    own = {name: recipe[name] for name in DataKeys.model_fields} if same else {}
+    return from_options(DataKeys, {**own, **changes})
+
+
+def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None:
+    if len(known) != len(data.classes):
+        raise CheckpointError(f"run: {str(folder)!r} tells {len(known)} classes apart; expected the "
+                              f"{len(data.classes)} classes of dataset {data.name!r}")
+    for number, (ours, theirs) in enumerate(zip(known, data.classes, strict=True)):
+        if ours != theirs:
+            raise CheckpointError(f"run: {str(folder)!r} knows class {number} as {ours!r}; expected {theirs!r}, as in "
+                                  f"dataset {data.name!r}")
+
+
+def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, device_name: str) -> Target:
+    """Anybody's network, `package.module:factory`. Raises ModelError, and the errors of the data set."""
+    device = find_device(device_name)
+    data = open_data(keys, evaluation, device)
+    network = import_model(reference).to(device)
+    first = next(data.source.in_order(min(8, evaluation.batch_size)))
+    with in_mode(network, training=False):
+        model = ForeignModel(network, first.images, len(data.classes), bf16=evaluation.precision == "bf16").eval()
+    if model.space.is_random and evaluation.granularity == "sample":
+        raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws its random numbers itself")
+    weights = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
+                      str(tensor.item()).encode())
+    description = {"label": reference, "digest": None, "weights_sha256": weights.hexdigest(),
+                   "randomised": model.space.is_random, "replayable": model.replayable}
+    return Target(model, model, data, description, device)
+
+
+def open_data(keys: DataKeys, evaluation: EvaluationKeys, device: torch.device) -> EvaluationData:
+    return evaluation_data(keys, evaluation.n_examples, device)
+
+
+def identity(target: Target, keys: EvaluationKeys) -> str:
+    """The digest of everything that decides the outcomes."""
+    return digest({
+        "keys": keys.model_dump(mode="json") | {"step_size": keys.step}, "plan": keys.plan(),
+        "model": [target.description["weights_sha256"], target.description["label"] if "arch" not in
+                  target.description else None],
+        "data": target.data.fingerprint,
+    })
+
+
+def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress, stop: StopRequest) -> dict[str, Any]:
+    """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again.
+
+    Finished batches are kept beside the record until it is written. Raises Stopped, NumericalError, and RnabenchError
+    for a file that holds something else.
+    """
+    name = identity(target, keys)
+    if file.exists() and (there := read_record(file))["digest"] == name:
+        return there | {"model": there["model"] | {"label": target.description["label"]}}
+    journal = Journal(file.with_suffix(".progress.jsonl"), name)
+    outcomes = evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
+                        progress, stop)
+    random = target.defence.space.is_random
+    record = {
+        "format": FORMAT,
+        "digest": name,
+        "model": target.description,
+        "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
+                 "classes": list(target.data.classes), "indices": target.data.source.indices},
+        "threat": {"norm": "Linf", "eps": keys.eps, "step_size": keys.step},
+        "evaluation": keys.model_dump(mode="json", exclude={"eps", "step_size"}),
+        "versions": versions(), "git": git_revision(),
+        "device": device_description(str(target.device)),
+        "results": [result(outcome, keys.granularity if random else "-", _parameters(outcome, keys))
+                    for outcome in outcomes],
+    }
+    write_record(record, file)
+    journal.remove()
+    return record
+
+
+def _parameters(outcome: Outcome, keys: EvaluationKeys) -> dict[str, Any]:
+    if outcome.attack == NATURAL:
+        return {}
+    spec = parse_attack(outcome.attack)
+    return {"loss": "cross-entropy", "eps": keys.eps, "steps": spec.steps, "random_start": spec.random_start,
+            "step_size": keys.step if spec.random_start else keys.eps}
+
+
