@@ -23,6 +23,7 @@ class StopRequest:
     """
 
     def __init__(self, max_minutes: float | None = None) -> None:
+        self.max_minutes = max_minutes
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self.interrupted = False
 

@@ -69,6 +69,7 @@ def train(
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
+        "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)},
         "versions": versions(), "git": git_revision(), "device": device_description(str(device)),
     }
     with writing(folder):

@@ -124,6 +124,7 @@ def test_a_run_folder_says_everything(tmp_path: Path) -> None:
     assert described["weights_sha256"] == sha256(tmp_path / "model.safetensors")
     assert described["data"]["train_examples"] == 96
     assert {"digest", "versions", "seeds", "device", "git", "status"} <= set(described)
+    assert set(described["execution"]) == {"device", "max_minutes", "out"}
     assert not load_model(tmp_path).training
 
 

@@ -1,0 +1,49 @@
+"""The README tells the truth: its screen is the committed result, its commands and its library example run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rnabench.cli.main import main
+from rnabench.report.record import read_record
+from rnabench.report.table import HEADINGS, caption, display_rows
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_screen_is_the_committed_result() -> None:
+    records = [read_record(ROOT / "results" / "quickstart" / f"{name}.json") for name in ("bn", "bn+in")]
+    lines = {" ".join(line.split()) for line in README.splitlines()}
+    for row in (HEADINGS, (caption(records),), *display_rows(records)):
+        assert " ".join(row) in lines
+
+
+def test_every_committed_record_agrees_with_its_tables() -> None:
+    folders = [file.parent for file in (ROOT / "results").glob("*/table.md")]
+    assert folders
+    for folder in folders:
+        lines = {" ".join(line.replace("|", " ").split()) for line in (folder / "table.md").read_text().splitlines()}
+        for file in folder.glob("*.json"):
+            for row in display_rows([read_record(file)]):
+                assert " ".join(row) in lines, file
+
+
+def test_the_library_example_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert names["space"].count == 2**20  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", ["train", "attack", "reproduce", "describe", "bench"])
+def test_options_named_in_the_readme_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    for line in re.findall(rf"^rnabench {command} .*$", README, re.MULTILINE):
+        for option in re.findall(r"--[a-z-]+", line):
+            assert option in shown, line
