@@ -106,11 +106,11 @@ def open_data(keys: DataKeys, evaluation: EvaluationKeys, device: torch.device) 
 
 
 def identity(target: Target, keys: EvaluationKeys) -> str:
-    """The digest of everything that decides the outcomes."""
+    """The digest of everything that decides the outcomes. A run's label does not; a foreign model's names its code."""
+    code = None if "arch" in target.description else target.description["label"]
     return digest({
         "keys": keys.model_dump(mode="json") | {"step_size": keys.step}, "plan": keys.plan(),
-        "model": [target.description["weights_sha256"], target.description["label"] if "arch" not in
-                  target.description else None],
+        "model": [target.description["weights_sha256"], code],
         "data": target.data.fingerprint,
     })
 
@@ -152,5 +152,3 @@ def _parameters(outcome: Outcome, keys: EvaluationKeys) -> dict[str, Any]:
     spec = parse_attack(outcome.attack)
     return {"loss": "cross-entropy", "eps": keys.eps, "steps": spec.steps, "random_start": spec.random_start,
             "step_size": keys.step if spec.random_start else keys.eps}
-
-

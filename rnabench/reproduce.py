@@ -23,8 +23,7 @@ def reproduce(
     """The record of each model, by its name in the recipe.
 
     Networks live in `runs`, in folders named by what they are, so that recipes share them; the records are
-    `folder`/<model>.json.
-    Raises Stopped, and the errors of training and evaluation.
+    `folder`/<model>.json. Raises Stopped, and the errors of training and evaluation.
     """
     _check(recipe, device)
     records = {}
