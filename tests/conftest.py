@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
+settings.register_profile("rnabench", deadline=None)  # a slow machine is no wrong result
+settings.load_profile("rnabench")
 torch.set_num_threads(1)  # the networks here are too small to share among threads
 
 

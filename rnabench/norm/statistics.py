@@ -3,7 +3,8 @@
 Every normaliser of the paper is `x * scale + shift` with a scale and a shift [N, C] that follow from the mean and
 variance over H, W of each sample and channel (law of total variance). Both functions have their own backward, since
 autograd's for the naive formulas costs several more passes over x; the backwards are made of differentiable
-operations, so that Hessian-vector products work.
+operations, so that Hessian-vector products work. A compiler derives (and fuses) its own backward: under torch.compile
+the plain formulas are used.
 """
 
 from __future__ import annotations
@@ -17,10 +18,7 @@ from torch import Tensor
 class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        mean = x.mean((2, 3), dtype=dtype)
-        # two passes: E[x^2] - E[x]^2 cancels where the mean is large against the deviation
-        var = (x - mean[:, :, None, None]).square_().mean((2, 3))
+        mean, var = _mean_var(x)
         ctx.save_for_backward(x, mean)
         return mean, var
 
@@ -51,12 +49,20 @@ class _ScaleShift(torch.autograd.Function):
         return grad_x, grad_scale, grad_shift
 
 
+def _mean_var(x: Tensor) -> tuple[Tensor, Tensor]:
+    mean = x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
+    # two passes: E[x^2] - E[x]^2 cancels where the mean is large against the deviation
+    return mean, (x - mean[:, :, None, None]).square().mean((2, 3))
+
+
 def _map(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]).to(x.dtype)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance over H, W of x [N, C, H, W]: two tensors [N, C], in float32 or better."""
+    if torch.compiler.is_compiling():
+        return _mean_var(x)
     mean, var = _Moments.apply(x)  # type: ignore[no-untyped-call]
     return mean, var
 
@@ -71,5 +77,7 @@ def pooled(mean: Tensor, var: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Te
 
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x * scale + shift for x [N, C, H, W] and scale, shift [N, C] or [1, C] (both alike); the result has x's dtype."""
+    if torch.compiler.is_compiling():
+        return _map(x, scale, shift)
     result: Tensor = _ScaleShift.apply(x, scale, shift)  # type: ignore[no-untyped-call]
     return result

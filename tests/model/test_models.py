@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from rnabench import PathSpace, build_model, load_model, use_path
+from rnabench.attack.estimators import input_gradient
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.files import sha256
 from rnabench.model.saved import save_weights
@@ -103,12 +104,17 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
 
 def test_compiled_equals_eager_with_one_graph_for_all_paths() -> None:
     eager, compiled = (build_model("resnet18", "bn+in", width=2, seed=1).eval() for _ in range(2))
+    for model in (eager, compiled):
+        torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
     compiled.network.compile(backend="aot_eager")  # the same graph capture, without a C++ compiler
     compiled.compiled = True
     graphs = []
     for seed in range(4):
         path = eager.space.sample(torch.Generator().manual_seed(seed))
         torch.testing.assert_close(compiled.on(path)(images()), eager.on(path)(images()))
+        gradients = [input_gradient(model.on(path), images(), torch.arange(4)) for model in (eager, compiled)]
+        assert gradients[0].abs().max() > 0
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-6)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert graphs[0] > 0
     assert len(set(graphs)) == 1  # one graph serves all paths
