@@ -1,7 +1,8 @@
 """Named random streams: every draw comes from a generator that is derived from (seed, names) and handed over.
 
-No code here or elsewhere in the package draws from torch's or numpy's global generators, so a run is replayed by its
-seed, and a stopped run needs no saved generator state: the stream of epoch 3, step 17 is named by (3, 17).
+The package leaves the state of torch's and numpy's global generators as it finds it (what torch itself draws from
+them, initial weights for one, is seeded by name and the state put back). A run is replayed by its seed, and a stopped
+run needs no saved generator state: the stream of epoch 3, step 17 is named by (3, 17).
 """
 
 from __future__ import annotations

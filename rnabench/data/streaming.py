@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,8 +50,6 @@ class StreamingSource:
     def __init__(self, data_dir: Path, split: Split, device: torch.device, size: int = 224,
                  positions: Sequence[int] | None = None, workers: int = 2, augment: bool = True) -> None:
         self.classes, self._files = list_images(data_dir, split)
-        self._arguments: dict[str, Any] = {"data_dir": data_dir, "split": split, "device": device, "size": size,
-                                           "workers": workers}
         self._augment = augment
         self.indices = list(range(len(self._files)) if positions is None else positions)
         self._device, self._size, self._workers = device, size, workers
@@ -59,8 +58,10 @@ class StreamingSource:
         return len(self.indices)
 
     def part(self, positions: Sequence[int], augment: bool = False) -> StreamingSource:
-        """The same folder, these images of it only."""
-        return StreamingSource(positions=positions, augment=augment, **self._arguments)
+        """The same folder, these images of it only; the folder, which may be large, is not listed again."""
+        part = copy.copy(self)
+        part.indices, part._augment = list(positions), augment
+        return part
 
     def fingerprint(self, positions: Sequence[int]) -> str:
         """16 hex digits that depend on the classes and on these files' names and sizes (not on every pixel)."""

@@ -126,8 +126,10 @@ class Evaluator:
 
         The draws of an example (of a batch) are the same for every attack, so that attacks compare on equal draws.
         """
-        if path is not None or not self.random:
-            return self._predict(images, path or self.defence.space.sample(torch.Generator()))[None]
+        if path is None and not self.random:
+            path = self.defence.space.sample(torch.Generator())  # the only one
+        if path is not None:
+            return self._predict(images, path)[None]
         draw = self._drawer("scoring paths", batch, number)
         return torch.stack([self._predict(images, draw(1)) for _ in range(self.keys.draws)])
 

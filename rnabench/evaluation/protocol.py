@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from rnabench.errors import InvalidValue
 
-NAMES = ("paper", "same-path", "resample", "eot:K")
-
 
 @dataclass(frozen=True)
 class Protocol:

@@ -10,7 +10,7 @@ from rnabench.model.normalizers import NormFactory
 
 
 def resnet50(norm: NormFactory, classes: int, width: int) -> nn.Module:
-    """Raises InvalidValue for a width other than 64: the size is torchvision's."""
+    """Images [N, 3, H, W] to logits [N, classes]. Raises InvalidValue for a width other than torchvision's 64."""
     if width != 64:
         raise InvalidValue("width", width, "64 for resnet50, whose size is torchvision's")
     network: nn.Module = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=classes, norm_layer=norm)

@@ -50,11 +50,11 @@ def in_255ths(value: float) -> str:
     return f"{round(scaled)}/255" if abs(scaled - round(scaled)) < 1e-6 else f"{value:.4g}"
 
 
-def markdown(records: Sequence[dict[str, Any]], title: str, notes: Sequence[str] = ()) -> str:
+def markdown(records: Sequence[dict[str, Any]], title: str) -> str:
     """The table with its caption and what the columns mean."""
     frame = pd.DataFrame(display_rows(records), columns=list(HEADINGS))
     table = frame.to_markdown(index=False, disable_numparse=True, colalign=("left",) * 3 + ("right",) * 6)
-    parts = [f"# {title}", caption(records) + ".", table, *notes, LEGEND]
+    parts = [f"# {title}", caption(records) + ".", table, LEGEND]
     return "\n\n".join(parts) + "\n"
 
 
@@ -67,7 +67,7 @@ serves a batch or a single image (sample). **protocol**: `paper` attacks one fro
 nothing is random, or nothing attacks, so all protocols agree."""
 
 
-def write_tables(records: Sequence[dict[str, Any]], folder: Path, title: str, notes: Sequence[str] = ()) -> None:
+def write_tables(records: Sequence[dict[str, Any]], folder: Path, title: str) -> None:
     """Write `table.csv` and `table.md`."""
     write_text(folder / "table.csv", pd.DataFrame(rows(records)).to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "table.md", markdown(records, title, notes))
+    write_text(folder / "table.md", markdown(records, title))
