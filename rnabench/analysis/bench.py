@@ -54,7 +54,7 @@ def measure(recipe: TrainRecipe, repeats: int, device_name: str, progress: Progr
     width = recipe.width or architecture(recipe.arch).width
     return {
         "title": f"{recipe.arch}, width {width}, batch {recipe.batch_size}, PGD-{recipe.steps} training, "
-                 f"{recipe.precision}, on {_in_words(device)}",
+                 f"{recipe.precision}{', compiled' if recipe.compile else ''}, on {_in_words(device)}",
         "device": device_description(str(device)), "versions": versions(),
         "recipe": recipe.model_dump(mode="json"), "repeats": repeats,
         "cases": [{"case": name, "seconds": seconds, "images_per_second": recipe.batch_size / seconds}
@@ -101,6 +101,8 @@ def _cases(recipe: TrainRecipe, device: torch.device) -> dict[str, Case]:
 def _model(recipe: TrainRecipe, device: torch.device) -> RandomizedClassifier:
     model = build_model(recipe.arch, recipe.space, 10, recipe.width, granularity=recipe.granularity, seed=recipe.seed)
     model.precision = recipe.precision
+    if recipe.compile:
+        model.compile_network()
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

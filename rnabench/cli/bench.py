@@ -16,6 +16,7 @@ def bench(
     batch_size: o.BatchSize = 32,
     device: o.Device = "auto",
     precision: o.PrecisionOption = o.Precision.fp32,
+    compile: o.Compile = False,
     seed: o.Seed = 0,
     repeats: Annotated[int, o.option("Rounds; each measures every case once, and the fastest counts.", o.RUN)] = 3,
     out: Annotated[Optional[Path], o.option("Also write bench.json and bench.md there.", o.RUN)] = None,
@@ -24,7 +25,8 @@ def bench(
     from rnabench.recipe import TrainRecipe, from_options
 
     recipe = from_options(TrainRecipe, {"arch": arch, "width": width, "space": space, "steps": steps,
-                                        "batch_size": batch_size, "precision": precision.value, "seed": seed})
+                                        "batch_size": batch_size, "precision": precision.value, "compile": compile,
+                                        "seed": seed})
 
     from rnabench.analysis.bench import measure
     from rnabench.cli.console import LiveProgress, show_table

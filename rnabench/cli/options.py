@@ -54,6 +54,7 @@ Epochs = Annotated[int, option("Passes over the training images.", TRAINING)]
 BatchSize = Annotated[int, option("Images per batch.", RUN)]
 Device = Annotated[str, option("auto, cpu, cuda or cuda:N.", RUN)]
 PrecisionOption = Annotated[Precision, option("Number format of activations.", RUN)]
+Compile = Annotated[bool, option("Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", RUN)]
 Seed = Annotated[int, option("Seed of every random stream.", RUN)]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]

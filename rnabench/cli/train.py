@@ -66,8 +66,7 @@ def train(
                       ] = Select.best,
     device: o.Device = "auto",
     precision: o.PrecisionOption = o.Precision.fp32,
-    compile: Annotated[bool, o.option("Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", o.RUN)
-                       ] = False,
+    compile: o.Compile = False,
     seed: o.Seed = 0,
     max_minutes: o.MaxMinutes = None,
     out: Annotated[Optional[Path], o.option("Run folder.  [default: runs/<data>-<arch>-<space>-<digest>]", o.RUN)
