@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from rnabench.attack.suite import parse_attack
+from rnabench.attack.catalogue import AttackSpec, resolved
 from rnabench.data.sources import EvaluationData, evaluation_data
 from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.evaluation.attacker import parameters
+from rnabench.evaluation.cells import NATURAL, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model
-from rnabench.evaluation.engine import NATURAL, evaluate
+from rnabench.evaluation.engine import evaluate
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome
+from rnabench.evaluation.protocol import parse_protocol
 from rnabench.files import sha256
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
+from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
-from rnabench.recipe import DataKeys, EvaluationKeys, digest, from_options
-from rnabench.report.record import FORMAT, read_record, result, write_record
+from rnabench.recipe import DataKeys, digest, from_options
+from rnabench.report.record import FORMAT, judged, read_record, result, write_record
 from rnabench.stopping import StopRequest
 
 
@@ -59,7 +63,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKey
         "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
         "training": {name: run.get(name) for name in ("git", "versions", "device")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
-        "objective": run["recipe"]["objective"],
+        "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
     }
     return Target(model, model, data, description, device)
 
@@ -102,53 +106,75 @@ def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, dev
 
 
 def open_data(keys: DataKeys, evaluation: EvaluationKeys, device: torch.device) -> EvaluationData:
-    return evaluation_data(keys, evaluation.n_examples, device)
+    return evaluation_data(keys, evaluation.n_examples, device, evaluation.indices)
 
 
 def identity(target: Target, keys: EvaluationKeys) -> str:
     """The digest of everything that decides the outcomes. A run's label does not; a foreign model's names its code."""
     code = None if "arch" in target.description else target.description["label"]
+    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols"})
     return digest({
-        "keys": keys.model_dump(mode="json") | {"step_size": keys.step}, "plan": keys.plan(),
+        "format": FORMAT,
+        "keys": settings | {"step_size": keys.step},
+        "plan": [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()],
         "model": [target.description["weights_sha256"], code],
         "data": target.data.fingerprint,
     })
 
 
-def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress, stop: StopRequest) -> dict[str, Any]:
+def _planned(spec: AttackSpec, keys: EvaluationKeys) -> dict[str, Any]:
+    return {"name": spec.name, **resolved(spec, keys.eps, keys.step)}
+
+
+def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress, stop: StopRequest,
+           resume: bool = True) -> dict[str, Any]:
     """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again.
 
-    Finished batches are kept beside the record until it is written. Raises Stopped, NumericalError, and RnabenchError
-    for a file that holds something else.
+    Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
+    Raises Stopped, NumericalError, and RnabenchError for a file that holds something else.
     """
     name = identity(target, keys)
-    if file.exists() and (there := read_record(file))["digest"] == name:
+    work = file.with_suffix(".progress.jsonl")
+    if resume and file.exists() and (there := read_record(file))["digest"] == name:
         return there | {"model": there["model"] | {"label": target.description["label"]}}
-    journal = Journal(file.with_suffix(".progress.jsonl"), name)
-    outcomes = evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
-                        progress, stop)
+    if not resume:
+        work.unlink(missing_ok=True)
+    journal = Journal(work, name)
+    found = evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
+                     progress, stop)
     random = target.defence.space.is_random
-    record = {
+    attacks = {planned.attack.name: planned.attack for planned in keys.plan()}
+    attacks |= {cell.attack.name: cell.attack for cell in probes(keys, random) if cell.attack}
+
+    def as_json(outcome: Outcome) -> dict[str, Any]:
+        draws_are = keys.granularity if random else "-"
+        if outcome.attack == NATURAL:
+            return result(outcome, draws_are, {})
+        spec = attacks[outcome.attack]
+        samples = parse_protocol(outcome.protocol).samples if random else 0
+        return result(outcome, draws_are, parameters(spec, keys, samples), spec.bounded)
+
+    record = judged({
         "format": FORMAT,
         "digest": name,
         "model": target.description,
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
-        "threat": {"norm": "Linf", "eps": keys.eps, "step_size": keys.step},
-        "evaluation": keys.model_dump(mode="json", exclude={"eps", "step_size"}),
+        "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
+        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device)),
-        "results": [result(outcome, keys.granularity if random else "-", _parameters(outcome, keys))
-                    for outcome in outcomes],
-    }
+        "sanity": {"diagnosis": asdict(found.diagnosis), "probes": [as_json(outcome) for outcome in found.probes]},
+        "results": [as_json(outcome) for outcome in found.outcomes],
+    })
     write_record(record, file)
     journal.remove()
     return record
 
 
-def _parameters(outcome: Outcome, keys: EvaluationKeys) -> dict[str, Any]:
-    if outcome.attack == NATURAL:
-        return {}
-    spec = parse_attack(outcome.attack)
-    return {"loss": "cross-entropy", "eps": keys.eps, "steps": spec.steps, "random_start": spec.random_start,
-            "step_size": keys.step if spec.random_start else keys.eps}
+def beside_baseline(record: dict[str, Any], baseline: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The record judged beside its deterministic baseline's, and rewritten if that changes it."""
+    compared = judged(record | {"baseline": baseline["model"]["label"]}, baseline)
+    if compared != record:
+        write_record(compared, file)
+    return compared

@@ -1,16 +1,16 @@
-"""Recipes: typed, frozen, validated once at the edge; YAML or options in, all errors at once, a digest out."""
+"""Typed, frozen settings, validated once at the edge; options in, all errors at once, a digest out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -19,42 +19,20 @@ from pydantic import (
     field_validator,
 )
 
-from rnabench.attack.suite import parse_attack, suite
 from rnabench.data.registry import dataset_info
-from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, did_you_mean
-from rnabench.evaluation.protocol import parse_protocol
+from rnabench.errors import InvalidRecipe, InvalidValue, did_you_mean
 from rnabench.model.architectures import architecture
 from rnabench.norm.space import parse_space
+from rnabench.pixels import Pixels
 
-PIXEL_UNITS = "a fraction such as 8/255 or a decimal, in pixel units from 0 to 1"
-
-
-def pixel_units(value: object) -> float:
-    """`8/255` or a decimal as a float in [0, 1]. Raises ValueError."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        if isinstance(value, str) and "/" in value:
-            top, bottom = value.split("/")
-            number = float(top) / float(bottom)
-        else:
-            number = float(value)  # type: ignore[arg-type]
-    except (ValueError, TypeError, ZeroDivisionError):
-        raise ValueError(f"expected {PIXEL_UNITS}") from None
-    if not 0 <= number <= 1:
-        raise ValueError(f"expected {PIXEL_UNITS}" + (f"; did you mean '{number:g}/255'?" if number > 1 else ""))
-    return number
-
-
-Pixels = Annotated[float, BeforeValidator(pixel_units)]
 Granularity = Literal["batch", "sample"]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class DataKeys(_Part):
+class DataKeys(Part):
     """Which images: the same keys for training and for evaluation."""
 
     dataset: str = "digits"
@@ -65,7 +43,7 @@ class DataKeys(_Part):
     @field_validator("dataset")
     @classmethod
     def _dataset(cls, value: str) -> str:
-        return _judged(dataset_info, value)
+        return judged(dataset_info, value)
 
     @field_validator("data_dir")
     @classmethod
@@ -83,22 +61,14 @@ class DataKeys(_Part):
         return self.dataset_name or self.dataset
 
 
-P = TypeVar("P", bound=_Part)
+P = TypeVar("P", bound=Part)
 
 
-class _Threat(_Part):
-    eps: Pixels = 8 / 255
-    step_size: Pixels | None = None
-
-    @property
-    def step(self) -> float:
-        """The step size in pixel units: eps / 4 unless given, which is the paper's 2/255 at its eps of 8/255."""
-        return self.eps / 4 if self.step_size is None else self.step_size
-
-
-class TrainRecipe(DataKeys, _Threat):
+class TrainRecipe(DataKeys):
     """Everything that decides what a trained network is."""
 
+    eps: Pixels = 8 / 255
+    step_size: Pixels | None = None
     arch: str = "resnet18"
     width: int | None = Field(None, strict=True, ge=1, le=1024)
     space: str = "bn+in"
@@ -126,13 +96,18 @@ class TrainRecipe(DataKeys, _Threat):
     @field_validator("arch")
     @classmethod
     def _arch(cls, value: str) -> str:
-        return _judged(architecture, value)
+        return judged(architecture, value)
 
     @field_validator("space")
     @classmethod
     def _space(cls, value: str) -> str:
-        _judged(parse_space, value)
+        judged(parse_space, value)
         return str(parse_space(value))
+
+    @property
+    def step(self) -> float:
+        """The step size in pixel units: eps / 4 unless given, which is the paper's 2/255 at its eps of 8/255."""
+        return self.eps / 4 if self.step_size is None else self.step_size
 
     def identity(self) -> dict[str, Any]:
         """What decides the network: every value that is not the default, and nothing about where the files lie.
@@ -145,108 +120,6 @@ class TrainRecipe(DataKeys, _Threat):
 
     def digest(self) -> str:
         return digest(self.identity())
-
-
-class EvaluationKeys(_Threat):
-    """How networks are attacked and scored. `attacks` and `protocols` replace the suite's own; `steps` its PGD's."""
-
-    suite: str = "quick"
-    attacks: tuple[str, ...] | None = Field(None, min_length=1)
-    protocols: tuple[str, ...] | None = Field(None, min_length=1)
-    steps: int | None = Field(None, strict=True, ge=1, le=10000)
-    n_examples: int | None = Field(None, strict=True, ge=1)
-    draws: int = Field(20, strict=True, ge=1, le=1000)
-    granularity: Granularity = "batch"
-    batch_size: int = Field(128, strict=True, ge=1, le=65536)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = Field(0, strict=True, ge=0, lt=2**31)
-
-    @field_validator("suite")
-    @classmethod
-    def _suite(cls, value: str) -> str:
-        return _judged(suite, value)
-
-    @field_validator("attacks")
-    @classmethod
-    def _attacks(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return values and tuple(_judged(parse_attack, value) for value in values)
-
-    @field_validator("protocols")
-    @classmethod
-    def _protocols(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return values and tuple(_judged(parse_protocol, value) for value in values)
-
-    def plan(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The names of the attacks and of the protocols that are run."""
-        chosen = suite(self.suite)
-        attacks = self.attacks or chosen.attacks
-        if self.steps is not None:
-            attacks = tuple(f"pgd{self.steps}" if name.startswith("pgd") else name for name in attacks)
-        return attacks, self.protocols or chosen.protocols
-
-
-class _File(_Part):
-    """The top level of a recipe file; its parts are judged one by one, so that all errors come at once."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    title: str
-    train: dict[str, Any] = {}
-    models: dict[Annotated[str, Field(pattern=r"^\w[\w.+\[\]-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
-    test: dict[str, Any] | None = None
-    evaluate: dict[str, Any] = {}
-
-
-class Recipe(_Part):
-    """A table: networks trained from shared settings, and one evaluation of all of them.
-
-    `test` is the data set to attack on, None for each network's own test images.
-    """
-
-    name: str
-    title: str
-    models: dict[str, TrainRecipe]
-    test: DataKeys | None
-    evaluate: EvaluationKeys
-
-
-def load_recipe(file: Path) -> Recipe:
-    """Read and check a YAML recipe. Raises InvalidRecipe with a line for every problem, all at once."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise RnabenchError(f"recipe: cannot read {str(file)!r} ({reason}); expected a YAML file") from None
-    except yaml.YAMLError as error:
-        raise InvalidRecipe(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InvalidRecipe(f"{file}: expected keys such as {', '.join(_File.model_fields)}")
-    lines: list[str] = []
-
-    def judge(kind: type[P], values: Mapping[str, Any], place: Callable[[str], str]) -> P | None:
-        try:
-            return kind.model_validate(values)
-        except ValidationError as error:
-            lines.extend(f"{file}: {place(key)}{text}" for key, text in problems(error, kind))
-            return None
-
-    judge(_File, content, lambda key: f"{key}: ")
-    shared, models, test, evaluate = (
-        part if isinstance(part := content.get(key), dict) else {} for key in ("train", "models", "test", "evaluate")
-    )
-    trainings = {}
-    for name, own in models.items():
-        own = own if isinstance(own, dict) else {}
-        where = lambda key, own=own, name=name: f"models.{name}.{key}: " if key in own else f"train.{key}: "  # noqa: E731
-        trainings[name] = judge(TrainRecipe, {**shared, **own}, where)
-    data = judge(DataKeys, test, lambda key: f"test.{key}: ") if test else None
-    evaluation = judge(EvaluationKeys, evaluate, lambda key: f"evaluate.{key}: ")
-    if lines:
-        raise InvalidRecipe("\n".join(dict.fromkeys(lines)))
-    return Recipe.model_validate(
-        {"name": content["name"], "title": content["title"], "models": trainings, "test": data, "evaluate": evaluation}
-    )
 
 
 def from_options(kind: type[P], options: Mapping[str, Any]) -> P:
@@ -281,13 +154,25 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def chosen_indices(text: str) -> list[int]:
+    """`0-99,250` as numbers. Raises ValueError."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part.strip())
+        last = int(match[2] or match[1]) if match else -1
+        if match is None or last < int(match[1]) or last - int(match[1]) > 10_000_000:
+            raise ValueError("expected numbers and ranges such as 0-99,250")
+        found.extend(range(int(match[1]), last + 1))
+    return list(dict.fromkeys(found))
+
+
 def digest(content: Mapping[str, Any]) -> str:
     """12 hex digits of a JSON-like value."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _judged(parse: Callable[[str], object], value: str) -> str:
+def judged(parse: Callable[[str], object], value: str) -> str:
     """Let one of the package's own parsers judge a name, and say its verdict in the form that pydantic understands."""
     try:
         parse(value)

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from rnabench.benchmark import attack, attacked_data, load_run, open_data
+from rnabench.benchmark import attack, attacked_data, beside_baseline, load_run, open_data
 from rnabench.device import find_device
 from rnabench.errors import RnabenchError
 from rnabench.model.factory import build_model
 from rnabench.progress import Progress
-from rnabench.recipe import Recipe
+from rnabench.recipe_file import Recipe
 from rnabench.stopping import StopRequest
 from rnabench.training.run import run_name, train
 
@@ -34,6 +34,9 @@ def reproduce(
         target = load_run(run, _test_data(recipe), recipe.evaluate, device, label=name)
         progress.line(f"{name}: attacks on {target.data.name}, {len(target.data.source):,} images")
         records[name] = attack(target, recipe.evaluate, folder / f"{name}.json", progress, stop)
+    for name, record in records.items():
+        if recipe.baseline is not None and name != recipe.baseline:
+            records[name] = beside_baseline(record, records[recipe.baseline], folder / f"{name}.json")
     return records
 
 

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from rnabench.data.batches import ResidentSource
 from rnabench.data.dataset import ImageSet
 from rnabench.evaluation.defence import Defence
-from rnabench.evaluation.engine import evaluate
+from rnabench.evaluation.engine import Evaluation, evaluate
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.layers import BatchGroupNorm
 from rnabench.norm.space import parse_space
-from rnabench.progress import Silent
-from rnabench.recipe import EvaluationKeys
+from rnabench.plan import EvaluationKeys
+from rnabench.progress import Progress, Silent
 from rnabench.stopping import StopRequest
 
 
@@ -50,11 +50,18 @@ def lively_model(space: str = "bn+in", layers: int = 6, seed: int = 0) -> Random
 
 def run_evaluation(model: nn.Module, folder: Path | None = None, images: ImageSet | None = None,
                    stop: StopRequest | None = None, defence: Defence | None = None, **keys: object) -> list[Outcome]:
+    """The table's outcomes; without the sanity checks' probes unless `sanity` asks for them."""
+    return full_evaluation(model, folder, images, stop, defence, **{"sanity": False, **keys}).outcomes
+
+
+def full_evaluation(model: nn.Module, folder: Path | None = None, images: ImageSet | None = None,
+                    stop: StopRequest | None = None, defence: Defence | None = None, progress: Progress | None = None,
+                    **keys: object) -> Evaluation:
     source = ResidentSource(images or random_images(), torch.device("cpu"))
     settings = EvaluationKeys.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
     journal = Journal(folder and folder / "progress.jsonl", "digest")
     return evaluate(model, defence or model, source, 10, settings, journal,  # type: ignore[arg-type]
-                    Silent(), StopRequest() if stop is None else stop)
+                    progress or Silent(), StopRequest() if stop is None else stop)
 
 
 class AfterSteps(StopRequest):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rnabench.errors import InvalidRecipe, RnabenchError
-from rnabench.recipe import load_recipe, pixel_units
+from rnabench.pixels import pixel_units
+from rnabench.recipe_file import load_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 

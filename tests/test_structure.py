@@ -21,7 +21,7 @@ ALLOWED = {  # package -> what it may import of this project, besides the module
     "attack": {"path"},
     "training": {"attack", "data", "model", "norm", "path"},
     "evaluation": {"attack", "data", "model", "norm", "path"},
-    "report": {"evaluation"},
+    "report": {"attack", "evaluation"},
     "analysis": {"attack", "data", "model", "norm", "path", "training", "evaluation"},
     "cli": {"analysis", "attack", "data", "evaluation", "model", "norm", "path", "report", "training"},
 }

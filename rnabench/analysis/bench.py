@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.attack.estimators import expectation, frozen_parameters, one_path
+from rnabench.attack.estimators import Expectation, OnePath, frozen_parameters
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
@@ -80,7 +80,7 @@ def _cases(recipe: TrainRecipe, device: torch.device) -> dict[str, Case]:
 
     def pgd() -> object:
         with frozen_parameters(model):
-            return attack(one_path(model, path), batch.images, batch.labels)
+            return attack(OnePath(model, path), batch.images, batch.labels, _no_noise)
 
     def eot(rows: int) -> Case:
         def draw(count: int) -> Any:
@@ -88,7 +88,7 @@ def _cases(recipe: TrainRecipe, device: torch.device) -> dict[str, Case]:
 
         def run() -> object:
             with frozen_parameters(model):
-                return expectation(model, draw, EOT_SAMPLES)(batch.images, batch.labels)
+                return Expectation(model, draw, EOT_SAMPLES).gradient(batch.images, batch.labels)
 
         return run
 
@@ -96,6 +96,10 @@ def _cases(recipe: TrainRecipe, device: torch.device) -> dict[str, Case]:
     cases[f"one EOT gradient of {EOT_SAMPLES} paths, path per batch"] = eot(1)
     cases[f"one EOT gradient of {EOT_SAMPLES} paths, path per sample"] = eot(recipe.batch_size)
     return cases
+
+
+def _no_noise(*shape: int) -> Tensor:
+    raise AssertionError("an attack without a random start asks for no noise")
 
 
 def _model(recipe: TrainRecipe, device: torch.device) -> RandomizedClassifier:

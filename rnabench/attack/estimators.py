@@ -1,4 +1,4 @@
-"""Gradient estimators: how an attacker deals with a model that draws a path in every forward.
+"""Estimators: what an attacker learns of a model that draws a path in every forward.
 
 A classifier, here, is anything with `on(path)` -> (images -> logits). Estimators take the paths from a function
 `draw(repeats)`, so that they know neither the space of paths nor the granularity of draws.
@@ -6,14 +6,16 @@ A classifier, here, is anything with `on(path)` -> (images -> logits). Estimator
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from rnabench.attack.losses import Loss, cross_entropy
 from rnabench.path.path import Path
 
 DrawPath = Callable[[int], Path]
@@ -39,42 +41,126 @@ def frozen_parameters(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def input_gradient(logits_of: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of each example's cross-entropy with respect to its image."""
-    images = images.detach().requires_grad_()
-    loss = F.cross_entropy(logits_of(images).float(), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, images)
-    return gradient
+@dataclass(frozen=True)
+class Estimate:
+    """Means over draws: loss [N], the share of draws that misclassify [N], and the loss's gradient [N, C, H, W]."""
+
+    loss: Tensor
+    wrong: Tensor
+    gradient: Tensor
+
+    def at(self, rows: Tensor | slice) -> Estimate:
+        return Estimate(self.loss[rows], self.wrong[rows], self.gradient[rows])
 
 
-def one_path(model: OnPath, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
+class Estimator(ABC):
+    """Means over `samples` draws of paths.
+
+    Every method takes `images` [n, C, H, W], `labels` int64 [n] and, where they are only some examples of the batch
+    (or some of them twice), `rows` int64 [n]: each one's place in the batch, so that it keeps its own paths.
+    """
+
+    samples: int
+    is_random: bool
+
+    @abstractmethod
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
+        """Logits [draws, n, classes], in pieces that make up all draws; differentiable."""
+
+    def gradient(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None
+                 ) -> Tensor:
+        """The mean gradient of each example's loss with respect to its image."""
+        images = images.detach().requires_grad_()
+        total = None
+        for logits in self.forward(images, rows):
+            (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), images)
+            total = gradient if total is None else total.add_(gradient)
+        assert total is not None
+        return total if self.samples == 1 else total.div_(self.samples)
+
+    def estimate(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None,
+                 gradient: bool = True) -> Estimate:
+        """Loss, share of wrong draws and (unless only the first two are wanted) gradient, on the same draws."""
+        images = images.detach().requires_grad_(gradient)
+        values, wrong = (torch.zeros(len(images), device=images.device) for _ in range(2))
+        slope = torch.zeros_like(images, requires_grad=False) if gradient else images.new_zeros(())
+        with torch.set_grad_enabled(gradient):
+            for logits in self.forward(images, rows):
+                each = loss(logits, labels)
+                values += each.detach().sum(0)
+                wrong += (logits.detach().argmax(-1) != labels).sum(0)
+                if gradient:
+                    slope += torch.autograd.grad(each.sum(), images)[0]
+        return Estimate(values / self.samples, wrong / self.samples, slope / self.samples if gradient else
+                        slope.expand_as(images))
+
+    def wrong(self, images: Tensor, labels: Tensor, rows: Tensor | None = None, at_least: int = 1) -> Tensor:
+        """The share of draws that misclassify, [n], over at least so many draws if draws differ."""
+        rounds = -(-at_least // self.samples) if self.is_random else 1
+        return torch.stack([self.estimate(images, labels, rows=rows, gradient=False).wrong
+                            for _ in range(rounds)]).mean(0)
+
+    def gaps(self, images: Tensor, labels: Tensor, targets: Tensor, rows: Tensor | None = None
+             ) -> tuple[Tensor, Tensor]:
+        """The mean logits of `targets` int64 [n, T] less the right class's, [T, n], and the gradients [T, n, C, H, W]
+        of these gaps."""
+        images = images.detach().requires_grad_()
+        values = torch.zeros(targets.T.shape, device=images.device)
+        slopes = torch.zeros((targets.shape[1], *images.shape), device=images.device)
+        for logits in self.forward(images, rows):
+            summed = logits.sum(0)
+            gaps = (summed.gather(1, targets) - summed.gather(1, labels[:, None])).T
+            values += gaps.detach()
+            for number, gap in enumerate(gaps):
+                slopes[number] += torch.autograd.grad(gap.sum(), images, retain_graph=number + 1 < len(gaps))[0]
+        return values / self.samples, slopes.div_(self.samples)
+
+    def mean_logits(self, images: Tensor, rows: Tensor | None = None) -> Tensor:
+        """[n, classes], without a gradient."""
+        with torch.no_grad():
+            pieces = [piece.sum(0) for piece in self.forward(images, rows)]
+        return torch.stack(pieces).sum(0) / self.samples
+
+
+class OnePath(Estimator):
     """The paper's attacker: one path, frozen for the whole attack."""
-    view = model.on(path)
-    return lambda images, labels: input_gradient(view, images, labels)
+
+    samples, is_random = 1, False
+
+    def __init__(self, model: OnPath, path: Path) -> None:
+        self.model, self.path, self.view = model, path, model.on(path)
+
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
+        if rows is None or not self.path.per_sample:
+            yield self.view(images).float().unsqueeze(0)
+        else:
+            yield self.model.on(self.path.take(rows.tolist()))(images).float().unsqueeze(0)
 
 
-def expectation(
-    model: OnPath, draw: DrawPath, samples: int, most_pixels: int | None = None
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Expectation over transformation: the mean gradient over `samples` fresh paths at every step.
+class Expectation(Estimator):
+    """Expectation over transformation: means over `samples` fresh paths at every step.
 
     One sample is the naive attack on the deployed model (protocol `resample`). With one path per sample, images of up
     to `most_pixels` pixels in all go through the network at once (by default what 1,024 images of 32x32 have, on a CPU
     64 images: larger batches are slower there).
     """
 
-    def estimate(images: Tensor, labels: Tensor) -> Tensor:
-        limit = most_pixels or (64 if images.device.type == "cpu" else 1024) * 32 * 32
-        total, done = torch.zeros_like(images), 0
-        while done < samples:
-            repeats = min(samples - done, max(1, limit // (len(images) * images[0, 0].numel())))
-            path = draw(repeats)
+    is_random = True
+
+    def __init__(self, model: OnPath, draw: DrawPath, samples: int, most_pixels: int | None = None) -> None:
+        self.model, self.draw, self.samples, self.most_pixels = model, draw, samples, most_pixels
+
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
+        limit = self.most_pixels or (64 if images.device.type == "cpu" else 1024) * 32 * 32
+        done = 0
+        while done < self.samples:
+            repeats = min(self.samples - done, max(1, limit // (len(images) * images[0, 0].numel())))
+            path = self.draw(repeats)
             if not path.per_sample:  # a draw for the whole batch serves one pass over it
                 repeats = 1
-            many = torch.cat([images] * repeats)  # keeps channels-last, which `repeat` does not
-            gradient = input_gradient(model.on(path), many, labels.repeat(repeats))
-            total += gradient.view(repeats, *images.shape).sum(0)
+            elif rows is not None:
+                batch = len(path.rows) // repeats
+                path = path.take([turn * batch + row for turn in range(repeats) for row in rows.tolist()])
+            many = torch.cat([images] * repeats) if repeats > 1 else images  # channels-last, which `repeat` is not
+            yield self.model.on(path)(many).float().view(repeats, len(images), -1)
             done += repeats
-        return total / samples
-
-    return estimate

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from rnabench.errors import InvalidValue, one_of
 
-
-@dataclass(frozen=True)
-class AttackSpec:
-    """A gradient attack before it knows eps and its step size (one step without a random start goes all of eps)."""
-
-    name: str
-    steps: int
-    random_start: bool
+Axis = Literal["steps", "eps", "samples"]
 
 
 @dataclass(frozen=True)
 class Suite:
-    name: str
-    attacks: tuple[str, ...]
+    """`attacks` are names, or mappings as `parse_attack` takes them. A sweep's `axis` is what its figure shows."""
+
+    summary: str
+    attacks: tuple[str | Mapping[str, Any], ...]
     protocols: tuple[str, ...]
+    axis: Axis | None = None
 
 
-SUITES = {
-    "quick": Suite("quick", ("fgsm", "pgd10"), ("paper", "eot:10")),
+SUITES: dict[str, Suite] = {
+    "quick": Suite("a first look", ("fgsm", "pgd10"), ("paper", "eot:10")),
+    "paper": Suite("the attacks of the paper's Tables 1-5, as it ran them",
+                   ("fgsm", "pgd20", "cw", "mifgsm", "deepfool", "autoattack"), ("paper",)),
+    "adaptive": Suite("an attacker who averages over paths; the headline rests on it",
+                      ("pgd20", "pgd100", "pgd20-margin", "pgd100-margin", "mifgsm", "autoattack", "square500"),
+                      ("eot:20",)),
+    "autoattack": Suite("AutoAttack: `standard` on a frozen path, `rand` over paths", ("autoattack",),
+                        ("paper", "eot:20")),
+    "pgd-steps": Suite("accuracy against the number of steps (Figure 5 a)",
+                       tuple(f"pgd{steps}" for steps in range(10, 101, 10)), ("paper", "eot:20"), "steps"),
+    "pgd-eps": Suite("accuracy against eps (Figure 5 b)",
+                     tuple(f"pgd20@{eps}/255" for eps in (0, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64)),
+                     ("paper", "eot:20"), "eps"),
+    "eot-samples": Suite("accuracy against the attacker's path samples per step", ("pgd20",),
+                         tuple(f"eot:{samples}" for samples in (1, 5, 10, 20, 50)), "samples"),
 }
 
 
-def suite(name: str) -> Suite:
-    """The suite of that name. Raises InvalidValue."""
-    if name not in SUITES:
-        raise InvalidValue("suite", name, one_of(SUITES), SUITES)
-    return SUITES[name]
-
-
-def parse_attack(name: str) -> AttackSpec:
-    """`fgsm`, or `pgdN` with N steps from a random start. Raises InvalidValue."""
-    if name == "fgsm":
-        return AttackSpec("fgsm", 1, random_start=False)
-    match = re.fullmatch(r"pgd(\d{1,5})", name)
-    if match is None or int(match[1]) < 1:
-        raise InvalidValue("attack", name, "fgsm, or pgdN with a number of steps N, as in pgd20", ("fgsm", "pgd20"))
-    return AttackSpec(name, int(match[1]), random_start=True)
+def suites(name: str, own: Mapping[str, Suite] | None = None) -> list[tuple[str, Suite]]:
+    """The suites that `name` joins by +, from the built-in ones and those of a recipe. Raises InvalidValue."""
+    known = {**SUITES, **(own or {})}
+    chosen = []
+    for part in name.split("+"):
+        if part not in known:
+            raise InvalidValue("suite", part, f"{one_of(known)}, or some of them joined by +", known)
+        chosen.append((part, known[part]))
+    return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -10,46 +11,78 @@ import typer
 from rnabench.cli import options as o
 
 
+class Norm(str, Enum):
+    linf = "Linf"
+    l2 = "L2"
+
+
+class Backend(str, Enum):
+    native = "native"
+    torchattacks = "torchattacks"
+
+
 def attack(
     run: Annotated[Optional[Path], typer.Argument(help="Run folder, as written by `rnabench train`.")] = None,
     model: Annotated[Optional[str], o.option("Anybody's network instead of a run: package.module:factory.", o.MODEL)
                      ] = None,
+    baseline: Annotated[Optional[Path], o.option("Record (JSON) of the deterministic baseline on the same images, to "
+                                                 "compare with.", o.MODEL)] = None,
     dataset: o.DatasetOrNone = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
     download: o.Download = False,
     n_examples: o.NExamples = None,
-    suite: Annotated[str, o.option("Which attacks under which protocols: quick.", o.ATTACK)] = "quick",
-    attacks: Annotated[Optional[str], o.option("Attacks instead of the suite's, comma-separated: fgsm,pgd20.",
-                                               o.ATTACK)] = None,
+    indices: Annotated[Optional[str], o.option("Test images by index, such as 0-99,250.  [default: --n-examples]",
+                                               o.DATA)] = None,
+    suite: Annotated[str, o.option("Which attacks under which protocols; several joined by +, as in paper+adaptive "
+                                   "(see --list).", o.ATTACK)] = "quick",
+    attacks: Annotated[Optional[str], o.option("Attacks instead of the suite's, comma-separated: fgsm,pgd20,apgd-ce "
+                                               "(see --list).", o.ATTACK)] = None,
     protocols: Annotated[Optional[str], o.option("Protocols instead of the suite's, comma-separated: paper, same-path, "
                                                  "resample, eot:K.", o.ATTACK)] = None,
+    list_: Annotated[bool, o.option("List suites, attacks and protocols, and stop.", o.ATTACK, "--list")] = False,
+    norm: Annotated[Norm, o.option("Norm that bounds the change.", o.ATTACK)] = Norm.linf,
     eps: o.Eps = "8/255",
     step_size: o.StepSize = None,
     steps: o.AttackSteps = None,
+    backend: Annotated[Backend, o.option("torchattacks: the paper's own calls, for cross-checks.", o.ATTACK)
+                       ] = Backend.native,
+    cumulative: Annotated[bool, o.option("Drop images that are broken already from later bounded attacks "
+                                         "(deterministic models).", o.ATTACK)] = False,
     draws: o.Draws = 20,
     granularity: o.GranularityOption = o.Granularity.batch,
+    sanity: Annotated[bool, o.option("Run what the sanity checks need on some of the images.", o.ATTACK)] = True,
+    sanity_examples: Annotated[int, o.option("Images for these.", o.ATTACK)] = 64,
     batch_size: o.BatchSize = 128,
     device: o.Device = "auto",
     precision: o.PrecisionOption = o.Precision.fp32,
     seed: o.Seed = 0,
+    resume: Annotated[bool, o.option("Go on with what is there, or start anew.", o.RUN)] = True,
     max_minutes: o.MaxMinutes = None,
     out: Annotated[Optional[Path], o.option("Folder of the results.  [default: <run>/attack-<suite>-<digest>]", o.RUN)
                    ] = None,
 ) -> None:
     """Attack a trained network under the paper's protocol and an adaptive one, and score it on fresh paths.
 
-    Writes record.json (with per-example outcomes), table.csv and table.md. Ctrl-C stops cleanly; the same command
-    goes on.
+    Writes record.json (with per-example outcomes), table.csv, table.md and the figures of sweeps. Ctrl-C stops
+    cleanly; the same command goes on.
     """
+    if list_:
+        from rnabench.cli.listing import show_lists
+
+        show_lists()
+        return
     values: dict[str, Any] = {
         "suite": suite, "attacks": attacks and attacks.split(","), "protocols": protocols and protocols.split(","),
-        "eps": eps, "step_size": step_size, "steps": steps, "n_examples": n_examples, "draws": draws,
-        "granularity": granularity.value, "batch_size": batch_size, "precision": precision.value, "seed": seed,
+        "norm": norm.value, "eps": eps, "step_size": step_size, "steps": steps, "backend": backend.value,
+        "n_examples": n_examples, "indices": indices, "draws": draws, "granularity": granularity.value,
+        "batch_size": batch_size, "precision": precision.value, "cumulative": cumulative, "sanity": sanity,
+        "sanity_examples": sanity_examples, "seed": seed,
     }
 
     from rnabench.errors import InvalidValue
-    from rnabench.recipe import DataKeys, EvaluationKeys, from_options
+    from rnabench.plan import EvaluationKeys
+    from rnabench.recipe import DataKeys, from_options
 
     keys = from_options(EvaluationKeys, values)
     if (run is None) == (model is None):
@@ -57,19 +90,26 @@ def attack(
     given = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name, "download": download or None}
     data = {name: value for name, value in given.items() if value is not None}
 
+    from rnabench.report.record import read_record
+
+    compared = read_record(baseline) if baseline is not None else None
+
     from rnabench.benchmark import attack as run_attack
-    from rnabench.benchmark import identity, load_foreign, load_run
+    from rnabench.benchmark import beside_baseline, identity, load_foreign, load_run
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request
     from rnabench.cli.results import finish
 
     target = (load_run(run, data, keys, device) if run is not None
               else load_foreign(str(model), from_options(DataKeys, data), keys, device))
+    if compared is not None and compared["data"]["fingerprint"] != target.data.fingerprint:
+        raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     name = f"attack-{keys.suite}-{identity(target, keys)}"
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if not target.description.get("replayable", True):
             progress.line("warning: this model draws random numbers that torch's seed does not fix: its draws cannot "
                           "be frozen or replayed, and `paper` and `same-path` act as `resample`")
-        record = run_attack(target, keys, folder / "record.json", progress, stop)
-    finish([record], folder, f"Robustness of {target.description['label']}")
+        record = run_attack(target, keys, folder / "record.json", progress, stop, resume)
+    records = [record] if compared is None else [compared, beside_baseline(record, compared, folder / "record.json")]
+    finish(records, folder, f"Robustness of {target.description['label']}")

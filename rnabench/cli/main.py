@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from rnabench import __version__
-from rnabench.cli import attack, bench, describe, reproduce, train
+from rnabench.cli import attack, bench, crosscheck, describe, reproduce, train
 from rnabench.errors import RnabenchError
 from rnabench.stopping import Stopped
 
@@ -26,6 +26,7 @@ app.command("attack")(attack.attack)
 app.command("reproduce")(reproduce.reproduce)
 app.command("describe")(describe.describe)
 app.command("bench")(bench.bench)
+app.command("crosscheck")(crosscheck.crosscheck)
 
 
 def _version(wanted: bool) -> None:

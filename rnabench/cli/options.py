@@ -44,7 +44,7 @@ Space = Annotated[str, option("Normalisers, joined by +: bn, in, ln, gn32, bgn32
 LayerBased = Annotated[bool, option("One draw for all layers instead of one per layer (Table 5).", MODEL)]
 GranularityOption = Annotated[Granularity, option("One path per batch (the paper) or one per sample.", MODEL)]
 
-Eps = Annotated[str, option("Largest change of a pixel (Linf), in pixel units [0, 1]: 8/255 or a decimal.", ATTACK)]
+Eps = Annotated[str, option("Largest change of a pixel (Linf) or of the image (L2): 8/255 or a decimal.", ATTACK)]
 StepSize = Annotated[Optional[str], option("Step of PGD in pixel units: 2/255 or a decimal.  [default: eps/4]", ATTACK)]
 TrainSteps = Annotated[int, option("PGD steps per training batch.", ATTACK)]
 AttackSteps = Annotated[Optional[int], option("PGD steps.  [default: the suite's]", ATTACK)]

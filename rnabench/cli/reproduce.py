@@ -21,7 +21,7 @@ def reproduce(
 
     What is trained or attacked already is not done again. Ctrl-C stops cleanly; the same command goes on.
     """
-    from rnabench.recipe import load_recipe
+    from rnabench.recipe_file import load_recipe
 
     loaded = load_recipe(recipe)
 

@@ -6,14 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from rnabench.cli.console import console, show_table
 
 
 def finish(records: Sequence[dict[str, Any]], folder: Path, title: str) -> None:
-    """Write the tables of `records` to `folder`, and print the table."""
-    from rnabench.report.table import HEADINGS, caption, display_rows, write_tables
+    """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table."""
+    from rnabench.report.sweep import write_sweeps
+    from rnabench.report.table import TEXT_COLUMNS, caption, display, write_tables
+    from rnabench.report.verdict import sanity_lines, verdicts
 
     write_tables(records, folder, title)
-    show_table(f"{title}\n{caption(records)}", HEADINGS, display_rows(records), text_columns=3)
+    write_sweeps(records, folder, title)
+    headings, rows = display(records)
+    show_table(f"{title}\n{caption(records)}", headings, rows, text_columns=TEXT_COLUMNS)
+    out = console()
+    for sentence in verdicts(records):
+        out.print(sentence, markup=False)
+    checks = sanity_lines(records)
+    colours = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
+    for line in checks:
+        status, _, rest = line.partition(" ")
+        out.print(f"[{colours[status]}]{status}[/] {escape(rest)}")
+    if any(record["unreliable"] for record in records):
+        out.print("! marks results that a failed check says not to rely on.", markup=False)
     files = ", ".join(sorted(file.name for file in folder.glob("*.*") if file.is_file()))
-    console().print(f"in {folder}: {files}", markup=False)
+    out.print(f"in {folder}: {files}", markup=False)

@@ -22,6 +22,17 @@ class Batch:
     labels: Tensor
     indices: list[int]
 
+    def part(self, low: int, high: int) -> Batch:
+        """The examples from place `low` to before place `high`."""
+        rows = slice(low, high)
+        return Batch(self.images[rows], self.labels[rows], self.indices[rows])
+
+    def take(self, places: list[int]) -> Batch:
+        """The examples at these places, in that order; the batch itself if these are all."""
+        if places == list(range(len(self.indices))):
+            return self
+        return Batch(self.images[places], self.labels[places], [self.indices[place] for place in places])
+
 
 class BatchSource(Protocol):
     """What training and evaluation read from; `ResidentSource` and `StreamingSource` are the two kinds."""

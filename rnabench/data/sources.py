@@ -13,7 +13,7 @@ from rnabench.data.batches import BatchSource, ResidentSource
 from rnabench.data.dataset import ImageSet, load_images, subset
 from rnabench.data.registry import dataset_info
 from rnabench.errors import InvalidValue
-from rnabench.recipe import DataKeys
+from rnabench.recipe import DataKeys, chosen_indices
 from rnabench.seeding import stream
 
 IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -72,8 +72,13 @@ def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, se
     )
 
 
-def evaluation_data(keys: DataKeys, n_examples: int | None, device: torch.device) -> EvaluationData:
-    """The first `n_examples` test examples, or a fixed random choice of them where the files come class by class."""
+def evaluation_data(keys: DataKeys, n_examples: int | None, device: torch.device, indices: str | None = None
+                    ) -> EvaluationData:
+    """The first `n_examples` test examples, or a fixed random choice of them where the files come class by class; or
+    those whose indices in the data set `indices` names (`0-99,250`), in that order.
+
+    Raises InvalidValue for an index that is not there.
+    """
     if n_examples is not None and n_examples < 1:
         raise InvalidValue("n-examples", n_examples, "at least 1")
     if _streams(keys):
@@ -81,11 +86,22 @@ def evaluation_data(keys: DataKeys, n_examples: int | None, device: torch.device
 
         everything = StreamingSource(_folder(keys), "test", device)
         rows, _ = _positions(len(everything), min(n_examples or len(everything), len(everything)), 0, 0)
+        if indices is not None:
+            rows = _places(everything.indices, indices)
         source = everything.part(rows.tolist())
         return EvaluationData(source, keys.title, everything.classes, everything.fingerprint(rows.tolist()))
     images = load_images(keys.dataset, "test", keys.data_dir, keys.title, keys.download)
-    chosen = _first(images, n_examples)
+    chosen = _first(images, n_examples) if indices is None else images.take(_places(images.indices.tolist(), indices))
     return EvaluationData(ResidentSource(chosen, device), keys.title, images.classes, chosen.fingerprint())
+
+
+def _places(there: list[int], indices: str) -> NDArray[np.int64]:
+    """Where the indices that the text names stand in the data set."""
+    place = {index: number for number, index in enumerate(there)}
+    wanted = chosen_indices(indices)
+    if missing := [index for index in wanted if index not in place]:
+        raise InvalidValue("indices", missing[0], f"indices of the test set, from {min(there)} to {max(there)}")
+    return np.array([place[index] for index in wanted])
 
 
 def _streams(keys: DataKeys) -> bool:

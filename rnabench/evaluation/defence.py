@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from rnabench.attack.estimators import input_gradient
+from rnabench.attack.estimators import OnePath
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
@@ -84,7 +84,7 @@ class ForeignModel(nn.Module):
                              "logits") from error
         check_logits(first, len(images), classes)
         try:
-            input_gradient(self.on(Path.of(1)), images, labels)
+            OnePath(self, Path.of(1)).gradient(images, labels)
         except RuntimeError as error:
             raise ModelError(f"model: lets no gradient through to the images ({_one_line(error)}); expected logits "
                              "that depend on the images by differentiable operations") from error

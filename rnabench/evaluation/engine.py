@@ -3,123 +3,182 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rnabench.attack.estimators import expectation, frozen_parameters, one_path
-from rnabench.attack.gradient import PGD
-from rnabench.attack.suite import AttackSpec, parse_attack
-from rnabench.attack.threat import Linf
+from rnabench.attack.estimators import frozen_parameters
 from rnabench.data.batches import Batch, BatchSource
 from rnabench.errors import NumericalError
+from rnabench.evaluation.attacker import Attacker, check_plan, memory_ran_out
+from rnabench.evaluation.cells import Cell, cells, probes
+from rnabench.evaluation.cost import estimate_seconds, in_words
 from rnabench.evaluation.defence import Defence, check_logits
+from rnabench.evaluation.diagnosis import Diagnosis, diagnose
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome, joined
-from rnabench.evaluation.protocol import Protocol, parse_protocol
+from rnabench.evaluation.protocol import Protocol
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
+from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
-from rnabench.recipe import EvaluationKeys
-from rnabench.seeding import ExampleStreams, stream
 from rnabench.stopping import StopRequest
-
-NATURAL = "natural"
-ANY_PROTOCOL = "any"  # without an attacker, or without randomness, all protocols are the same
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One attack under one protocol; `attack` None is the natural accuracy."""
+class Evaluation:
+    """The table's outcomes, the sanity checks' own ones (on fewer images), and what was seen of the model itself."""
 
-    attack: AttackSpec | None
-    protocol: Protocol | None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return (self.attack.name if self.attack else NATURAL, self.protocol.name if self.protocol else ANY_PROTOCOL)
-
-
-def cells(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
-    """What is run: natural accuracy, then every attack under every protocol (once, if the model is deterministic)."""
-    attacks, protocols = keys.plan()
-    judged = [parse_protocol(name) for name in protocols] if is_random else [None]
-    return [Cell(None, None), *(Cell(parse_attack(attack), protocol) for attack in attacks for protocol in judged)]
+    outcomes: list[Outcome]
+    probes: list[Outcome]
+    diagnosis: Diagnosis
 
 
 def evaluate(
     model: nn.Module, defence: Defence, source: BatchSource, classes: int, keys: EvaluationKeys, journal: Journal,
     progress: Progress, stop: StopRequest,
-) -> list[Outcome]:
+) -> Evaluation:
     """Outcomes of all cells; batches that the journal has are not run again.
 
     `model` is the module behind `defence` (often the same object); its mode, buffers, parameters' requires_grad and
-    gradients are left as they were. Raises Stopped between two batches if asked to, NumericalError for images outside
-    [0, 1] or logits that are not finite.
+    gradients are left as they were. Raises Stopped between two batches if asked to, InvalidValue for an attack that
+    cannot be run like this, NumericalError for images outside [0, 1] or logits that are not finite.
     """
-    evaluator = Evaluator(defence, keys, classes)
+    random = defence.space.is_random
+    todo = cells(keys, random) + probes(keys, random)
+    check_plan(keys, [(cell.attack, cell.protocol.samples if cell.protocol else 0) for cell in todo if cell.attack],
+               random)
+    was_training = model.training
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    run = _Run(Evaluator(defence, keys, classes), source, journal, progress, stop, len(todo))
     with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model):
-        return [_run(evaluator, cell, source, journal, progress, stop)
-                for cell in cells(keys, defence.space.is_random)]
+        run.announce(todo)
+        found = [(cell, run.cell(cell, number + 1)) for number, cell in enumerate(todo)]
+        first = next(source.in_order(min(keys.batch_size, keys.sanity_examples)))
+        path = run.evaluator.attacker.drawer("diagnosis", first, 0)(1)
+        changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
+        diagnosis = diagnose(defence, path, first, was_training, changed)
+    return Evaluation([outcome for cell, outcome in found if cell.limit is None],
+                      [outcome for cell, outcome in found if cell.limit is not None], diagnosis)
 
 
-def _run(evaluator: Evaluator, cell: Cell, source: BatchSource, journal: Journal, progress: Progress,
-         stop: StopRequest) -> Outcome:
-    size = evaluator.keys.batch_size
-    parts = journal.parts(cell.key)
-    progress.begin(" / ".join(cell.key), len(source), min(len(parts) * size, len(source)))
-    for number, batch in enumerate(source.in_order(size, start=len(parts)), start=len(parts)):
-        if stop:
-            raise stop.stopped(f"{' / '.join(cell.key)}, {number * size} of {len(source)} images")
-        parts.append(evaluator.outcome(cell, batch, number))
-        journal.add(cell.key, parts[-1])
-        right = float(np.concatenate([part.correct for part in parts]).mean())
-        progress.advance(len(batch.indices), f"accuracy {right:.1%}")
-    return joined(parts)
+@dataclass
+class _Run:
+    evaluator: Evaluator
+    source: BatchSource
+    journal: Journal
+    progress: Progress
+    stop: StopRequest
+    count: int
+
+    def __post_init__(self) -> None:
+        self.standing: NDArray[np.bool_] | None = None  # which images no bounded attack has broken yet
+
+    def announce(self, todo: list[Cell]) -> None:
+        """Say about how long it takes, unless that is seconds."""
+        size = self.evaluator.keys.batch_size
+        left = [(cell, max(0, self._total(cell) - len(self.journal.parts(_name(cell))) * size)) for cell in todo]
+        if all(not images for _, images in left):
+            return
+        seconds = estimate_seconds(self.evaluator.attacker, next(self.source.in_order(size)), left)
+        if sum(seconds) > 20:
+            slowest = sorted(zip(seconds, todo, strict=True), key=lambda pair: -pair[0])[:3]
+            named = ", ".join(f"{cell.title} {in_words(time)}" for time, cell in slowest)
+            self.progress.line(f"about {in_words(sum(seconds))} at most; the longest: {named}")
+
+    def _total(self, cell: Cell) -> int:
+        return min(len(self.source), cell.limit or len(self.source))
+
+    def cell(self, cell: Cell, number: int) -> Outcome:
+        size, total, name = self.evaluator.keys.batch_size, self._total(cell), _name(cell)
+        parts = self.journal.parts(name)
+        title = f"{number}/{self.count} {cell.title}"
+        self.progress.begin(title, total, min(len(parts) * size, total))
+        right = sum(float(part.correct.mean(1).sum()) for part in parts)
+        done = sum(len(part.correct) for part in parts)
+        if done < total:
+            for place, whole in enumerate(self.source.in_order(size, start=len(parts)), start=len(parts)):
+                batch = whole.part(0, total - place * size)
+                if self.stop:
+                    raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
+                alive = None
+                if self.standing is not None and cell.attack is not None and cell.limit is None:
+                    alive = self.standing[place * size : place * size + len(batch.indices)]
+                parts.append(self.evaluator.outcome(cell, batch, place, alive, self.progress))
+                self.journal.add(name, parts[-1])
+                done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
+                self.progress.advance(len(batch.indices), f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
+                if done >= total:
+                    break
+        outcome = joined(parts)
+        if self.evaluator.keys.cumulative and cell.limit is None and (cell.attack is None or cell.attack.bounded):
+            self.standing = outcome.correct[:, 0] & (True if self.standing is None else self.standing)
+        return outcome
+
+
+def _name(cell: Cell) -> tuple[str, str]:
+    attack, protocol = cell.key
+    return (f"sanity/{attack}" if cell.limit else attack, protocol)
 
 
 class Evaluator:
-    """Attacks and scores one batch. Streams are named by (seed, purpose, ...), and by example or batch number."""
+    """Attacks and scores one batch."""
 
     def __init__(self, defence: Defence, keys: EvaluationKeys, classes: int) -> None:
         self.defence, self.keys, self.classes = defence, keys, classes
         self.random = defence.space.is_random
+        self.attacker = Attacker(defence, keys, classes)
+        self.at_once = keys.batch_size
 
-    def outcome(self, cell: Cell, batch: Batch, number: int) -> Outcome:
+    def outcome(self, cell: Cell, batch: Batch, number: int, alive: NDArray[np.bool_] | None = None,
+                progress: Progress | None = None) -> Outcome:
+        """The batch's outcome; images that are not `alive` count as broken and are not attacked.
+
+        If memory runs out the batch is worked on in halves, which draw the same paths as the whole.
+        """
         started = time.perf_counter()
         check_images(batch.images)
+        rows = np.arange(len(batch.indices)) if alive is None else np.flatnonzero(alive)
+        pieces: list[Outcome] = []
+        place = 0
+        while place < len(rows):
+            part = batch.take(rows[place : place + self.at_once].tolist())
+            try:
+                pieces.append(self._outcome(cell, part, number))
+            except RuntimeError as error:
+                if not memory_ran_out(error) or self.at_once == 1:
+                    raise
+                self.at_once = max(1, min(self.at_once, len(rows)) // 2)
+            else:
+                place += len(part.indices)
+                continue
+            if progress is not None:  # outside the handler, which holds on to the failed attack's tensors
+                progress.line(f"out of memory in {cell.title}: going on with {self.at_once} images at once")
+            if batch.images.device.type == "cuda":
+                torch.cuda.empty_cache()
+        whole = _spread(cell, joined(pieces) if pieces else None, rows, batch, number, self.random and
+                        self.keys.granularity == "batch")
+        return whole.timed(time.perf_counter() - started)
+
+    def _outcome(self, cell: Cell, batch: Batch, number: int) -> Outcome:
         images, attacked = batch.images, None
         if cell.attack is not None:
-            images, attacked = self.attack(cell.attack, cell.protocol or Protocol("paper"), batch, number)
+            images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, number)
         same_path = cell.protocol is not None and cell.protocol.same_path
         predictions = self.predictions(images, attacked if same_path else None, batch, number)
         right = predictions == batch.labels
         majority = most_frequent(predictions, self.classes) == batch.labels
         reported = right[0] if attacked is None else self._predict(images, attacked) == batch.labels
         shared = self.random and self.keys.granularity == "batch"
-        return Outcome(
-            *cell.key, right.T.cpu().numpy(), majority.cpu().numpy(), reported.cpu().numpy(),
-            np.full(len(images), number) if shared else None, time.perf_counter() - started,
-        )
-
-    def attack(self, spec: AttackSpec, protocol: Protocol, batch: Batch, number: int) -> tuple[Tensor, Path]:
-        """Adversarial images, and a path that the attacker knows: its frozen one, or one more draw."""
-        step = self.keys.step if spec.random_start else self.keys.eps
-        attack = PGD(Linf(self.keys.eps), step, spec.steps, spec.random_start)
-        noise = None
-        if spec.random_start:
-            streams = ExampleStreams(self.keys.seed, "attack start", spec.name, indices=batch.indices)
-            noise = streams.uniform(*batch.images.shape[1:]).to(batch.images)
-        draw = self._drawer("attack paths", batch, number, spec.name, protocol.name)
-        if protocol.samples and self.random:
-            estimate = expectation(self.defence, draw, protocol.samples)
-            return attack(estimate, batch.images, batch.labels, noise), draw(1)
-        path = draw(1)
-        return attack(one_path(self.defence, path), batch.images, batch.labels, noise), path
+        distances = None
+        if cell.attack is not None and not cell.attack.bounded:
+            distances = (images - batch.images).flatten(1).norm(dim=1).double().cpu().numpy()
+        return Outcome(*cell.key, right.T.cpu().numpy(), majority.cpu().numpy(), reported.cpu().numpy(),
+                       np.full(len(images), number) if shared else None, 0.0, distances)
 
     def predictions(self, images: Tensor, path: Path | None, batch: Batch, number: int) -> Tensor:
         """Predicted classes int64 [D, N]: on `path` if given, else on fresh draws from a stream of their own.
@@ -130,7 +189,7 @@ class Evaluator:
             path = self.defence.space.sample(torch.Generator())  # the only one
         if path is not None:
             return self._predict(images, path)[None]
-        draw = self._drawer("scoring paths", batch, number)
+        draw = self.attacker.drawer("scoring paths", batch, number)
         return torch.stack([self._predict(images, draw(1)) for _ in range(self.keys.draws)])
 
     def _predict(self, images: Tensor, path: Path) -> Tensor:
@@ -139,13 +198,23 @@ class Evaluator:
         check_logits(logits, len(images), self.classes)
         return logits.argmax(1)
 
-    def _drawer(self, what: str, batch: Batch, number: int, *names: str) -> Callable[[int], Path]:
-        space, seed = self.defence.space, self.keys.seed
-        if self.keys.granularity == "sample":
-            streams = ExampleStreams(seed, what, *names, indices=batch.indices)
-            return lambda repeats: space.sample_each(streams, repeats)
-        generator = stream(seed, what, *names, number)
-        return lambda repeats: space.sample(generator)
+
+def _spread(cell: Cell, found: Outcome | None, rows: NDArray[np.int64], batch: Batch, number: int, shared: bool
+            ) -> Outcome:
+    """The outcome of a whole batch of which only `rows` were worked on: the others count as broken."""
+    count = len(batch.indices)
+    if found is not None and len(rows) == count:
+        return found
+    correct = np.zeros((count, 1), dtype=bool)
+    majority, reported = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    if found is not None:
+        correct[rows], majority[rows], reported[rows] = found.correct, found.majority, found.reported
+    distances = None
+    if cell.attack is not None and not cell.attack.bounded:
+        distances = np.zeros(count)
+        if found is not None and found.distances is not None:
+            distances[rows] = found.distances
+    return Outcome(*cell.key, correct, majority, reported, np.full(count, number) if shared else None, 0.0, distances)
 
 
 def most_frequent(predictions: Tensor, classes: int) -> Tensor:

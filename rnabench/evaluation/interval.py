@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,29 @@ def accuracy_interval(correct: Bits, batches: NDArray[np.int64] | None = None) -
     return wilson(share, effective, Z if between_draws == 0 else float(stdtrit(degrees, 0.975)))
 
 
+def difference_interval(first: Bits, second: Bits, batches: NDArray[np.int64] | None = None, level: float = 0.95
+                        ) -> tuple[float, float, float]:
+    """The mean of `first` less that of `second` on the same images, and its interval, as numbers in [-1, 1].
+
+    Both are [N images, draws]; where both have draws, these are taken to be the same ones. The variance has the parts
+    that `accuracy_interval` names, of the differences by image and draw.
+    """
+    draws = max(first.shape[1], second.shape[1]) if 1 in (first.shape[1], second.shape[1]) else min(
+        first.shape[1], second.shape[1])
+    apart = (first[:, :draws].astype(float) - second[:, :draws]) * np.ones((1, draws))
+    images = len(apart)
+    per_image = apart.mean(1)
+    middle, variance, degrees = float(per_image.mean()), float(per_image.var()) / max(images - 1, 1), math.inf
+    if batches is not None and len(np.unique(batches)) * draws > 1:
+        _, sizes = np.unique(batches, return_counts=True)
+        shared, few = max(_by_draw(apart, batches), _by_batch(per_image, batches))
+        between = shared * float((sizes.astype(float) ** 2).sum()) / images**2
+        variance += between
+        degrees = variance**2 / (between**2 / few) if between > 0 else math.inf
+    half = math.sqrt(variance) * float(stdtrit(min(degrees, 1e9), (1 + level) / 2))
+    return middle, max(-1.0, middle - half), min(1.0, middle + half)
+
+
 def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
     """Wilson's interval of a share seen in `count` independent trials; 95 % unless another quantile `z` is given."""
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
@@ -48,7 +72,7 @@ def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def _by_draw(correct: Bits, batches: NDArray[np.int64]) -> tuple[float, float]:
+def _by_draw(correct: NDArray[Any], batches: NDArray[np.int64]) -> tuple[float, float]:
     """What the images of a batch have in common, from the draws' effects within batches: the variance of the batch's
     mean over its draws, and the estimate's degrees of freedom."""
     draws, total, degrees = correct.shape[1], 0.0, 0

@@ -31,11 +31,11 @@ class Journal:
         return list(self._parts.get(key, ()))
 
     def add(self, key: tuple[str, str], outcome: Outcome) -> None:
-        """Keep the outcome of the cell's next batch."""
+        """Keep the outcome of the next batch of the cell `key`."""
         self._parts.setdefault(key, []).append(outcome)
         if self.file is not None:
             with writing(self.file), self.file.open("a") as handle:
-                handle.write(json.dumps(_to_json(outcome)) + "\n")
+                handle.write(json.dumps({"cell": key, **_to_json(outcome)}) + "\n")
                 handle.flush()
                 os.fsync(handle.fileno())
 
@@ -53,8 +53,9 @@ class Journal:
             if not lines or json.loads(lines[0])["digest"] != digest:
                 return []
             for line in lines[1:]:
-                outcome = _from_json(json.loads(line))
-                self._parts.setdefault((outcome.attack, outcome.protocol), []).append(outcome)
+                content = json.loads(line)
+                attack, protocol = content["cell"]
+                self._parts.setdefault((attack, protocol), []).append(_from_json(content))
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             pass  # what follows a damaged line is run again
@@ -66,6 +67,7 @@ def _to_json(outcome: Outcome) -> dict[str, Any]:
         "attack": outcome.attack, "protocol": outcome.protocol,
         "correct": [bits(draw) for draw in outcome.correct.T],
         "majority": bits(outcome.majority), "reported": bits(outcome.reported),
+        "distances": None if outcome.distances is None else outcome.distances.tolist(),
         "batch": None if outcome.batches is None else int(outcome.batches[0]), "seconds": outcome.seconds,
     }
 
@@ -74,4 +76,5 @@ def _from_json(content: dict[str, Any]) -> Outcome:
     correct = np.stack([from_bits(draw) for draw in content["correct"]], axis=1)
     batches = None if content["batch"] is None else np.full(len(correct), content["batch"])
     return Outcome(content["attack"], content["protocol"], correct, from_bits(content["majority"]),
-                   from_bits(content["reported"]), batches, content["seconds"])
+                   from_bits(content["reported"]), batches, content["seconds"],
+                   None if content["distances"] is None else np.array(content["distances"], dtype=float))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ class Outcome:
     `correct` [N, D]: right on draw d. `majority` [N]: the most frequent prediction over the draws is right (ties go
     to the lower class number). `reported` [N]: right on a path of the attacker's own, its frozen one or, where it has
     none, one more draw: what an attack library would report. `batches` [N]: which batch, if its images shared a draw;
-    None if every example had draws of its own.
+    None if every example had draws of its own. `distances` [N]: the Euclidean change of each image, for attacks that
+    know no eps.
     """
 
     attack: str
@@ -28,6 +29,11 @@ class Outcome:
     reported: Bits
     batches: NDArray[np.int64] | None
     seconds: float = 0.0
+    distances: NDArray[np.float64] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.attack, self.protocol
 
     @property
     def accuracy(self) -> float:
@@ -43,6 +49,26 @@ class Outcome:
         """The share of images that are right on every draw: what a persistent attacker leaves."""
         return float(self.correct.all(1).mean())
 
+    @property
+    def median_distance(self) -> float | None:
+        """The median change of the images that had to be moved and are misclassified on the attacker's path; None if
+        there are none."""
+        if self.distances is None:
+            return None
+        moved = self.distances[~self.reported & (self.distances > 0)]
+        return float(np.median(moved)) if len(moved) else None
+
+    def timed(self, seconds: float) -> Outcome:
+        """The same outcome, with how long it took."""
+        return replace(self, seconds=seconds)
+
+    def first(self, count: int) -> Outcome:
+        """The outcome on the first `count` images only."""
+        cut = slice(0, count)
+        return replace(self, correct=self.correct[cut], majority=self.majority[cut], reported=self.reported[cut],
+                       batches=None if self.batches is None else self.batches[cut],
+                       distances=None if self.distances is None else self.distances[cut])
+
 
 def joined(parts: Sequence[Outcome]) -> Outcome:
     """The outcome of several batches, in order."""
@@ -55,6 +81,8 @@ def joined(parts: Sequence[Outcome]) -> Outcome:
         np.concatenate([part.majority for part in parts]),
         np.concatenate([part.reported for part in parts]),
         batches, sum(part.seconds for part in parts),
+        None if first.distances is None else np.concatenate(
+            [part.distances for part in parts if part.distances is not None]),
     )
 
 

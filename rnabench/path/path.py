@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnabench.errors import InvalidValue
@@ -34,6 +35,10 @@ class Path:
             return cls(tuple(tuple(map(int, row)) for row in rows))
         except ValueError:
             raise InvalidValue("path", text, "choices as in '0110' or '0.11.3.', rows joined by ','") from None
+
+    def take(self, numbers: Sequence[int]) -> Path:
+        """The path whose rows are these of this one, in that order; a one-row path stays as it is."""
+        return Path(tuple(self.rows[number] for number in numbers)) if self.per_sample else self
 
     def __len__(self) -> int:
         return len(self.rows[0])

@@ -9,26 +9,33 @@ from typing import Any
 import pandas as pd
 
 from rnabench.files import write_text
+from rnabench.pixels import in_255ths
 from rnabench.report.record import rows
+from rnabench.report.verdict import sanity_lines, verdicts
 
-HEADINGS = ("model", "attack", "protocol", "accuracy %", "95 % interval", "worst", "majority", "reported", "draws")
+HEADINGS = ("model", "attack", "protocol", "accuracy %", "95 % interval", "worst", "majority", "reported", "median L2",
+            "draws")
+TEXT_COLUMNS = 3
 
 
-def display_rows(records: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """What people read, one tuple per row in the order of HEADINGS; percentages with one decimal."""
+def display(records: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What people read: headings, and one tuple per row; percentages with one decimal, `!` after unreliable ones."""
     shown: list[tuple[str, ...]] = []
     for row in rows(records):
         draws = row["draws"] if row["draws_are"] == "-" else f"{row['draws']}/{row['draws_are']}"
         single = row["draws"] == 1
         shown.append((
-            row["model"], row["attack"], row["protocol"], percent(row["accuracy"]),
+            row["model"], row["attack"], row["protocol"], percent(row["accuracy"]) + ("!" if row["unreliable"] else ""),
             f"{percent(row['low95'])} - {percent(row['high95'])}",
             "-" if single else percent(row["worst_of_draws"]),
             "-" if single else percent(row["majority"]),
             "-" if row["attack"] == "natural" else percent(row["attack_reported"]),
+            "-" if row["median_l2"] is None else f"{row['median_l2']:.3f}",
             str(draws),
         ))
-    return shown
+    kept = [place for place, heading in enumerate(HEADINGS)
+            if heading != "median L2" or any(row[place] != "-" for row in shown)]
+    return tuple(HEADINGS[place] for place in kept), [tuple(row[place] for place in kept) for row in shown]
 
 
 def percent(share: float) -> str:
@@ -39,23 +46,35 @@ def caption(records: Sequence[dict[str, Any]]) -> str:
     """The settings that all rows share, in a sentence."""
     first = records[0]
     count = len(first["data"]["indices"])
+    length = in_255ths if first["threat"]["norm"] == "Linf" else "{:.4g}".format
     return (f"{first['data']['name']}, {count:,} test images, {first['threat']['norm']} "
-            f"eps {in_255ths(first['threat']['eps'])}, step {in_255ths(first['threat']['step_size'])}, "
+            f"eps {length(first['threat']['eps'])}, step {length(first['threat']['step_size'])}, "
             f"seed {first['evaluation']['seed']}")
 
 
-def in_255ths(value: float) -> str:
-    """0.0313725 as 8/255; a decimal where it is not a whole number of 255ths."""
-    scaled = value * 255
-    return f"{round(scaled)}/255" if abs(scaled - round(scaled)) < 1e-6 else f"{value:.4g}"
-
-
 def markdown(records: Sequence[dict[str, Any]], title: str) -> str:
-    """The table with its caption and what the columns mean."""
-    frame = pd.DataFrame(display_rows(records), columns=list(HEADINGS))
-    table = frame.to_markdown(index=False, disable_numparse=True, colalign=("left",) * 3 + ("right",) * 6)
-    parts = [f"# {title}", caption(records) + ".", table, LEGEND]
-    return "\n\n".join(parts) + "\n"
+    """The table with its caption, what it says, its sanity checks and what the columns mean."""
+    headings, shown = display(records)
+    table = pd.DataFrame(shown, columns=list(headings)).to_markdown(
+        index=False, disable_numparse=True,
+        colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(headings) - TEXT_COLUMNS))
+    parts = [f"# {title}", caption(records) + ".", table, *verdicts(records)]
+    if checks := sanity_lines(records):
+        parts.append("Sanity checks:\n\n" + "\n".join(f"- {line}" for line in checks))
+    return "\n\n".join([*parts, legend(records)]) + "\n"
+
+
+def legend(records: Sequence[dict[str, Any]]) -> str:
+    """What the columns mean, as far as they are there."""
+    parts = [LEGEND]
+    if any(not result["bounded"] for record in records for result in record["results"]):
+        parts.append(UNBOUNDED)
+    if any(record["unreliable"] for record in records):
+        parts.append("**!**: a sanity check that concerns the row failed; do not rely on it.")
+    if any(record["evaluation"]["cumulative"] for record in records):
+        parts.append("Attacks are **cumulative**: each sees only the images that no earlier one broke, and its row "
+                     "counts those broken before as broken.")
+    return " ".join(parts)
 
 
 LEGEND = """\
@@ -64,7 +83,11 @@ that are right on every draw. **majority**: the most frequent prediction is righ
 the attacker's own, its frozen one or, where it has none, one more draw. **draws**: how many score, and whether a draw
 serves a batch or a single image (sample). **protocol**: `paper` attacks one frozen path and predicts with others;
 `same-path` predicts with the attacked path; `eot:K` averages the gradient over K fresh paths at every step; `any`:
-nothing is random, or nothing attacks, so all protocols agree."""
+nothing is random, or nothing attacks, so all protocols agree. **worst case**: every image meets the bounded attack that
+is worst for it, chosen by its accuracy over draws (on one half of the draws, scored on the other)."""
+UNBOUNDED = """\
+**median L2**: attacks that know no eps; the Euclidean change of the images that had to be moved and are misclassified
+on the attacker's path. They are no part of the worst case."""
 
 
 def write_tables(records: Sequence[dict[str, Any]], folder: Path, title: str) -> None:

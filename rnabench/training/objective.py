@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rnabench.attack.estimators import frozen_parameters, one_path
+from rnabench.attack.estimators import OnePath, frozen_parameters
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
@@ -69,7 +69,8 @@ class Objective:
         training = self.model.training and self.recipe.attack_mode == "train"
         statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
         with in_mode(self.model, training), frozen_parameters(self.model), statistics:
-            return attack(one_path(self.model, path), batch.images, batch.labels, noise.permute(0, 3, 1, 2))
+            return attack(OnePath(self.model, path), batch.images, batch.labels,
+                          lambda *shape: noise.permute(0, 3, 1, 2))
 
     def _draw(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
         rows = len(batch.indices) if self.recipe.granularity == "sample" else 1

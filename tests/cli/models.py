@@ -12,11 +12,11 @@ def images_back() -> Lambda:
 
 
 def not_a_number() -> Lambda:
-    return Lambda(lambda x: torch.full((len(x), 10), float("nan")))
+    return Lambda(lambda x: torch.full((len(x), 10), float("nan"), device=x.device))
 
 
 def seven_classes() -> Lambda:
-    return Lambda(lambda x: torch.zeros(len(x), 7))
+    return Lambda(lambda x: torch.zeros(len(x), 7, device=x.device))
 
 
 def without_gradient() -> Lambda:
@@ -35,9 +35,9 @@ def fails() -> Lambda:
 
 
 def noisy() -> Lambda:
-    return Lambda(lambda x: x.flatten(1)[:, :10] + torch.randn(len(x), 10))
+    return Lambda(lambda x: x.flatten(1)[:, :10] + torch.randn(len(x), 10, device=x.device))
 
 
 def linear() -> Lambda:
     weight = torch.randn(3 * 32 * 32, 10, generator=torch.Generator().manual_seed(0)) / 50
-    return Lambda(lambda x: x.flatten(1) @ weight)
+    return Lambda(lambda x: x.flatten(1) @ weight.to(x.device))

@@ -12,7 +12,8 @@ from rnabench.cli.main import main
 
 TRAIN = ["train", "--width", "2", "--steps", "1", "--epochs", "1", "--n-train", "64", "--n-holdout", "32",
          "--batch-size", "32", "--device", "cpu"]
-ATTACK = ["--steps", "1", "--n-examples", "20", "--draws", "3", "--protocols", "paper,eot:2", "--device", "cpu"]
+ATTACK = ["--steps", "1", "--n-examples", "20", "--draws", "3", "--protocols", "paper,eot:2", "--device", "cpu",
+          "--no-sanity"]
 
 
 def run(*arguments: str) -> int:
@@ -47,7 +48,7 @@ def test_reproduce_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     file.write_text("name: tiny\ntitle: Tiny\n"
                     "train: {width: 2, steps: 1, epochs: 1, n_train: 64, n_holdout: 32, batch_size: 32}\n"
                     "models: {bn: {space: bn}, bn+in: {space: bn+in}}\n"
-                    "evaluate: {attacks: [fgsm], protocols: [paper], n_examples: 16, draws: 2}\n")
+                    "evaluate: {attacks: [fgsm], protocols: [paper], n_examples: 16, draws: 2, sanity: false}\n")
     command = ["reproduce", str(file), "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "results")]
     assert run(*command, "--max-minutes", "0.000001") == 3
     assert "same command" in capsys.readouterr().err

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from rnabench.attack.catalogue import parse_attack
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.defence import ForeignModel, import_model
 from rnabench.evaluation.engine import Evaluator, check_images, most_frequent
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.evaluation.protocol import parse_protocol
-from rnabench.recipe import EvaluationKeys
+from rnabench.plan import EvaluationKeys
 from rnabench.stopping import Stopped
 from tests.helpers import AfterSteps, Lambda, lively_model, random_images, run_evaluation
 
@@ -78,9 +79,7 @@ def test_scoring_draws_are_fresh_and_never_the_attacks() -> None:
     data = random_images(4)
     batch = Batch(torch.from_numpy(data.images).permute(0, 3, 1, 2) / 255, torch.from_numpy(data.labels), [0, 1, 2, 3])
     evaluator = Evaluator(Spy(), keys, 10)  # type: ignore[arg-type]
-    from rnabench.attack.suite import parse_attack
-
-    images, attacked = evaluator.attack(parse_attack("pgd2"), parse_protocol("paper"), batch, 0)
+    images, attacked = evaluator.attacker(parse_attack("pgd2"), parse_protocol("paper"), batch, 0)
     assert set(seen) == {attacked}  # frozen for the whole attack
     seen.clear()
     evaluator.predictions(images, None, batch, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from rnabench.errors import RnabenchError
 from rnabench.evaluation.outcome import Outcome, from_bits
-from rnabench.report.record import read_record, result, rows, write_record
-from rnabench.report.table import HEADINGS, display_rows, in_255ths, markdown, write_tables
+from rnabench.pixels import in_255ths
+from rnabench.report.record import FORMAT, judged, read_record, result, rows, write_record
+from rnabench.report.table import display, markdown, write_tables
 
 
 def record(label: str = "bn+in") -> dict[str, Any]:
@@ -20,16 +22,21 @@ def record(label: str = "bn+in") -> dict[str, Any]:
     outcome = Outcome("pgd10", "paper", correct, np.array([1, 0, 1, 0], dtype=bool), correct[:, 0],
                       np.array([0, 0, 1, 1]))
     natural = Outcome("natural", "any", correct, correct[:, 0], correct[:, 0], np.array([0, 0, 1, 1]))
-    return {
-        "format": 1, "digest": "abc", "model": {"label": label}, "data": {"name": "digits", "indices": [3, 4, 5, 6]},
-        "threat": {"norm": "Linf", "eps": 8 / 255, "step_size": 2 / 255}, "evaluation": {"seed": 0},
-        "results": [result(natural, "batch", {}), result(outcome, "batch", {"steps": 10})],
-    }
+    diagnosis = {"images": 4, "zero_gradients": 0.0, "probabilities": False, "was_training": False, "changed": []}
+    parameters = {"kind": "pgd", "steps": 10, "loss": "ce", "restarts": 1, "eps": 8 / 255}
+    return judged({
+        "format": FORMAT, "digest": "abc", "model": {"label": label, "randomised": True},
+        "data": {"name": "digits", "classes": list("0123456789"), "indices": [3, 4, 5, 6], "fingerprint": "f"},
+        "threat": {"norm": "Linf", "eps": 8 / 255, "step_size": 2 / 255},
+        "evaluation": {"seed": 0, "batch_size": 2, "suite": "quick", "cumulative": False},
+        "sanity": {"diagnosis": diagnosis, "probes": []},
+        "results": [result(natural, "batch", {}), result(outcome, "batch", parameters)],
+    })
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
     write_record(record(), tmp_path / "a" / "record.json")
-    assert read_record(tmp_path / "a" / "record.json") == record()
+    assert read_record(tmp_path / "a" / "record.json") == json.loads(json.dumps(record()))
 
 
 def test_numbers_follow_from_the_bits() -> None:
@@ -43,7 +50,8 @@ def test_numbers_follow_from_the_bits() -> None:
 
 
 def test_every_cell_that_is_printed(tmp_path: Path) -> None:
-    shown = [dict(zip(HEADINGS, row, strict=True)) for row in display_rows([record()])]
+    headings, cells = display([record()])
+    shown = [dict(zip(headings, row, strict=True)) for row in cells]
     attacked = shown[1]
     interval = record()["results"][1]["interval95"]
     assert attacked["accuracy %"] == "50.0"

@@ -81,7 +81,7 @@ def test_killed_at_three_moments_it_ends_with_the_same_weights(tmp_path: Path) -
             "loop.SAVE_SECONDS = 0; from rnabench.cli.main import main; main(sys.argv[1:])")
     folder = tmp_path / "killed"
     options = {"width": "2", "steps": "1", "epochs": "6", "batch-size": "32", "n-train": "128", "n-holdout": "32"}
-    command = [sys.executable, "-c", code, "train", "--out", str(folder),
+    command = [sys.executable, "-c", code, "train", "--device", "cpu", "--out", str(folder),
                *(part for key, value in options.items() for part in (f"--{key}", value))]
     killed = 0
     for rows in (0, 2, 4):  # how many epochs are logged when the signal comes

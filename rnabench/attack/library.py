@@ -1,0 +1,74 @@
+"""What attack libraries need around them, so that they leave nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnabench.attack.estimators import OnePath, OnPath
+from rnabench.path.path import Path
+
+
+class Resampled(nn.Module):
+    """A randomised model as libraries want it: one module that draws a path in every forward.
+
+    The paths come from `draw(rows)`, a stream of their own: libraries seed torch's global generator per batch, and
+    would otherwise attack the same few paths again and again.
+    """
+
+    def __init__(self, model: OnPath, draw: Callable[[int], Path]) -> None:
+        super().__init__()
+        self.model, self.draw = model, draw
+        self.training = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.on(self.draw(len(images)))(images)
+
+
+class View(nn.Module):
+    """Any function from images to logits as a module on `device`, in evaluation mode.
+
+    It has one parameter, by which torchattacks finds the device, and none of the network's modules, so that no library
+    can change their mode.
+    """
+
+    def __init__(self, logits_of: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        super().__init__()
+        self._logits_of = [logits_of]  # in a list, so that it is no submodule
+        self.anchor = nn.Parameter(torch.zeros((), device=device), requires_grad=False)
+        self.training = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._logits_of[0](images).float()
+
+
+def frozen_view(estimator: OnePath, device: torch.device) -> View:
+    return View(estimator.view, device)
+
+
+@contextmanager
+def guarded(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, numpy and random, and put them back afterwards; likewise the trace function
+    (pyautoattack sets it to None, which ends coverage measurements and debuggers) and the level of its logger."""
+    states, trace = (np.random.get_state(), random.getstate()), sys.gettrace()
+    logger = logging.getLogger("auto-attack")
+    level = logger.level
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            np.random.set_state(states[0])
+            random.setstate(states[1])
+            sys.settrace(trace)
+            logger.setLevel(level)

@@ -1,0 +1,76 @@
+"""The Square attack (Andriushchenko et al. 2020): random search that asks for outputs only, never for gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnabench.attack.attack import Uniform
+from rnabench.attack.estimators import Estimator
+from rnabench.attack.losses import margin
+from rnabench.attack.threat import Linf
+
+BLOCK = 64  # queries whose random numbers are drawn at once
+
+
+@dataclass(frozen=True)
+class Square:
+    """`queries` tries of a coloured square at a random place; a try stays if it raises the margin loss.
+
+    Its size is a share of the image that starts at `share` and shrinks as the published schedule for 10,000 queries
+    says, rescaled to `queries`. A model without randomness is asked once per try, and an example stops when it is
+    misclassified. A randomised one is asked for the mean over the estimator's draws of the try *and* of what it would
+    replace, on the same draws (a lucky draw kept from an earlier try would block all later ones); an example stops
+    when it is misclassified on all draws. Linf only.
+    """
+
+    threat: Linf
+    queries: int = 5000
+    share: float = 0.8
+
+    def __call__(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform) -> Tensor:
+        eps, (channels, height, width) = self.threat.eps, images.shape[1:]
+        stripes = _signs(uniform(channels, 1, width))
+        best = self.threat.project(images + eps * stripes, images)
+        found = estimator.estimate(best, labels, margin, gradient=False)
+        loss, wrong = found.loss.clone(), found.wrong.clone()
+        across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
+        down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
+        for query in range(self.queries):
+            if query % BLOCK == 0:
+                numbers = uniform(BLOCK, 2 + channels)
+            rows = (wrong < 1).nonzero().squeeze(1)
+            if not len(rows):
+                break
+            now, drawn = best[rows], numbers[rows, query % BLOCK]
+            side = min(max(round((self._size(query) * height * width) ** 0.5), 1), height, width)
+            top, left = (drawn[:, k].mul(room - side + 1).floor().view(-1, 1, 1, 1)
+                         for k, room in ((0, height), (1, width)))
+            inside = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
+            colour = _signs(drawn[:, 2:]).view(-1, channels, 1, 1)
+            tried = self.threat.project(now + 2 * eps * colour * inside, images[rows])
+            if estimator.is_random:
+                both = estimator.estimate(torch.cat([tried, now]), labels[rows].repeat(2), margin, rows.repeat(2),
+                                          gradient=False)
+                new, old = both.at(slice(None, len(rows))), both.at(slice(len(rows), None))
+                better, old_loss, old_wrong = new.loss > old.loss, old.loss, old.wrong
+            else:
+                new = estimator.estimate(tried, labels[rows], margin, rows, gradient=False)
+                old_loss, old_wrong = loss[rows], wrong[rows]
+                better = (new.loss > old_loss) | (new.wrong > old_wrong)
+            best[rows[better]] = tried[better]
+            loss[rows] = torch.where(better, new.loss, old_loss)
+            wrong[rows] = torch.where(better, new.wrong, old_wrong)
+        return best
+
+    def _size(self, query: int) -> float:
+        """The square's share of the image at this query."""
+        at = query / self.queries * 10_000
+        halvings = sum(at > border for border in (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000))
+        return self.share * 0.5**halvings
+
+
+def _signs(uniform: Tensor) -> Tensor:
+    return torch.where(uniform < 0.5, -1.0, 1.0)

@@ -1,0 +1,113 @@
+"""One attack under one protocol on one batch: adversarial images, and the path that the attacker knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnabench.attack.attack import Uniform
+from rnabench.attack.autoattack import autoattack, version
+from rnabench.attack.build import build
+from rnabench.attack.catalogue import AttackSpec, resolved
+from rnabench.attack.estimators import Estimator, Expectation, OnePath
+from rnabench.attack.library import Resampled, frozen_view
+from rnabench.attack.torchattacks import torchattacks_attack
+from rnabench.data.batches import Batch
+from rnabench.errors import InvalidValue, NumericalError
+from rnabench.evaluation.defence import Defence
+from rnabench.evaluation.protocol import Protocol
+from rnabench.path.path import Path
+from rnabench.plan import EvaluationKeys
+from rnabench.seeding import ExampleStreams, derive, stream
+
+
+def parameters(spec: AttackSpec, keys: EvaluationKeys, samples: int) -> dict[str, Any]:
+    """Every parameter in effect. Raises InvalidValue for what the backend or the norm does not have."""
+    values = resolved(spec, keys.eps, keys.step)
+    backend = keys.backend
+    if spec.kind == "autoattack" and backend == "native":
+        return values | version(samples) | {"backend": "pyautoattack"}
+    if backend == "native":
+        build(spec.name, keys.norm, values)
+    return values | {"backend": backend}
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """Streams are named by (seed, purpose, ...), and by example or batch number."""
+
+    defence: Defence
+    keys: EvaluationKeys
+    classes: int
+
+    def __call__(self, spec: AttackSpec, protocol: Protocol, batch: Batch, number: int) -> tuple[Tensor, Path]:
+        """Adversarial images of batch `number`, and a path that the attacker knows: its frozen one, or one more draw.
+
+        Raises NumericalError for images that leave [0, 1] or the ball.
+        """
+        draw = self.drawer("attack paths", batch, number, spec.name, protocol.name)
+        averaged = protocol.samples if self.defence.space.is_random else 0
+        if averaged:
+            found = self._run(spec, Expectation(self.defence, draw, averaged), batch, number, averaged)
+            path = draw(1)
+        else:
+            path = draw(1)
+            found = self._run(spec, OnePath(self.defence, path), batch, number, 0)
+        self._check(spec, found, batch.images)
+        return found, path
+
+    def drawer(self, what: str, batch: Batch, number: int, *names: str) -> Callable[[int], Path]:
+        space, seed = self.defence.space, self.keys.seed
+        if self.keys.granularity == "sample":
+            streams = ExampleStreams(seed, what, *names, indices=batch.indices)
+            return lambda repeats: space.sample_each(streams, repeats)
+        generator = stream(seed, what, *names, number)
+        return lambda repeats: space.sample(generator)
+
+    def _run(self, spec: AttackSpec, estimator: Estimator, batch: Batch, number: int, samples: int) -> Tensor:
+        values, images, labels = parameters(spec, self.keys, samples), batch.images, batch.labels
+        if values["backend"] == "native":
+            return build(spec.name, self.keys.norm, values)(estimator, images, labels, self._uniform(spec, batch))
+        rows = self.keys.granularity == "sample"
+        generator = stream(self.keys.seed, "library paths", spec.name, samples, batch.indices[0])
+        view = frozen_view(estimator, images.device) if isinstance(estimator, OnePath) else Resampled(
+            self.defence, lambda count: self.defence.space.sample(generator, count if rows else 1))
+        seed = derive(self.keys.seed, "library", spec.name, batch.indices[0])
+        if values["backend"] == "pyautoattack":
+            return autoattack(view, images, labels, self.keys.norm, values["eps"], self.classes, seed, samples)
+        return torchattacks_attack(spec.name, view, images, labels, self.keys.norm, self.classes, values, seed, samples)
+
+    def _uniform(self, spec: AttackSpec, batch: Batch) -> Uniform:
+        streams = ExampleStreams(self.keys.seed, "attack start", spec.name, indices=batch.indices)
+        return lambda *shape: streams.uniform(*shape).to(batch.images)
+
+    def _check(self, spec: AttackSpec, found: Tensor, images: Tensor) -> None:
+        if not bool(found.isfinite().all()) or float(found.min()) < 0 or float(found.max()) > 1:
+            raise NumericalError(f"attack {spec.name}: its images are not in [0, 1]; nothing was scored")
+        if spec.bounded:
+            change, eps = (found - images).flatten(1), self.keys.eps if spec.eps is None else spec.eps
+            far = float(change.abs().max() if self.keys.norm == "Linf" else change.norm(dim=1).max())
+            if far > eps * (1 + 1e-4) + 1e-6:
+                raise NumericalError(f"attack {spec.name}: moved an image by {far:.6g} ({self.keys.norm}); expected at "
+                                     f"most eps {eps:.6g}; nothing was scored")
+
+
+def check_plan(keys: EvaluationKeys, specs: list[tuple[AttackSpec, int]], is_random: bool) -> None:
+    """Fail before the first attack, not in the middle. Raises InvalidValue."""
+    for spec, samples in specs:
+        parameters(spec, keys, samples)
+        if keys.backend == "torchattacks" and samples and (spec.kind, keys.norm) != ("pgd", "Linf"):
+            raise InvalidValue("attack", spec.name, "pgdN under eot:K with --backend torchattacks (it has no other EOT "
+                                                    "attack), or protocol paper or same-path", ("pgd20",))
+    if keys.cumulative and is_random:
+        raise InvalidValue("cumulative", True, "a deterministic model: a mean over draws needs every example attacked")
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether this is a device's, or the CPU allocator's, way to say that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error))

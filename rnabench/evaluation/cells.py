@@ -1,0 +1,66 @@
+"""What an evaluation runs: natural accuracy, every attack under every protocol, and the probes of the sanity checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnabench.attack.catalogue import AttackSpec, at_eps, parse_attack
+from rnabench.evaluation.protocol import Protocol, parse_protocol
+from rnabench.plan import EvaluationKeys
+
+NATURAL = "natural"
+ANY_PROTOCOL = "any"  # without an attacker, or without randomness, all protocols are the same
+LARGE = 64 / 255  # an attacker who may move every pixel so far leaves no accuracy above chance (on natural images)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One attack under one protocol; `attack` None is the natural accuracy.
+
+    `limit`: only on so many of the first images, for a sanity check and not for the table.
+    """
+
+    attack: AttackSpec | None
+    protocol: Protocol | None
+    limit: int | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.attack.name if self.attack else NATURAL, self.protocol.name if self.protocol else ANY_PROTOCOL)
+
+    @property
+    def title(self) -> str:
+        return ("sanity check: " if self.limit else "") + " / ".join(self.key)
+
+
+def cells(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
+    """The table's cells; a deterministic model is attacked once, whatever the protocols."""
+    found = {("", ""): Cell(None, None)}
+    for attack, protocol, _ in keys.plan():
+        cell = Cell(attack, parse_protocol(protocol) if is_random else None)
+        found.setdefault(cell.key, cell)
+    return list(found.values())
+
+
+def probes(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
+    """What the sanity checks need and the table does not have, on few images.
+
+    The strongest averaging protocol of the table is theirs too (eot:10 if it has none).
+    """
+    if not keys.sanity or keys.norm != "Linf" or keys.backend != "native":
+        return []
+    there = {cell.key for cell in cells(keys, is_random)}
+    samples = max((parse_protocol(planned.protocol).samples for planned in keys.plan()), default=0)
+    samples = samples if samples > 1 else 10
+    eot = parse_protocol(f"eot:{samples}") if is_random else None
+    wanted = [("fgsm", eot), ("pgd20", eot), ("pgd60", eot), ("square200", eot)]
+    wanted += [(at_eps("pgd10", eps), eot) for eps in ladder(keys.eps)]
+    if is_random:
+        wanted += [("pgd20", parse_protocol(f"eot:{max(1, samples // 2)}")), ("pgd20", parse_protocol("same-path"))]
+    made = [Cell(parse_attack(name), protocol, keys.sanity_examples) for name, protocol in wanted]
+    return [cell for cell in made if cell.key not in there]
+
+
+def ladder(eps: float) -> list[float]:
+    """The larger and larger eps at which accuracy has to fall: the double, 64/255, and all that there is."""
+    return sorted({size for size in (2 * eps, LARGE, 1.0) if eps < size <= 1})

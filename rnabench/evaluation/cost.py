@@ -1,0 +1,56 @@
+"""How long an evaluation takes, from its parameters and two timed passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from rnabench.attack.estimators import OnePath
+from rnabench.data.batches import Batch
+from rnabench.evaluation.attacker import Attacker
+from rnabench.evaluation.cells import Cell
+
+
+def estimate_seconds(attacker: Attacker, batch: Batch, left: Sequence[tuple[Cell, int]]) -> list[float]:
+    """About how long each cell takes for so many images, if no attack ends early."""
+    random = attacker.defence.space.is_random
+    view = OnePath(attacker.defence, attacker.drawer("cost", batch, 0)(1))
+    per_gradient = _seconds(lambda: view.gradient(batch.images, batch.labels)) / len(batch.indices)
+    per_forward = _seconds(lambda: view.wrong(batch.images, batch.labels)) / len(batch.indices)
+    found = []
+    for cell, images in left:
+        samples = cell.protocol.samples if cell.protocol else 0
+        scored = attacker.keys.draws if random and not (cell.protocol and cell.protocol.same_path) else 1
+        gradients, forwards = 0.0, 0.0
+        if cell.attack is not None:
+            gradients, forwards = cell.attack.parameters.passes(random and samples > 0, attacker.classes)
+        draws = max(1, samples)
+        found.append(images * (draws * gradients * per_gradient + (draws * forwards + scored + 1) * per_forward))
+    return found
+
+
+def _seconds(case: Callable[[], object]) -> float:
+    """The faster of two runs after a warm-up."""
+    case()
+    times = []
+    for _ in range(2):
+        _wait()
+        started = time.perf_counter()
+        case()
+        _wait()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def in_words(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

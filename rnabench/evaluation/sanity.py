@@ -1,0 +1,226 @@
+"""Sanity checks: signs that an attack, not the defence, explains a number. Each says PASS, WARN or FAIL, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from rnabench.evaluation.interval import difference_interval
+from rnabench.evaluation.outcome import Outcome
+from rnabench.pixels import in_255ths
+
+Status = Literal["PASS", "WARN", "FAIL", "n/a"]
+TOLERANCE = 0.02  # what more steps, restarts or samples may still change
+SURE = 0.997  # three standard errors: many pairs are compared, and few may fail by chance
+NAMES = {1: "order", 2: "eps", 3: "converged", 4: "gradients", 5: "black box", 6: "same path", 7: "autoattack"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An outcome and its attack's parameters (empty for natural accuracy)."""
+
+    outcome: Outcome
+    parameters: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.parameters.get("kind", "natural"))
+
+    @property
+    def samples(self) -> int:
+        """Path samples per step of an averaging protocol; 0 for a frozen path or a model without randomness."""
+        protocol = self.outcome.protocol
+        return 1 if protocol == "resample" else int(protocol[4:]) if protocol.startswith("eot:") else 0
+
+    @property
+    def plain(self) -> bool:
+        """PGD with cross-entropy and a single start."""
+        return self.kind == "pgd" and self.parameters.get("loss") == "ce" and self.parameters.get("restarts") == 1
+
+
+@dataclass(frozen=True)
+class Flag:
+    """`check` 1 to 7. `text` has the numbers that decided. `rows` (attack, protocol) are not to be relied on if it
+    FAILs; none: all of them."""
+
+    check: int
+    status: Status
+    text: str
+    rows: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return NAMES[self.check]
+
+
+def judge(rows: Sequence[Row], diagnosis: Mapping[str, Any], classes: int, eps: float, is_random: bool,
+          baseline: Sequence[Row] = ()) -> list[Flag]:
+    """All seven checks of one model's rows: the table's and the probes' (on fewer images, compared on these).
+
+    `diagnosis` as in `Diagnosis`; `eps` the evaluation's; `baseline` the rows of the deterministic baseline.
+    """
+    here = [row for row in rows if row.kind == "natural" or row.parameters.get("eps", eps) == eps]
+    return [_order(here), _ladder(rows, eps, classes), _converged(here), _gradients(diagnosis), _black_box(here),
+            _same_path(here, baseline), _standard_autoattack(here, is_random)]
+
+
+def _higher(stronger: Row, weaker: Row, level: float = SURE) -> tuple[float, float, float]:
+    """How much higher the accuracy under the stronger attack is, with the interval; on the images both have."""
+    count = min(len(stronger.outcome.correct), len(weaker.outcome.correct))
+    one, other = stronger.outcome.first(count), weaker.outcome.first(count)
+    return difference_interval(one.correct, other.correct, one.batches if one.batches is not None else other.batches,
+                               level)
+
+
+def _order(rows: Sequence[Row]) -> Flag:
+    """1. Clean >= FGSM >= PGD with more and more steps >= AutoAttack; and a frozen path >= averaging over paths."""
+    pairs = []
+    for stronger in rows:
+        for weaker in rows:
+            same_protocol = stronger.outcome.protocol == weaker.outcome.protocol or weaker.kind == "natural"
+            ranks = _rank(weaker), _rank(stronger)
+            averaging = (stronger.parameters == weaker.parameters and stronger.samples > weaker.samples
+                         and weaker.outcome.protocol != "same-path" and stronger.kind != "natural")
+            if (same_protocol and None not in ranks and ranks[0] < ranks[1]) or averaging:  # type: ignore[operator]
+                pairs.append((weaker, stronger))
+    wrong, doubtful = [], []
+    for weaker, stronger in pairs:
+        middle, low, _ = _higher(stronger, weaker)
+        if low > 0:
+            wrong.append((weaker, stronger, middle))
+        elif middle > TOLERANCE and _higher(stronger, weaker, 0.95)[1] > 0:
+            doubtful.append((weaker, stronger, middle))
+    if not pairs:
+        return Flag(1, "n/a", "no two attacks to compare")
+    said = wrong or doubtful
+    if not said:
+        return Flag(1, "PASS", f"no stronger attack left more accuracy ({len(pairs)} pairs)")
+    worst = max(said, key=lambda item: item[2])
+    text = f"{_say(worst[1])} is {100 * worst[2]:.1f} points above {_say(worst[0])}"
+    text += f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+    return Flag(1, "FAIL" if wrong else "WARN", text,
+                tuple(dict.fromkeys(stronger.outcome.key for _, stronger, _ in wrong)))
+
+
+def _rank(row: Row) -> int | None:
+    """The place in the order of strength; None if the order says nothing of it."""
+    if row.plain:
+        return 2 + int(row.parameters["steps"])
+    return {"natural": 0, "fgsm": 1, "autoattack": 10**9}.get(row.kind)
+
+
+def _ladder(rows: Sequence[Row], eps: float, classes: int) -> Flag:
+    """2. Accuracy falls as eps grows, to chance by 64/255."""
+    by_eps = {0.0: rows[0]} if rows and rows[0].kind == "natural" else {}
+    samples = max((row.samples for row in rows), default=0)
+    for row in sorted((row for row in rows if row.plain and row.outcome.protocol != "same-path"),
+                      key=lambda row: (row.samples == samples, int(row.parameters["steps"]))):
+        by_eps[float(row.parameters["eps"])] = row
+    steps = [by_eps[size] for size in sorted(by_eps)]
+    if len(steps) < 3:
+        return Flag(2, "n/a", "too few values of eps")
+    said = ", ".join(f"{in_255ths(size)}: {100 * by_eps[size].outcome.accuracy:.1f}" for size in sorted(by_eps))
+    for before, after in pairwise(steps):
+        if _higher(after, before)[1] > 0:
+            return Flag(2, "FAIL", f"accuracy rises with eps ({said})")
+    chance = 1 / classes
+    large = [size for size in by_eps if size >= 64 / 255 - 1e-9]
+    if not large:
+        return Flag(2, "PASS", f"accuracy falls as eps grows ({said}); 64/255 was not tried")
+    if by_eps[min(large)].outcome.interval[0] <= chance:
+        return Flag(2, "PASS", f"falls to chance ({said})")
+    if by_eps[max(large)].outcome.interval[0] <= chance and max(large) > min(large):
+        return Flag(2, "WARN", f"above chance ({100 * chance:.0f} %) at {in_255ths(min(large))} ({said})")
+    return Flag(2, "FAIL", f"above chance ({100 * chance:.0f} %) however large eps is ({said})")
+
+
+def _converged(rows: Sequence[Row]) -> Flag:
+    """3. More steps, restarts or samples change little."""
+    pairs = []
+    pgd = [row for row in rows if row.kind == "pgd" and row.outcome.protocol != "same-path"]
+    for one in pgd:
+        for other in pgd:
+            different = {name for name, value in one.parameters.items() if other.parameters.get(name) != value}
+            more_work = different in ({"steps"}, {"restarts"}) and one.outcome.protocol == other.outcome.protocol and (
+                all(other.parameters[name] > one.parameters[name] for name in different))
+            more_samples = not different and 0 < one.samples < other.samples
+            if (more_work and one.parameters["steps"] >= 20) or (more_samples and one.samples >= 5):
+                pairs.append((one, other))
+    if not pairs:
+        return Flag(3, "n/a", "no attack was run with more steps, restarts or samples")
+    drops = [(_higher(less, more, 0.95), less, more) for less, more in pairs]
+    (drop, low, _), less, more = max(drops, key=lambda item: item[0][0])
+    text = f"from {_say(less)} to {_say(more)}: {_change(-drop)} (tolerance {100 * TOLERANCE:.0f})"
+    if drop <= TOLERANCE or low <= 0:
+        return Flag(3, "PASS", text)
+    return Flag(3, "FAIL" if low > 2 * TOLERANCE else "WARN", f"attack not converged: {text}")
+
+
+def _gradients(diagnosis: Mapping[str, Any]) -> Flag:
+    """4. Zero gradients, probabilities for logits, training mode, changed buffers."""
+    share = float(diagnosis["zero_gradients"])
+    bad: list[str] = []
+    odd: list[str] = []
+    if share > 0:
+        (bad if share > 0.1 else odd).append(f"{100 * share:.0f} % of the images have a gradient of exactly zero")
+    if diagnosis["probabilities"]:
+        bad.append("the outputs are probabilities, not logits")
+    if diagnosis["changed"]:
+        bad.append(f"attacks changed buffers ({', '.join(diagnosis['changed'][:3])})")
+    if diagnosis["was_training"]:
+        odd.append("the model came in training mode; it was evaluated in evaluation mode")
+    text = "; ".join(bad + odd) or f"no zero gradients ({diagnosis['images']} images), logits, buffers unchanged"
+    return Flag(4, "FAIL" if bad else "WARN" if odd else "PASS", text)
+
+
+def _black_box(rows: Sequence[Row]) -> Flag:
+    """5. No attack without gradients beats those with."""
+    found: list[tuple[tuple[float, float, float], Row, Row]] = []
+    for black in rows:
+        if black.kind == "square":
+            white = [row for row in rows if row.outcome.protocol == black.outcome.protocol
+                     and row.kind in ("fgsm", "bim", "pgd", "mifgsm", "apgd", "autoattack")]
+            if white:
+                best = min(white, key=lambda row: row.outcome.first(len(black.outcome.correct)).accuracy)
+                found.append((_higher(best, black), black, best))
+    if not found:
+        return Flag(5, "n/a", "no black-box attack beside a white-box one")
+    (gap, low, _), black, white_box = max(found, key=lambda item: item[0][0])
+    text = f"{_say(black)} against {_say(white_box)}"
+    if low > 0:
+        return Flag(5, "FAIL", f"a black-box attack is stronger by {100 * gap:.1f} points: {text}")
+    return Flag(5, "WARN" if gap > 0 and _higher(white_box, black, 0.95)[1] > 0 else "PASS", text)
+
+
+def _same_path(rows: Sequence[Row], baseline: Sequence[Row]) -> Flag:
+    """6. One sub-network is about as robust as the deterministic baseline."""
+    for mine in rows:
+        for theirs in baseline:
+            if mine.outcome.protocol == "same-path" and mine.plain and theirs.parameters == mine.parameters:
+                gap, low, _ = _higher(mine, theirs)
+                text = f"{_say(mine)} against the baseline's {_say(theirs)}"
+                status: Status = "FAIL" if low > 0.1 else "WARN" if low > TOLERANCE else "PASS"
+                return Flag(6, status, f"{text}: {_change(gap)}" if status == "PASS" else
+                            f"one frozen path is more robust than the baseline by {100 * gap:.1f} points: {text}")
+    return Flag(6, "n/a", "no deterministic baseline beside a same-path row")
+
+
+def _standard_autoattack(rows: Sequence[Row], is_random: bool) -> Flag:
+    """7. Standard AutoAttack says little about a randomised model."""
+    standard = [row for row in rows if row.kind == "autoattack" and not row.samples]
+    if not is_random or not standard:
+        return Flag(7, "n/a", "no randomised model attacked by standard AutoAttack")
+    rand = [row for row in rows if row.kind == "autoattack" and row.samples]
+    beside = f"rand gave {_say(rand[0])}" if rand else "rand was not run (suite adaptive has it)"
+    return Flag(7, "WARN", f"standard AutoAttack stops at its first success on the frozen path and hands back the "
+                           f"clean image where it fails: {_say(standard[0])}; {beside}")
+
+
+def _say(row: Row) -> str:
+    return f"{' / '.join(row.outcome.key)} {100 * row.outcome.accuracy:.1f}"
+
+
+def _change(change: float) -> str:
+    return f"{100 * change:+.1f} points"

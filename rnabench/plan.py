@@ -1,0 +1,143 @@
+"""What an evaluation is asked to do: threat model, attacks, protocols, scoring."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
+
+from rnabench.attack.catalogue import AttackSpec, parse_attack
+from rnabench.attack.suite import Suite, suites
+from rnabench.errors import InvalidValue
+from rnabench.evaluation.protocol import parse_protocol
+from rnabench.pixels import Length, pixel_units
+from rnabench.recipe import Granularity, Part, chosen_indices, judged
+
+
+class Planned(NamedTuple):
+    """One attack under one protocol, and the suite that asks for it."""
+
+    attack: AttackSpec
+    protocol: str
+    suite: str
+
+
+class OwnSuite(Part):
+    """A suite that a recipe brings along."""
+
+    summary: str = "from the recipe"
+    attacks: tuple[str | dict[str, Any], ...] = Field(min_length=1)
+    protocols: tuple[str, ...] = Field(min_length=1)
+    axis: Literal["steps", "eps", "samples"] | None = None
+
+    @field_validator("attacks")
+    @classmethod
+    def _attacks(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _judged_attacks(values)
+
+    @field_validator("protocols")
+    @classmethod
+    def _protocols(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(judged(parse_protocol, value) for value in values)
+
+
+class EvaluationKeys(Part):
+    """How networks are attacked and scored.
+
+    `suite` joins names by +; `attacks` and `protocols` replace the suite's own; `steps` its PGD's. `suites` are the
+    recipe's own, by name. Every value that is not None or the default stands in the record.
+    """
+
+    norm: Literal["Linf", "L2"] = "Linf"
+    eps: Length = 8 / 255
+    step_size: Length | None = None
+    suites: dict[Annotated[str, Field(pattern=r"^[a-z][\w-]{0,39}$")], OwnSuite] = Field({})
+    suite: str = "quick"
+    attacks: tuple[str | dict[str, Any], ...] | None = Field(None, min_length=1)
+    protocols: tuple[str, ...] | None = Field(None, min_length=1)
+    steps: int | None = Field(None, strict=True, ge=1, le=10000)
+    backend: Literal["native", "torchattacks"] = "native"
+    n_examples: int | None = Field(None, strict=True, ge=1)
+    indices: str | None = None
+    draws: int = Field(20, strict=True, ge=1, le=1000)
+    granularity: Granularity = "batch"
+    batch_size: int = Field(128, strict=True, ge=1, le=65536)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    cumulative: StrictBool = False
+    sanity: StrictBool = True
+    sanity_examples: int = Field(64, strict=True, ge=2, le=100_000)
+    seed: int = Field(0, strict=True, ge=0, lt=2**31)
+
+    @field_validator("attacks")
+    @classmethod
+    def _attacks(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return values and _judged_attacks(values)
+
+    @field_validator("protocols")
+    @classmethod
+    def _protocols(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return values and tuple(judged(parse_protocol, value) for value in values)
+
+    @field_validator("indices")
+    @classmethod
+    def _indices(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            chosen_indices(value)
+            if info.data.get("n_examples") is not None:
+                raise ValueError("expected n_examples or indices, not both")
+        return value
+
+    @field_validator("eps", "step_size")
+    @classmethod
+    def _size(cls, value: float | None, info: ValidationInfo) -> float | None:
+        return pixel_units(value) if value is not None and info.data.get("norm") == "Linf" else value
+
+    @field_validator("suite")
+    @classmethod
+    def _suite(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            suites(value, _built(info.data.get("suites", {})))
+        except InvalidValue as error:
+            raise ValueError(f"expected {error.expected}{error.hint}") from None
+        return value
+
+
+    @property
+    def step(self) -> float:
+        """The step size: eps / 4 unless given, which is the paper's 2/255 at its eps of 8/255."""
+        return self.eps / 4 if self.step_size is None else self.step_size
+
+    @property
+    def chosen(self) -> list[tuple[str, Suite]]:
+        """The suites by name."""
+        return suites(self.suite, _built(self.suites))
+
+    def plan(self) -> list[Planned]:
+        """What is run, in order, each combination once."""
+        found: dict[tuple[str, str], Planned] = {}
+        for name, suite in self.chosen:
+            for described in self.attacks or suite.attacks:
+                if self.steps is not None and isinstance(described, str) and described.startswith("pgd"):
+                    described = re.sub(r"(?<=^pgd)\d+", str(self.steps), described)
+                for protocol in self.protocols or suite.protocols:
+                    attack = parse_attack(described)
+                    found.setdefault((attack.name, protocol), Planned(attack, protocol, name))
+        return list(found.values())
+
+
+def _built(own: Mapping[str, OwnSuite]) -> dict[str, Suite]:
+    return {name: Suite(suite.summary, suite.attacks, suite.protocols, suite.axis) for name, suite in own.items()}
+
+
+def _judged_attacks(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    names = []
+    for value in values:
+        try:
+            names.append(parse_attack(value).name)
+        except InvalidValue as error:
+            raise ValueError(f"expected, for {error.value!r}, {error.expected}{error.hint}") from None
+    if len(set(names)) < len(names):
+        raise ValueError(f"expected attacks with different names, not {', '.join(names)}; give each a `name`")
+    return values

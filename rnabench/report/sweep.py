@@ -1,0 +1,118 @@
+"""Figures of the sweeps: accuracy against the swept value, one line per model and protocol, with 95 % bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnabench.attack.suite import Axis
+from rnabench.files import writing
+from rnabench.pixels import in_255ths
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {"steps": "PGD steps", "eps": "eps (255ths of the pixel range)", "samples": "paths averaged per PGD step"}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
+STYLES, MARKERS = ("-", "--", ":", "-."), "osD^vPX"
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points (swept value, accuracy %, low %, high %) of one model under one protocol, by swept value."""
+
+    model: str
+    protocol: str
+    points: tuple[tuple[float, float, float, float], ...]
+
+
+def lines(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str]) -> list[Line]:
+    """The lines of a sweep over `attacks` (names). A deterministic model's single value is drawn across."""
+    found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
+    for record in records:
+        for result in record["results"]:
+            if result["attack"] not in attacks:
+                continue
+            protocol = result["protocol"]
+            if axis == "samples":
+                value = float(protocol[4:]) if protocol.startswith("eot:") else 0.0
+                protocol = "eot:K" if value else protocol
+            elif axis == "steps":
+                value = float(result["parameters"]["steps"])
+            else:
+                value = 255 * float(result["parameters"]["eps"])
+            low, high = result["interval95"]
+            found.setdefault((record["model"]["label"], protocol), []).append(
+                (value, 100 * result["accuracy"], 100 * low, 100 * high))
+    return [Line(model, protocol, tuple(sorted(points))) for (model, protocol), points in found.items()]
+
+
+def write_sweeps(records: Sequence[dict[str, Any]], folder: Path, title: str) -> list[Path]:
+    """Draw every sweep that the records hold: <suite>.png and <suite>.svg."""
+    written = []
+    first = records[0]
+    from rnabench.plan import EvaluationKeys
+
+    keys = EvaluationKeys.model_validate(first["evaluation"])
+    for name, suite in keys.chosen:
+        if suite.axis is not None:
+            wanted = {planned.attack.name for planned in keys.plan() if planned.suite == name}
+            drawn = lines(records, suite.axis, sorted(wanted))
+            written += _draw(drawn, suite.axis, folder / name, f"{title}\n{_settings(first, suite.axis, wanted)}")
+    return written
+
+
+def _settings(record: dict[str, Any], axis: Axis, attacks: set[str]) -> str:
+    parts = [record["data"]["name"], f"{len(record['data']['indices']):,} images", record["threat"]["norm"]]
+    if axis != "eps":
+        parts.append(f"eps {in_255ths(record['threat']['eps'])}")
+    if axis != "steps":
+        parts.append("/".join(sorted({name.split("@")[0] for name in attacks})))
+    return ", ".join(parts) + "; bands: 95 %"
+
+
+def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str) -> list[Path]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    models = list(dict.fromkeys(line.model for line in drawn))
+    protocols = list(dict.fromkeys(line.protocol for line in drawn))
+    values = sorted({point[0] for line in drawn for point in line.points})
+    for line in drawn:
+        colour = COLOURS[models.index(line.model) % len(COLOURS)]
+        place = protocols.index(line.protocol)
+        _line(axes, line, colour, STYLES[place % len(STYLES)], MARKERS[place % len(MARKERS)], values)
+    axes.set_xlabel(LABELS[axis])
+    axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(0, 100)
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    if axis == "eps":  # many small values close together
+        axes.tick_params(axis="x", labelsize=8)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.legend(fontsize=8, frameon=False)
+    files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
+    with writing(files[0]):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(files[0], dpi=160, metadata={"Software": None})
+        with matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
+            figure.savefig(files[1], metadata={"Date": None})
+    plt.close(figure)
+    return files
+
+
+def _line(axes: Axes, line: Line, colour: str, style: str, marker: str, values: Sequence[float]) -> None:
+    label = line.model if line.protocol == "any" else f"{line.model}, {line.protocol}"
+    points = line.points
+    if len(points) == 1 and len(values) > 1:
+        points = tuple((value, *points[0][1:]) for value in (values[0], values[-1]))
+        marker = ""
+    x, middle, low, high = zip(*points, strict=True)
+    axes.plot(x, middle, style, color=colour, marker=marker, markersize=4, linewidth=1.5, label=label)
+    axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)

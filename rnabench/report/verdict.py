@@ -1,0 +1,46 @@
+"""What the numbers say, in sentences: the randomised model against its baseline, and the sanity checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rnabench.evaluation.interval import difference_interval
+from rnabench.report.record import headline
+
+
+def verdicts(records: Sequence[dict[str, Any]]) -> list[str]:
+    """For each randomised model whose record names a baseline among `records`, which of the two is more robust."""
+    by_name = {record["model"]["label"]: record for record in records}
+    return [verdict(record, by_name[record["baseline"]]) for record in records
+            if record["model"]["randomised"] and record.get("baseline") in by_name]
+
+
+def verdict(record: dict[str, Any], baseline: dict[str, Any]) -> str:
+    """Which is more robust under the adaptive suite (or what was run of it), with the difference on the same images."""
+    mine, theirs = headline(record), headline(baseline)
+    name, other = record["model"]["label"], baseline["model"]["label"]
+    if mine is None or theirs is None:
+        return f"No attack that averages over paths was run: whether {name} or {other} is more robust stays open."
+    if record["data"]["fingerprint"] != baseline["data"]["fingerprint"]:
+        return f"{name} and {other} were attacked on different images: they are not compared."
+    suite = ("the adaptive suite" if record["headline"]["adaptive_suite"] else
+             f"the averaging attacks of suite {record['evaluation']['suite']} (not the adaptive suite)")
+    gap, low, high = difference_interval(mine.outcome.correct, theirs.outcome.correct, mine.outcome.batches)
+    numbers = (f"worst case {100 * mine.outcome.accuracy:.1f} % against {100 * theirs.outcome.accuracy:.1f} %, "
+               f"{100 * gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]")
+    if low > 0:
+        said = f"{name} is more robust than its deterministic baseline {other}"
+    elif high < 0:
+        said = f"{name} is less robust than its deterministic baseline {other}"
+    else:
+        said = f"{name} and its deterministic baseline {other} cannot be told apart"
+    marred = [record["model"]["label"] for record in (record, baseline) if record["unreliable"]]
+    warning = f" A sanity check of {' and of '.join(marred)} failed: see below." if marred else ""
+    return f"Under {suite}, {said}: {numbers}.{warning}"
+
+
+def sanity_lines(records: Sequence[dict[str, Any]]) -> list[str]:
+    """One line per check and model; checks that do not apply are left out."""
+    return [f"{flag['status']} {record['model']['label']} {flag['check']} {flag['name']}: {flag['text']}"
+            for record in records for flag in record["sanity"]["flags"] if flag["status"] != "n/a"]
