@@ -91,7 +91,8 @@ def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]
                   caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     for position, heading in enumerate(headings):
         text = position < text_columns
-        table.add_column(heading, justify="left" if text else "right", no_wrap=text and text_columns < 4 or position == 0)
+        whole = position == 0 or (text and text_columns < 4)  # a table of texts folds its later columns
+        table.add_column(heading, justify="left" if text else "right", no_wrap=whole)
     for row in rows:
         table.add_row(*row)
     out.print(table)

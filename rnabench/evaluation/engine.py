@@ -25,7 +25,7 @@ from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.plan import EvaluationKeys
-from rnabench.progress import Progress
+from rnabench.progress import Progress, Silent
 from rnabench.stopping import StopRequest
 
 
@@ -54,11 +54,11 @@ def evaluate(
                random)
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    run = _Run(Evaluator(defence, keys, classes), source, journal, progress, stop, len(todo))
+    run = _Run(Evaluator(defence, keys, classes, progress), source, journal, progress, stop, len(todo))
     with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model):
         run.announce(todo)
         found = [(cell, run.cell(cell, number + 1)) for number, cell in enumerate(todo)]
-        first = next(source.in_order(min(keys.batch_size, keys.sanity_examples)))
+        first = next(source.in_order(min(run.evaluator.at_once, keys.sanity_examples)))
         path = run.evaluator.attacker.drawer("diagnosis", first, 0)(1)
         changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
         diagnosis = diagnose(defence, path, first, was_training, changed)
@@ -84,7 +84,15 @@ class _Run:
         left = [(cell, max(0, self._total(cell) - len(self.journal.parts(_name(cell))) * size)) for cell in todo]
         if all(not images for _, images in left):
             return
-        seconds = estimate_seconds(self.evaluator.attacker, next(self.source.in_order(size)), left)
+        batch = next(self.source.in_order(size))
+        while True:
+            batch = batch.part(0, self.evaluator.at_once)
+            try:
+                seconds = estimate_seconds(self.evaluator.attacker, batch, left)
+                break
+            except RuntimeError as error:
+                if not self.evaluator.halve(error, len(batch.indices)):
+                    raise
         if sum(seconds) > 20:
             slowest = sorted(zip(seconds, todo, strict=True), key=lambda pair: -pair[0])[:3]
             named = ", ".join(f"{cell.title} {in_words(time)}" for time, cell in slowest)
@@ -108,7 +116,7 @@ class _Run:
                 alive = None
                 if self.standing is not None and cell.attack is not None and cell.limit is None:
                     alive = self.standing[place * size : place * size + len(batch.indices)]
-                parts.append(self.evaluator.outcome(cell, batch, place, alive, self.progress))
+                parts.append(self.evaluator.outcome(cell, batch, place, alive))
                 self.journal.add(name, parts[-1])
                 done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
                 self.progress.advance(len(batch.indices), f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
@@ -128,14 +136,13 @@ def _name(cell: Cell) -> tuple[str, str]:
 class Evaluator:
     """Attacks and scores one batch."""
 
-    def __init__(self, defence: Defence, keys: EvaluationKeys, classes: int) -> None:
-        self.defence, self.keys, self.classes = defence, keys, classes
+    def __init__(self, defence: Defence, keys: EvaluationKeys, classes: int, progress: Progress | None = None) -> None:
+        self.defence, self.keys, self.classes, self.progress = defence, keys, classes, progress or Silent()
         self.random = defence.space.is_random
         self.attacker = Attacker(defence, keys, classes)
         self.at_once = keys.batch_size
 
-    def outcome(self, cell: Cell, batch: Batch, number: int, alive: NDArray[np.bool_] | None = None,
-                progress: Progress | None = None) -> Outcome:
+    def outcome(self, cell: Cell, batch: Batch, number: int, alive: NDArray[np.bool_] | None = None) -> Outcome:
         """The batch's outcome; images that are not `alive` count as broken and are not attacked.
 
         If memory runs out the batch is worked on in halves, which draw the same paths as the whole.
@@ -150,19 +157,25 @@ class Evaluator:
             try:
                 pieces.append(self._outcome(cell, part, number))
             except RuntimeError as error:
-                if not memory_ran_out(error) or self.at_once == 1:
+                if not self.halve(error, len(part.indices)):
                     raise
-                self.at_once = max(1, min(self.at_once, len(rows)) // 2)
             else:
                 place += len(part.indices)
                 continue
-            if progress is not None:  # outside the handler, which holds on to the failed attack's tensors
-                progress.line(f"out of memory in {cell.title}: going on with {self.at_once} images at once")
+            # outside the handler, which holds on to the failed attack's tensors
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
         whole = _spread(cell, joined(pieces) if pieces else None, rows, batch, number, self.random and
                         self.keys.granularity == "batch")
         return whole.timed(time.perf_counter() - started)
+
+    def halve(self, error: RuntimeError, images: int) -> bool:
+        """Whether memory ran out with so many images at once and there is a half to go on with."""
+        if not memory_ran_out(error) or images == 1:
+            return False
+        self.at_once = images // 2
+        self.progress.line(f"out of memory: going on with {self.at_once} images at once")
+        return True
 
     def _outcome(self, cell: Cell, batch: Batch, number: int) -> Outcome:
         images, attacked = batch.images, None
