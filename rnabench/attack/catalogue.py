@@ -125,8 +125,8 @@ KINDS: dict[str, type[Parameters]] = {
     "fgsm": FGSM, "bim": BIM, "pgd": PGD, "mifgsm": MIFGSM, "apgd": APGD, "square": Square, "cw": CarliniWagner,
     "deepfool": DeepFool, "autoattack": AutoAttack,
 }
-_NAME = re.compile(r"(?P<kind>[a-z]+)(?P<number>\d{1,6})?(?:-(?P<loss>[a-z]+))?(?:x(?P<restarts>\d{1,4}))?"
-                   r"(?:@(?P<eps>[\d./]+))?")
+_NAME = re.compile("(?P<kind>" + "|".join(KINDS) + r")(?P<number>\d{1,6})?(?:-(?P<loss>[a-z]+))?"
+                   r"(?:x(?P<restarts>\d{1,4}))?(?:@(?P<eps>[\d./]+))?")
 GRAMMAR = "kind[steps][-loss][xrestarts][@eps], as in pgd20, pgd20-margin, pgd20x5, apgd-t, square500 or pgd20@4/255"
 
 
@@ -169,8 +169,8 @@ def _from_name(name: str) -> AttackSpec:
     match = _NAME.fullmatch(name)
     kind = match["kind"] if match else None
     if match is None or kind not in KINDS or (kind in ("pgd", "bim") and not match["number"]):
-        known = [*(kind for kind in KINDS if kind not in ("pgd", "bim")), "bim10", "pgd10", "pgd20", "pgd20-margin",
-                 "apgd-ce", "apgd-dlr", "apgd-t"]
+        known = [*(kind for kind in KINDS if kind not in ("pgd", "bim", "apgd")), "bim10", "pgd10", "pgd20",
+                 "pgd20-margin", "apgd-ce", "apgd-dlr", "apgd-t"]
         raise InvalidValue("attack", name, GRAMMAR, known)
     values: dict[str, Any] = {}
     if match["number"]:

@@ -99,7 +99,11 @@ class Attacker:
 def check_plan(keys: EvaluationKeys, specs: list[tuple[AttackSpec, int]], is_random: bool) -> None:
     """Fail before the first attack, not in the middle. Raises InvalidValue."""
     for spec, samples in specs:
-        parameters(spec, keys, samples)
+        values = parameters(spec, keys, samples)
+        rows = is_random and keys.granularity == "sample"
+        if rows and not samples and values["backend"] != "native":
+            raise InvalidValue("granularity", "sample", f"batch for {spec.name} on a frozen path (libraries attack "
+                                                        "some images of a batch at a time, and mix up their paths)")
         if keys.backend == "torchattacks" and samples and (spec.kind, keys.norm) != ("pgd", "Linf"):
             raise InvalidValue("attack", spec.name, "pgdN under eot:K with --backend torchattacks (it has no other EOT "
                                                     "attack), or protocol paper or same-path", ("pgd20",))
