@@ -136,7 +136,8 @@ def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress,
     name = identity(target, keys)
     work = file.with_suffix(".progress.jsonl")
     if resume and file.exists() and (there := read_record(file))["digest"] == name:
-        return there | {"model": there["model"] | {"label": target.description["label"]}}
+        there |= {"model": there["model"] | {"label": target.description["label"]}}
+        return there if "baseline" in there else judged(there)  # by this version's checks
     if not resume:
         work.unlink(missing_ok=True)
     journal = Journal(work, name)
@@ -173,8 +174,7 @@ def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress,
 
 
 def beside_baseline(record: dict[str, Any], baseline: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The record judged beside its deterministic baseline's, and rewritten if that changes it."""
+    """The record judged beside its deterministic baseline's, and written like that."""
     compared = judged(record | {"baseline": baseline["model"]["label"]}, baseline)
-    if compared != record:
-        write_record(compared, file)
+    write_record(compared, file)
     return compared

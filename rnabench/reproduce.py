@@ -13,6 +13,7 @@ from rnabench.errors import RnabenchError
 from rnabench.model.factory import build_model
 from rnabench.progress import Progress
 from rnabench.recipe_file import Recipe
+from rnabench.report.record import write_record
 from rnabench.stopping import StopRequest
 from rnabench.training.run import run_name, train
 
@@ -37,6 +38,8 @@ def reproduce(
     for name, record in records.items():
         if recipe.baseline is not None and name != recipe.baseline:
             records[name] = beside_baseline(record, records[recipe.baseline], folder / f"{name}.json")
+        else:
+            write_record(record, folder / f"{name}.json")
     return records
 
 

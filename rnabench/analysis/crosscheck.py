@@ -33,14 +33,13 @@ CASES: dict[str, tuple[dict[str, Any], str, int | None]] = {
     "bim10": ({"kind": "bim", "steps": 10}, "torchattacks", None),
     "mifgsm": ({"kind": "mifgsm"}, "torchattacks", None),
     "pgd20": ({"kind": "pgd", "steps": 20}, "torchattacks", None),
-    "apgd-ce": ({"kind": "apgd", "loss": "ce"}, "pyautoattack", None),
-    "apgd-dlr": ({"kind": "apgd", "loss": "dlr"}, "pyautoattack", None),
-    "apgd-t": ({"kind": "apgd", "loss": "t"}, "pyautoattack", 100),
-    "square1000": ({"kind": "square", "queries": 1000}, "pyautoattack", None),
-    "cw": ({"kind": "cw", "c": 1.0, "steps": 1000}, "torchattacks", None),
-    "cw-c10": ({"kind": "cw", "c": 10.0, "steps": 1000}, "torchattacks", None),
+    "apgd-ce": ({"kind": "apgd", "loss": "ce"}, "pyautoattack", 100),
+    "apgd-dlr": ({"kind": "apgd", "loss": "dlr"}, "pyautoattack", 100),
+    "apgd-t": ({"kind": "apgd", "loss": "t"}, "pyautoattack", 32),
+    "square1000": ({"kind": "square", "queries": 1000}, "pyautoattack", 100),
+    "cw": ({"kind": "cw", "c": 10.0, "steps": 300}, "torchattacks", None),
     "deepfool": ({"kind": "deepfool"}, "torchattacks", None),
-    "autoattack": ({"kind": "autoattack"}, "pyautoattack", 100),
+    "autoattack": ({"kind": "autoattack"}, "pyautoattack", 16),
 }
 
 

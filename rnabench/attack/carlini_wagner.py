@@ -16,7 +16,7 @@ from rnabench.attack.threat import lengths
 
 BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
 PATIENCE, GAIN = 0.1, 1e-4  # an example stops after a tenth of the steps without a gain of 0.01 %
-CONFIRM = 10  # draws that have to agree, in the majority, that a randomised model is fooled
+CONFIRM = 40  # draws of which most have to be wrong before a randomised model counts as fooled; many tries ask this
 
 
 @dataclass(frozen=True)

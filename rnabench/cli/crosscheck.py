@@ -17,7 +17,7 @@ def crosscheck(
     dataset: o.DatasetOrNone = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
-    n_examples: Annotated[int, o.option("Test images (at most 100 of them for the slowest attacks).", o.DATA)] = 256,
+    n_examples: Annotated[int, o.option("Test images (fewer for the slowest attacks).", o.DATA)] = 256,
     device: o.Device = "auto",
     seed: o.Seed = 0,
     out: Annotated[Optional[Path], o.option("Also write crosscheck.json and crosscheck.md there.", o.RUN)] = None,

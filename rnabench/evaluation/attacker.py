@@ -62,7 +62,7 @@ class Attacker:
 
     def drawer(self, what: str, batch: Batch, number: int, *names: str) -> Callable[[int], Path]:
         space, seed = self.defence.space, self.keys.seed
-        if self.keys.granularity == "sample":
+        if self.keys.granularity == "sample" and space.is_random:  # a single path serves any number of images
             streams = ExampleStreams(seed, what, *names, indices=batch.indices)
             return lambda repeats: space.sample_each(streams, repeats)
         generator = stream(seed, what, *names, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -66,10 +66,15 @@ def judge(rows: Sequence[Row], diagnosis: Mapping[str, Any], classes: int, eps: 
             _same_path(here, baseline), _standard_autoattack(here, is_random)]
 
 
+def _paired(first: Row, second: Row) -> tuple[Row, Row]:
+    """Both rows on the images that both have."""
+    count = min(len(first.outcome.correct), len(second.outcome.correct))
+    return replace(first, outcome=first.outcome.first(count)), replace(second, outcome=second.outcome.first(count))
+
+
 def _higher(stronger: Row, weaker: Row, level: float = SURE) -> tuple[float, float, float]:
-    """How much higher the accuracy under the stronger attack is, with the interval; on the images both have."""
-    count = min(len(stronger.outcome.correct), len(weaker.outcome.correct))
-    one, other = stronger.outcome.first(count), weaker.outcome.first(count)
+    """How much higher the accuracy under the stronger attack is, with the interval."""
+    one, other = (row.outcome for row in _paired(stronger, weaker))
     return difference_interval(one.correct, other.correct, one.batches if one.batches is not None else other.batches,
                                level)
 
@@ -84,7 +89,7 @@ def _order(rows: Sequence[Row]) -> Flag:
             averaging = (stronger.parameters == weaker.parameters and stronger.samples > weaker.samples
                          and weaker.outcome.protocol != "same-path" and stronger.kind != "natural")
             if (same_protocol and None not in ranks and ranks[0] < ranks[1]) or averaging:  # type: ignore[operator]
-                pairs.append((weaker, stronger))
+                pairs.append(_paired(weaker, stronger))
     wrong, doubtful = [], []
     for weaker, stronger in pairs:
         middle, low, _ = _higher(stronger, weaker)
@@ -147,7 +152,7 @@ def _converged(rows: Sequence[Row]) -> Flag:
                 all(other.parameters[name] > one.parameters[name] for name in different))
             more_samples = not different and 0 < one.samples < other.samples
             if (more_work and one.parameters["steps"] >= 20) or (more_samples and one.samples >= 5):
-                pairs.append((one, other))
+                pairs.append(_paired(one, other))
     if not pairs:
         return Flag(3, "n/a", "no attack was run with more steps, restarts or samples")
     drops = [(_higher(less, more, 0.95), less, more) for less, more in pairs]
@@ -183,8 +188,9 @@ def _black_box(rows: Sequence[Row]) -> Flag:
             white = [row for row in rows if row.outcome.protocol == black.outcome.protocol
                      and row.kind in ("fgsm", "bim", "pgd", "mifgsm", "apgd", "autoattack")]
             if white:
-                best = min(white, key=lambda row: row.outcome.first(len(black.outcome.correct)).accuracy)
-                found.append((_higher(best, black), black, best))
+                paired = [_paired(row, black) for row in white]
+                best, same = min(paired, key=lambda pair: pair[0].outcome.accuracy)
+                found.append((_higher(best, same), same, best))
     if not found:
         return Flag(5, "n/a", "no black-box attack beside a white-box one")
     (gap, low, _), black, white_box = max(found, key=lambda item: item[0][0])
@@ -199,6 +205,7 @@ def _same_path(rows: Sequence[Row], baseline: Sequence[Row]) -> Flag:
     for mine in rows:
         for theirs in baseline:
             if mine.outcome.protocol == "same-path" and mine.plain and theirs.parameters == mine.parameters:
+                mine, theirs = _paired(mine, theirs)
                 gap, low, _ = _higher(mine, theirs)
                 text = f"{_say(mine)} against the baseline's {_say(theirs)}"
                 status: Status = "FAIL" if low > 0.1 else "WARN" if low > TOLERANCE else "PASS"
@@ -223,4 +230,4 @@ def _say(row: Row) -> str:
 
 
 def _change(change: float) -> str:
-    return f"{100 * change:+.1f} points"
+    return f"{round(100 * change, 1) + 0.0:+.1f} points"  # + 0.0: no -0.0
