@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.attack.library import guarded
+from rnabench.errors import InvalidValue
 
 STATE_OF_RAND = "apgd-ce, apgd-dlr"
 
@@ -18,10 +19,13 @@ def autoattack(view: nn.Module, images: Tensor, labels: Tensor, norm: str, eps: 
 
     `samples` 0 is version `standard` (APGD-CE, targeted APGD-DLR, targeted FAB, Square), for a view without randomness;
     otherwise version `rand` (APGD-CE, APGD-DLR) with so many draws per step. Where it fails it hands back the image as
-    it was. Its own state file cannot be resumed, so the caller keeps what is finished.
+    it was. Its own state file cannot be resumed, so the caller keeps what is finished. Raises InvalidValue for fewer
+    than 4 classes.
     """
     import pyautoattack
 
+    if classes < 4:
+        raise InvalidValue("attack", "autoattack", f"apgd-ce or square for {classes} classes (DLR losses need 4)")
     with guarded(seed):
         runner: Any = pyautoattack.AutoAttack(view, norm=norm, eps=eps, version="rand" if samples else "standard",
                                               seed=seed % 2**31, device=images.device)

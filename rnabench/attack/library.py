@@ -1,4 +1,7 @@
-"""What attack libraries need around them, so that they leave nothing behind."""
+"""What attack libraries need around them, so that they leave no random state, mode or trace function behind.
+
+(Some also leave gradients in a network's parameters: run them under `frozen_parameters`, as evaluations do.)
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,8 @@ class Attacker:
 
     def _uniform(self, spec: AttackSpec, batch: Batch) -> Uniform:
         streams = ExampleStreams(self.keys.seed, "attack start", spec.name, indices=batch.indices)
-        return lambda *shape: streams.uniform(*shape).to(batch.images)
+        below_one = 1 - 2**-24  # the largest float32 below 1, to which float64 just below 1 would otherwise round
+        return lambda *shape: streams.uniform(*shape).clamp_max(below_one).to(batch.images)
 
     def _check(self, spec: AttackSpec, found: Tensor, images: Tensor) -> None:
         if not bool(found.isfinite().all()) or float(found.min()) < 0 or float(found.max()) > 1:
