@@ -100,7 +100,7 @@ def _places(there: list[int], indices: str) -> NDArray[np.int64]:
     place = {index: number for number, index in enumerate(there)}
     wanted = chosen_indices(indices)
     if missing := [index for index in wanted if index not in place]:
-        raise InvalidValue("indices", missing[0], f"indices of the test set, from {min(there)} to {max(there)}")
+        raise InvalidValue("indices", missing[0], f"indices of the test set, such as {', '.join(map(str, there[:3]))}")
     return np.array([place[index] for index in wanted])
 
 

@@ -61,6 +61,67 @@ def test_reproduce_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "already trained" in capsys.readouterr().err
 
 
+def test_lists_need_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("attack", "--list") == 0
+    shown = capsys.readouterr().out
+    for name in ("adaptive", "eot-samples", "deepfool", "autoattack", "eot:K", "same-path"):
+        assert name in shown
+
+
+def test_chosen_images_a_baseline_and_a_sweeps_figure(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                                      ) -> None:
+    from rnabench.data.dataset import load_images
+
+    chosen = load_images("digits", "test").indices[[5, 1, 2]].tolist()
+    plain = tmp_path / "plain"
+    assert run(*TRAIN, "--space", "bn", "--out", str(plain)) == 0
+    sweep = ["--suite", "eot-samples", "--attacks", "pgd2", "--indices", ",".join(map(str, chosen)), "--draws", "2",
+             "--device", "cpu", "--no-sanity"]
+    assert run("attack", str(plain), *sweep, "--out", str(tmp_path / "bn")) == 0
+    record = tmp_path / "bn" / "record.json"
+    assert json.loads(record.read_text())["data"]["indices"] == chosen
+    capsys.readouterr()
+    assert run("attack", str(trained), *sweep, "--out", str(tmp_path / "out"), "--baseline", str(record)) == 0
+    shown = capsys.readouterr().out
+    assert "deterministic baseline" in shown
+    assert {"eot-samples.png", "eot-samples.svg"} <= {file.name for file in (tmp_path / "out").iterdir()}
+    other = [part if "," not in part else str(chosen[0]) for part in sweep]
+    assert run("attack", str(trained), *other, "--baseline", str(record), "--out", str(tmp_path / "no")) == 2
+    assert "same images" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_finished_record_is_kept_unless_asked_to_start_anew(trained: Path, tmp_path: Path) -> None:
+    command = ["attack", str(trained), *ATTACK, "--out", str(tmp_path / "out")]
+    assert run(*command) == 0
+    file = tmp_path / "out" / "record.json"
+    first = file.stat().st_mtime_ns
+    assert run(*command) == 0
+    assert file.stat().st_mtime_ns == first
+    assert run(*command, "--no-resume") == 0
+    assert file.stat().st_mtime_ns > first
+
+
+def test_the_papers_own_calls(trained: Path, tmp_path: Path) -> None:
+    assert run("attack", str(trained), "--attacks", "fgsm,pgd2,mifgsm2,cw5,deepfool2", "--protocols", "paper",
+               "--backend", "torchattacks", "--n-examples", "4", "--draws", "2", "--device", "cpu", "--out",
+               str(tmp_path / "out")) == 0
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    attacked = record["results"][1:]
+    assert {each["parameters"]["backend"] for each in attacked} == {"torchattacks"}
+    assert [each["bounded"] for each in attacked] == [True, True, True, False, False]
+    assert all(len(each["outcomes"]["distances"]) == 4 for each in attacked if not each["bounded"])
+
+
+def test_crosscheck(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("crosscheck", str(trained), "--attacks", "fgsm,bim10,mifgsm,deepfool", "--n-examples", "6", "--device",
+               "cpu", "--out", str(tmp_path)) == 0
+    assert "times" in capsys.readouterr().out
+    cases = json.loads((tmp_path / "crosscheck.json").read_text())["cases"]
+    assert [case["same_outcomes"] for case in cases[:3]] == [1, 1, 1]
+    assert (tmp_path / "crosscheck.md").exists()
+
+
 def test_describe(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("describe", "--space", "bn+gn32", "--width", "16") == 0
     shown = capsys.readouterr().out
@@ -101,6 +162,19 @@ BAD = [
     (["attack", "x", "--suite", "quik"], "--suite", "quick"),
     (["attack", "x", "--protocols", "papers"], "--protocols", "paper"),
     (["attack", "x", "--attacks", "fgms"], "--attacks", "fgsm"),
+    (["attack", "x", "--attacks", "pgd20-magin"], "--attacks", "'margin'"),
+    (["attack", "x", "--attacks", "fgsm,fgsm"], "--attacks", "different names"),
+    (["attack", "x", "--indices", "9-3"], "--indices", "0-99,250"),
+    (["attack", "x", "--indices", "0-3", "--n-examples", "2"], "--indices", "not both"),
+    (["attack", "x", "--norm", "l3"], "--norm", "L2"),
+    (["attack", "x", "--backend", "foolbox"], "--backend", "torchattacks"),
+    (["attack", "x", "--baseline", "/nonexistent.json"], "record", "rnabench attack"),
+    (["attack", "--model", "tests.cli.models:linear", "--indices", "99999"], "indices", "such as"),
+    (["attack", "--model", "tests.cli.models:linear", "--norm", "L2", "--attacks", "square"], "square", "Linf"),
+    (["attack", "--model", "tests.cli.models:linear", "--backend", "torchattacks", "--attacks", "pgd5-dlr"], "pgd5-dlr",
+     "native"),
+    (["attack", "--model", "tests.cli.models:noisy", "--cumulative"], "cumulative", "deterministic"),
+    (["crosscheck", "/nonexistent", "--attacks", "fgms"], "--attacks", "fgsm"),
     (["attack", "--model", "no_such_module:f"], "--model", "no_such_module"),
     (["attack", "--model", "tests.cli.models:images_back"], "model", "logits"),
     (["attack", "--model", "tests.cli.models:not_a_number"], "model", "finite"),
@@ -194,7 +268,7 @@ def test_no_space_left(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_option_has_help_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("train", "attack", "reproduce", "describe", "bench"):
+    for command in ("train", "attack", "reproduce", "describe", "bench", "crosscheck"):
         assert run(command, "--help") == 0
         shown = capsys.readouterr().out
         assert "--" in shown

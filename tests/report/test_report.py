@@ -14,7 +14,9 @@ from rnabench.errors import RnabenchError
 from rnabench.evaluation.outcome import Outcome, from_bits
 from rnabench.pixels import in_255ths
 from rnabench.report.record import FORMAT, judged, read_record, result, rows, write_record
+from rnabench.report.sweep import lines
 from rnabench.report.table import display, markdown, write_tables
+from rnabench.report.verdict import verdicts
 
 
 def record(label: str = "bn+in") -> dict[str, Any]:
@@ -78,3 +80,33 @@ def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(RnabenchError, match="record"):
         read_record(tmp_path / "x.json")
+
+
+def test_a_line_of_a_sweep_has_a_point_for_every_value() -> None:
+    swept = record()
+    natural, attacked = swept["results"]
+    swept["results"] = [natural, *(attacked | {"protocol": f"eot:{samples}"} for samples in (20, 1, 5))]
+    (line,) = lines([swept], "samples", ["pgd10"])
+    assert (line.model, line.protocol) == ("bn+in", "eot:K")
+    assert [point[0] for point in line.points] == [1, 5, 20]
+    assert all(low <= middle <= high for _, middle, low, high in line.points)
+    by_eps = [attacked | {"attack": name, "parameters": attacked["parameters"] | {"eps": eps / 255}}
+              for name, eps in (("pgd10@4/255", 4), ("pgd10@2/255", 2))]
+    (line,) = lines([swept | {"results": by_eps}], "eps", ["pgd10@4/255", "pgd10@2/255"])
+    assert [point[0] for point in line.points] == pytest.approx([2, 4])
+
+
+def test_a_verdict_says_who_is_more_robust() -> None:
+    better, worse = record("random"), record("plain")
+    ones, zeros = "1" * 4, "0" * 4
+    for made, bits in ((better, ones), (worse, zeros)):
+        made["results"][1] |= {"protocol": "eot:10", "outcomes": {"correct": [bits] * 3, "majority": bits,
+                                                                  "reported": bits}}
+    worse["model"]["randomised"] = False
+    judged_pair = [judged(better | {"baseline": "plain"}), judged(worse)]
+    (sentence,) = verdicts(judged_pair)
+    assert "random is more robust than its deterministic baseline plain" in sentence
+    assert "100.0 % against 0.0 %" in sentence
+    (sentence,) = verdicts([judged(better | {"baseline": "plain", "data": better["data"] | {"fingerprint": "g"}}),
+                            judged(worse)])
+    assert "different images" in sentence
