@@ -17,12 +17,11 @@ from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.attacker import parameters
-from rnabench.evaluation.cells import NATURAL, probes
+from rnabench.evaluation.cells import Cell, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model
 from rnabench.evaluation.engine import evaluate
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome
-from rnabench.evaluation.protocol import parse_protocol
 from rnabench.files import sha256
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
@@ -144,16 +143,13 @@ def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress,
     found = evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
                      progress, stop)
     random = target.defence.space.is_random
-    attacks = {planned.attack.name: planned.attack for planned in keys.plan()}
-    attacks |= {cell.attack.name: cell.attack for cell in probes(keys, random) if cell.attack}
 
-    def as_json(outcome: Outcome) -> dict[str, Any]:
+    def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         draws_are = keys.granularity if random else "-"
-        if outcome.attack == NATURAL:
+        if cell.attack is None:
             return result(outcome, draws_are, {})
-        spec = attacks[outcome.attack]
-        samples = parse_protocol(outcome.protocol).samples if random else 0
-        return result(outcome, draws_are, parameters(spec, keys, samples), spec.bounded)
+        samples = cell.protocol.samples if cell.protocol else 0
+        return result(outcome, draws_are, parameters(cell.attack, keys, samples), cell.attack.bounded)
 
     record = judged({
         "format": FORMAT,
@@ -165,8 +161,9 @@ def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress,
         "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device)),
-        "sanity": {"diagnosis": asdict(found.diagnosis), "probes": [as_json(outcome) for outcome in found.probes]},
-        "results": [as_json(outcome) for outcome in found.outcomes],
+        "sanity": {"diagnosis": asdict(found.diagnosis),
+                   "probes": [as_json(*pair) for pair in zip(probes(keys, random), found.probes, strict=True)]},
+        "results": [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)],
     })
     write_record(record, file)
     journal.remove()
@@ -175,6 +172,7 @@ def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress,
 
 def beside_baseline(record: dict[str, Any], baseline: dict[str, Any], file: Path) -> dict[str, Any]:
     """The record judged beside its deterministic baseline's, and written like that."""
-    compared = judged(record | {"baseline": baseline["model"]["label"]}, baseline)
+    named = {"digest": baseline["digest"], "label": baseline["model"]["label"]}
+    compared = judged(record | {"baseline": named}, baseline)
     write_record(compared, file)
     return compared

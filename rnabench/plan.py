@@ -115,16 +115,25 @@ class EvaluationKeys(Part):
         return suites(self.suite, _built(self.suites))
 
     def plan(self) -> list[Planned]:
-        """What is run, in order, each combination once."""
+        """What is run, in order, each combination once. Raises InvalidValue for two attacks of one name."""
         found: dict[tuple[str, str], Planned] = {}
+        named: dict[str, AttackSpec] = {}
         for name, suite in self.chosen:
-            for described in self.attacks or suite.attacks:
-                if self.steps is not None and isinstance(described, str) and described.startswith("pgd"):
-                    described = re.sub(r"(?<=^pgd)\d+", str(self.steps), described)
+            for attack in self.attacks_of(suite):
+                if named.setdefault(attack.name, attack) != attack:
+                    raise InvalidValue("attack", attack.name, "one attack of that name; give the other another `name`")
                 for protocol in self.protocols or suite.protocols:
-                    attack = parse_attack(described)
                     found.setdefault((attack.name, protocol), Planned(attack, protocol, name))
         return list(found.values())
+
+    def attacks_of(self, suite: Suite) -> list[AttackSpec]:
+        """What is run of a suite: its own attacks or those that replace them."""
+        found = []
+        for described in self.attacks or suite.attacks:
+            if self.steps is not None and isinstance(described, str) and described.startswith("pgd"):
+                described = re.sub(r"(?<=^pgd)\d+", str(self.steps), described)
+            found.append(parse_attack(described))
+        return found
 
 
 def _built(own: Mapping[str, OwnSuite]) -> dict[str, Suite]:

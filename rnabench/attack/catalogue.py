@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rnabench.errors import InvalidValue, did_you_mean, one_of
-from rnabench.pixels import Pixels, in_255ths, pixel_units
+from rnabench.pixels import Length, in_255ths, length, pixel_units
 
 LossName = Literal["ce", "margin", "dlr"]
 
@@ -37,7 +37,7 @@ class FGSM(Parameters):
 
 class _Steps(Parameters):
     steps: int = Field(10, strict=True, ge=1, le=100_000)
-    step_size: Pixels | None = None
+    step_size: Length | None = None
 
     def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
         return self.steps, 0
@@ -153,15 +153,15 @@ def parse_attack(described: str | Mapping[str, Any]) -> AttackSpec:
         return _from_name(described)
     values = dict(described)
     kind, eps = values.pop("kind", None), values.pop("eps", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InvalidValue("attack", str(described), f"a kind: {one_of(KINDS)}", KINDS)
     try:
-        bound = None if eps is None else pixel_units(eps)
+        bound = None if eps is None else length(eps)
     except ValueError as error:
         raise InvalidValue("attack", f"eps: {eps}", str(error).removeprefix("expected ")) from None
     name = str(values.pop("name", kind))
-    if not re.fullmatch(r"[\w.+@/-]{1,40}", name):
-        raise InvalidValue("attack", name, "a name of letters, digits and . + @ / -")
+    if not re.fullmatch(r"[\w.+@/-]{1,40}", name) or name == "natural" or name.startswith("sanity/"):
+        raise InvalidValue("attack", name, "a name of letters, digits and . + @ / - (not natural, not sanity/...)")
     return AttackSpec(name, kind, _parameters(name, kind, values), bound)
 
 
@@ -208,7 +208,8 @@ def resolved(spec: AttackSpec, eps: float, step_size: float) -> dict[str, Any]:
         return values
     values["eps"] = eps if spec.eps is None else spec.eps
     if isinstance(spec.parameters, _Steps) and values["step_size"] is None:
-        values["step_size"] = step_size if spec.eps is None else values["eps"] / 4
+        usual = step_size == eps / 4 or eps == 0  # a step size of the evaluation's own grows with eps
+        values["step_size"] = step_size if spec.eps is None else values["eps"] * (0.25 if usual else step_size / eps)
     if isinstance(spec.parameters, FGSM):
         values["step_size"] = values["eps"]
     if isinstance(spec.parameters, APGD) and spec.parameters.loss != "t":
@@ -216,6 +217,6 @@ def resolved(spec: AttackSpec, eps: float, step_size: float) -> dict[str, Any]:
     return values | {"random_start": spec.parameters.random_start}
 
 
-def at_eps(name: str, eps: float) -> str:
-    """The name of an attack at another eps: pgd20@16/255."""
-    return f"{name}@{in_255ths(eps)}"
+def at_eps(spec: AttackSpec, eps: float) -> AttackSpec:
+    """The attack at another eps: pgd20@16/255."""
+    return replace(spec, name=f"{spec.name}@{in_255ths(eps)}", eps=eps)

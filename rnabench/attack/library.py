@@ -28,11 +28,11 @@ class Resampled(nn.Module):
 
     def __init__(self, model: OnPath, draw: Callable[[int], Path]) -> None:
         super().__init__()
-        self.model, self.draw = model, draw
+        self._model, self.draw = [model], draw  # in a list, so that it is no submodule
         self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.on(self.draw(len(images)))(images)
+        return self._model[0].on(self.draw(len(images)))(images).float()
 
 
 class View(nn.Module):

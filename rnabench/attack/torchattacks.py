@@ -19,45 +19,42 @@ def torchattacks_attack(name: str, view: nn.Module, images: Tensor, labels: Tens
     turns to NaN (a gradient of zero, divided by its mean) are handed back as they were. Raises InvalidValue for what it
     cannot do.
     """
+    import torchattacks
+
+    kind, options = library_call(name, norm, classes, values, samples)
     with guarded(seed):
-        attack = _attack(name, view, norm, classes, values, samples)
-        found: Tensor = attack(images.contiguous(), labels)
+        found: Tensor = getattr(torchattacks, kind)(view, **options)(images.contiguous(), labels)
     found = torch.where(found.flatten(1).isfinite().all(1).view(-1, 1, 1, 1), found.detach(), images)
     return found.to(memory_format=torch.channels_last)
 
 
-def _attack(name: str, view: nn.Module, norm: str, classes: int, values: dict[str, Any], samples: int) -> Any:
-    import torchattacks as ta
-
-    kind, eps = values["kind"], values.get("eps")
-    plain = values.get("loss") == "ce" and values.get("restarts") == 1
+def library_call(name: str, norm: str, classes: int, values: dict[str, Any], samples: int
+                 ) -> tuple[str, dict[str, Any]]:
+    """The library's class and its arguments for this attack. Raises InvalidValue if it has none."""
+    kind, eps, loss = values["kind"], values.get("eps"), values.get("loss")
+    plain = loss == "ce" and values.get("restarts") == 1
+    steps = {"alpha": values.get("step_size"), "steps": values.get("steps")}
     if samples:
         if kind == "pgd" and plain and norm == "Linf":
-            return ta.EOTPGD(view, eps=eps, alpha=values["step_size"], steps=values["steps"], eot_iter=samples)
+            return "EOTPGD", {"eps": eps, **steps, "eot_iter": samples}
         raise InvalidValue("attack", name, "pgdN under eot:K (torchattacks has no other EOT attack), or protocol paper "
                                            "or same-path", ("pgd20",))
-    if kind == "cw" and values["searches"] == 0:
-        return ta.CW(view, c=values["c"], kappa=values["kappa"], steps=values["steps"], lr=values["lr"])
-    if kind == "deepfool":
-        return ta.DeepFool(view, steps=values["steps"], overshoot=values["overshoot"])
-    if kind == "autoattack":
-        return ta.AutoAttack(view, norm=norm, eps=eps, version="standard", n_classes=classes)
-    if kind == "apgd" and values["loss"] in ("ce", "dlr"):
-        return ta.APGD(view, norm=norm, eps=eps, steps=values["steps"], n_restarts=values["restarts"],
-                       loss=values["loss"])
-    if kind == "apgd" and values["loss"] == "t":
-        return ta.APGDT(view, norm=norm, eps=eps, steps=values["steps"], n_restarts=values["restarts"],
-                        n_classes=min(classes, values["targets"] + 1))
-    if kind == "square":
-        return ta.Square(view, norm=norm, eps=eps, n_queries=values["queries"])
-    if norm == "Linf" and kind == "fgsm":
-        return ta.FGSM(view, eps=eps)
-    if norm == "Linf" and kind == "bim":
-        return ta.BIM(view, eps=eps, alpha=values["step_size"], steps=values["steps"])
-    if norm == "Linf" and kind == "mifgsm":
-        return ta.MIFGSM(view, eps=eps, alpha=values["step_size"], steps=values["steps"], decay=values["decay"])
-    if kind == "pgd" and plain:
-        if norm == "Linf":
-            return ta.PGD(view, eps=eps, alpha=values["step_size"], steps=values["steps"], random_start=True)
-        return ta.PGDL2(view, eps=eps, alpha=values["step_size"], steps=values["steps"], random_start=True)
-    raise InvalidValue("attack", name, f"an attack that torchattacks has for norm {norm}, or --backend native")
+    known: dict[str, tuple[str, dict[str, Any]]] = {
+        "deepfool": ("DeepFool", {"steps": values.get("steps"), "overshoot": values.get("overshoot")}),
+        "autoattack": ("AutoAttack", {"norm": norm, "eps": eps, "version": "standard", "n_classes": classes}),
+        "square": ("Square", {"norm": norm, "eps": eps, "n_queries": values.get("queries")}),
+    }
+    if values.get("searches") == 0:
+        known["cw"] = "CW", {name: values[name] for name in ("c", "kappa", "steps", "lr")}
+    if loss in ("ce", "dlr", "t"):
+        shared = {"norm": norm, "eps": eps, "steps": values.get("steps"), "n_restarts": values.get("restarts")}
+        targeted = {**shared, "n_classes": min(classes, values.get("targets", 9) + 1)}
+        known["apgd"] = ("APGDT", targeted) if loss == "t" else ("APGD", {**shared, "loss": loss})
+    if norm == "Linf":
+        known |= {"fgsm": ("FGSM", {"eps": eps}), "bim": ("BIM", {"eps": eps, **steps}),
+                  "mifgsm": ("MIFGSM", {"eps": eps, **steps, "decay": values.get("decay")})}
+    if plain:
+        known["pgd"] = "PGD" if norm == "Linf" else "PGDL2", {"eps": eps, **steps, "random_start": True}
+    if kind not in known:
+        raise InvalidValue("attack", name, f"an attack that torchattacks has for norm {norm}, or --backend native")
+    return known[kind]

@@ -15,19 +15,23 @@ from rnabench.attack.build import build
 from rnabench.attack.catalogue import AttackSpec, resolved
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
 from rnabench.attack.library import Resampled, frozen_view
-from rnabench.attack.torchattacks import torchattacks_attack
+from rnabench.attack.torchattacks import library_call, torchattacks_attack
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.protocol import Protocol
 from rnabench.path.path import Path
+from rnabench.pixels import PIXEL_UNITS
 from rnabench.plan import EvaluationKeys
 from rnabench.seeding import ExampleStreams, derive, stream
 
 
 def parameters(spec: AttackSpec, keys: EvaluationKeys, samples: int) -> dict[str, Any]:
-    """Every parameter in effect. Raises InvalidValue for what the backend or the norm does not have."""
+    """Every parameter in effect. Raises InvalidValue for what the norm does not have."""
     values = resolved(spec, keys.eps, keys.step)
+    for name in ("eps", "step_size"):
+        if keys.norm == "Linf" and values.get(name, 0) > 1:
+            raise InvalidValue("attack", f"{spec.name} ({name}: {values[name]:g})", PIXEL_UNITS)
     backend = keys.backend
     if spec.kind == "autoattack" and backend == "native":
         return values | version(samples) | {"backend": "pyautoattack"}
@@ -36,13 +40,14 @@ def parameters(spec: AttackSpec, keys: EvaluationKeys, samples: int) -> dict[str
     return values | {"backend": backend}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attacker:
-    """Streams are named by (seed, purpose, ...), and by example or batch number."""
+    """Streams are named by (seed, purpose, ...), and by example or batch number. `most_pixels` as in Expectation."""
 
     defence: Defence
     keys: EvaluationKeys
     classes: int
+    most_pixels: int | None = None
 
     def __call__(self, spec: AttackSpec, protocol: Protocol, batch: Batch, number: int) -> tuple[Tensor, Path]:
         """Adversarial images of batch `number`, and a path that the attacker knows: its frozen one, or one more draw.
@@ -52,7 +57,8 @@ class Attacker:
         draw = self.drawer("attack paths", batch, number, spec.name, protocol.name)
         averaged = protocol.samples if self.defence.space.is_random else 0
         if averaged:
-            found = self._run(spec, Expectation(self.defence, draw, averaged), batch, number, averaged)
+            estimator = Expectation(self.defence, draw, averaged, self.most_pixels)
+            found = self._run(spec, estimator, batch, number, averaged)
             path = draw(1)
         else:
             path = draw(1)
@@ -73,10 +79,10 @@ class Attacker:
         if values["backend"] == "native":
             return build(spec.name, self.keys.norm, values)(estimator, images, labels, self._uniform(spec, batch))
         rows = self.keys.granularity == "sample"
-        generator = stream(self.keys.seed, "library paths", spec.name, samples, batch.indices[0])
+        generator = stream(self.keys.seed, "library paths", spec.name, samples, number)
         view = frozen_view(estimator, images.device) if isinstance(estimator, OnePath) else Resampled(
             self.defence, lambda count: self.defence.space.sample(generator, count if rows else 1))
-        seed = derive(self.keys.seed, "library", spec.name, batch.indices[0])
+        seed = derive(self.keys.seed, "library", spec.name, number)
         if values["backend"] == "pyautoattack":
             return autoattack(view, images, labels, self.keys.norm, values["eps"], self.classes, seed, samples)
         return torchattacks_attack(spec.name, view, images, labels, self.keys.norm, self.classes, values, seed, samples)
@@ -97,7 +103,7 @@ class Attacker:
                                      f"most eps {eps:.6g}; nothing was scored")
 
 
-def check_plan(keys: EvaluationKeys, specs: list[tuple[AttackSpec, int]], is_random: bool) -> None:
+def check_plan(keys: EvaluationKeys, specs: list[tuple[AttackSpec, int]], is_random: bool, classes: int) -> None:
     """Fail before the first attack, not in the middle. Raises InvalidValue."""
     for spec, samples in specs:
         values = parameters(spec, keys, samples)
@@ -105,14 +111,16 @@ def check_plan(keys: EvaluationKeys, specs: list[tuple[AttackSpec, int]], is_ran
         if rows and not samples and values["backend"] != "native":
             raise InvalidValue("granularity", "sample", f"batch for {spec.name} on a frozen path (libraries attack "
                                                         "some images of a batch at a time, and mix up their paths)")
-        if keys.backend == "torchattacks" and samples and (spec.kind, keys.norm) != ("pgd", "Linf"):
-            raise InvalidValue("attack", spec.name, "pgdN under eot:K with --backend torchattacks (it has no other EOT "
-                                                    "attack), or protocol paper or same-path", ("pgd20",))
+        needed = {"t": 4, "dlr": 3}.get(values.get("loss", ""), 4 if spec.kind == "autoattack" else 2)
+        if classes < needed:
+            raise InvalidValue("attack", spec.name, f"another one for {classes} classes: its DLR loss needs {needed}")
+        if keys.backend == "torchattacks":
+            library_call(spec.name, keys.norm, classes, values, samples if is_random else 0)
     if keys.cumulative and is_random:
         raise InvalidValue("cumulative", True, "a deterministic model: a mean over draws needs every example attacked")
 
 
 def memory_ran_out(error: BaseException) -> bool:
     """Whether this is a device's, or the CPU allocator's, way to say that memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("can't allocate memory", "STATUS_ALLOC_FAILED")))

@@ -53,11 +53,12 @@ def probes(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
     samples = max((parse_protocol(planned.protocol).samples for planned in keys.plan()), default=0)
     samples = samples if samples > 1 else 10
     eot = parse_protocol(f"eot:{samples}") if is_random else None
-    wanted = [("fgsm", eot), ("pgd20", eot), ("pgd60", eot), ("square200", eot)]
-    wanted += [(at_eps("pgd10", eps), eot) for eps in ladder(keys.eps)]
+    wanted = [(parse_attack(name), eot) for name in ("fgsm", "pgd20", "pgd60", "square200")]
+    wanted += [(at_eps(parse_attack("pgd10"), eps), eot) for eps in ladder(keys.eps)]
     if is_random:
-        wanted += [("pgd20", parse_protocol(f"eot:{max(1, samples // 2)}")), ("pgd20", parse_protocol("same-path"))]
-    made = [Cell(parse_attack(name), protocol, keys.sanity_examples) for name, protocol in wanted]
+        pgd = parse_attack("pgd20")
+        wanted += [(pgd, parse_protocol(f"eot:{max(1, samples // 2)}")), (pgd, parse_protocol("same-path"))]
+    made = [Cell(attack, protocol, keys.sanity_examples) for attack, protocol in wanted]
     return [cell for cell in made if cell.key not in there]
 
 

@@ -17,8 +17,9 @@ def estimate_seconds(attacker: Attacker, batch: Batch, left: Sequence[tuple[Cell
     """About how long each cell takes for so many images, if no attack ends early."""
     random = attacker.defence.space.is_random
     view = OnePath(attacker.defence, attacker.drawer("cost", batch, 0)(1))
-    per_gradient = _seconds(lambda: view.gradient(batch.images, batch.labels)) / len(batch.indices)
-    per_forward = _seconds(lambda: view.wrong(batch.images, batch.labels)) / len(batch.indices)
+    on_cuda = batch.images.device.type == "cuda"
+    per_gradient = _seconds(lambda: view.gradient(batch.images, batch.labels), on_cuda) / len(batch.indices)
+    per_forward = _seconds(lambda: view.wrong(batch.images, batch.labels), on_cuda) / len(batch.indices)
     found = []
     for cell, images in left:
         samples = cell.protocol.samples if cell.protocol else 0
@@ -31,21 +32,21 @@ def estimate_seconds(attacker: Attacker, batch: Batch, left: Sequence[tuple[Cell
     return found
 
 
-def _seconds(case: Callable[[], object]) -> float:
+def _seconds(case: Callable[[], object], on_cuda: bool) -> float:
     """The faster of two runs after a warm-up."""
     case()
     times = []
     for _ in range(2):
-        _wait()
+        _wait(on_cuda)
         started = time.perf_counter()
         case()
-        _wait()
+        _wait(on_cuda)
         times.append(time.perf_counter() - started)
     return min(times)
 
 
-def _wait() -> None:
-    if torch.cuda.is_available():
+def _wait(on_cuda: bool) -> None:
+    if on_cuda:
         torch.cuda.synchronize()
 
 

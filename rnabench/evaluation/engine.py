@@ -51,7 +51,7 @@ def evaluate(
     random = defence.space.is_random
     todo = cells(keys, random) + probes(keys, random)
     check_plan(keys, [(cell.attack, cell.protocol.samples if cell.protocol else 0) for cell in todo if cell.attack],
-               random)
+               random, classes)
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     run = _Run(Evaluator(defence, keys, classes, progress), source, journal, progress, stop, len(todo))
@@ -76,7 +76,7 @@ class _Run:
     count: int
 
     def __post_init__(self) -> None:
-        self.standing: NDArray[np.bool_] | None = None  # which images no bounded attack has broken yet
+        self.standing: dict[float, NDArray[np.bool_]] = {}  # by eps: which images no bounded attack has broken yet
 
     def announce(self, todo: list[Cell]) -> None:
         """Say about how long it takes, unless that is seconds."""
@@ -91,7 +91,7 @@ class _Run:
                 seconds = estimate_seconds(self.evaluator.attacker, batch, left)
                 break
             except RuntimeError as error:
-                if not self.evaluator.halve(error, len(batch.indices)):
+                if not self.evaluator.halve(error, batch):
                     raise
         if sum(seconds) > 20:
             slowest = sorted(zip(seconds, todo, strict=True), key=lambda pair: -pair[0])[:3]
@@ -103,6 +103,8 @@ class _Run:
 
     def cell(self, cell: Cell, number: int) -> Outcome:
         size, total, name = self.evaluator.keys.batch_size, self._total(cell), _name(cell)
+        self.evaluator.take_all_memory()
+        standing = self._standing(cell)
         parts = self.journal.parts(name)
         title = f"{number}/{self.count} {cell.title}"
         self.progress.begin(title, total, min(len(parts) * size, total))
@@ -113,9 +115,7 @@ class _Run:
                 batch = whole.part(0, total - place * size)
                 if self.stop:
                     raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
-                alive = None
-                if self.standing is not None and cell.attack is not None and cell.limit is None:
-                    alive = self.standing[place * size : place * size + len(batch.indices)]
+                alive = None if standing is None else standing[place * size : place * size + len(batch.indices)]
                 parts.append(self.evaluator.outcome(cell, batch, place, alive))
                 self.journal.add(name, parts[-1])
                 done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
@@ -123,9 +123,21 @@ class _Run:
                 if done >= total:
                     break
         outcome = joined(parts)
-        if self.evaluator.keys.cumulative and cell.limit is None and (cell.attack is None or cell.attack.bounded):
-            self.standing = outcome.correct[:, 0] & (True if self.standing is None else self.standing)
+        if cell.limit is None and (cell.attack is None or cell.attack.bounded):
+            left = np.asarray(outcome.correct[:, 0])
+            self.standing[self._eps(cell)] = left if standing is None else np.asarray(left & standing)
         return outcome
+
+    def _eps(self, cell: Cell) -> float:
+        if cell.attack is None:
+            return 0.0
+        return self.evaluator.keys.eps if cell.attack.eps is None else cell.attack.eps
+
+    def _standing(self, cell: Cell) -> NDArray[np.bool_] | None:
+        """The images that a cumulative attack still has to break: those that none of the same eps or less has."""
+        if not self.evaluator.keys.cumulative or cell.attack is None or not cell.attack.bounded or cell.limit:
+            return None
+        return np.asarray(np.stack([left for eps, left in self.standing.items() if eps <= self._eps(cell)]).all(0))
 
 
 def _name(cell: Cell) -> tuple[str, str]:
@@ -140,12 +152,17 @@ class Evaluator:
         self.defence, self.keys, self.classes, self.progress = defence, keys, classes, progress or Silent()
         self.random = defence.space.is_random
         self.attacker = Attacker(defence, keys, classes)
-        self.at_once = keys.batch_size
+        self.take_all_memory()
+
+    def take_all_memory(self) -> None:
+        """Forget that memory ran out: the next attack may need less."""
+        self.at_once, self.attacker.most_pixels = self.keys.batch_size, None
 
     def outcome(self, cell: Cell, batch: Batch, number: int, alive: NDArray[np.bool_] | None = None) -> Outcome:
         """The batch's outcome; images that are not `alive` count as broken and are not attacked.
 
-        If memory runs out the batch is worked on in halves, which draw the same paths as the whole.
+        If memory runs out the batch is worked on in halves. Frozen paths, scoring paths and the paths that gradients
+        average over are the whole batch's; only libraries' attacks draw other random numbers then.
         """
         started = time.perf_counter()
         check_images(batch.images)
@@ -157,7 +174,7 @@ class Evaluator:
             try:
                 pieces.append(self._outcome(cell, part, number))
             except RuntimeError as error:
-                if not self.halve(error, len(part.indices)):
+                if not self.halve(error, part):
                     raise
             else:
                 place += len(part.indices)
@@ -169,11 +186,14 @@ class Evaluator:
                         self.keys.granularity == "batch")
         return whole.timed(time.perf_counter() - started)
 
-    def halve(self, error: RuntimeError, images: int) -> bool:
-        """Whether memory ran out with so many images at once and there is a half to go on with."""
+    def halve(self, error: RuntimeError, batch: Batch) -> bool:
+        """Whether memory ran out with this batch and there is a half to go on with."""
+        images = len(batch.indices)
         if not memory_ran_out(error) or images == 1:
             return False
         self.at_once = images // 2
+        # averaging over paths may then take no more images at once either
+        self.attacker.most_pixels = self.at_once * batch.images[0, 0].numel()
         self.progress.line(f"out of memory: going on with {self.at_once} images at once")
         return True
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from rnabench.attack.catalogue import parse_attack
+from rnabench.attack.suite import SUITES
 from rnabench.errors import RnabenchError
 from rnabench.evaluation.headline import Headline, worst_case
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
@@ -71,7 +73,8 @@ def sanity_rows(record: dict[str, Any]) -> list[Row]:
 def judged(record: dict[str, Any], baseline: dict[str, Any] | None = None) -> dict[str, Any]:
     """The record with its sanity flags, and what follows from them; `baseline` is the deterministic model's record."""
     flags = judge(sanity_rows(record), record["sanity"]["diagnosis"], len(record["data"]["classes"]),
-                  record["threat"]["eps"], record["model"]["randomised"], sanity_rows(baseline) if baseline else ())
+                  record["threat"]["eps"], record["model"]["randomised"], sanity_rows(baseline) if baseline else (),
+                  record["evaluation"]["cumulative"])
     failed = [flag for flag in flags if flag.status == "FAIL"]
     everything = any(not flag.rows for flag in failed)
     rows = {row for flag in failed for row in flag.rows}
@@ -90,7 +93,7 @@ def averaging(record: dict[str, Any]) -> list[dict[str, Any]]:
     bounded ones, for a deterministic model)."""
     return [
         result for result in record["results"]
-        if result["bounded"] and result["attack"] != "natural"
+        if result["bounded"] and result["attack"] != "natural" and result["parameters"]["backend"] != "torchattacks"
         and result["parameters"]["eps"] == record["threat"]["eps"]
         and (result["protocol"].startswith("eot:") or not record["model"]["randomised"])
     ]
@@ -109,7 +112,8 @@ def headline_json(record: dict[str, Any]) -> dict[str, Any] | None:
         "attacks": list(found.attacks), "accuracy": found.outcome.accuracy,
         "interval95": list(found.outcome.interval), "worst_of_draws": found.worst,
         "majority": float(found.outcome.majority.mean()), "attack_reported": float(found.outcome.reported.mean()),
-        "adaptive_suite": "adaptive" in record["evaluation"]["suite"].split("+"),
+        "adaptive_suite": {parse_attack(name).name for name in SUITES["adaptive"].attacks} <= {
+            result["attack"] for result in averaging(record) if result["protocol"] in ("any", "eot:20")},
     }
 
 

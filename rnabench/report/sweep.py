@@ -21,53 +21,60 @@ STYLES, MARKERS = ("-", "--", ":", "-."), "osD^vPX"
 
 @dataclass(frozen=True)
 class Line:
-    """Points (swept value, accuracy %, low %, high %) of one model under one protocol, by swept value."""
+    """Points (swept value, accuracy %, low %, high %) of one model under one protocol, by swept value; `constant`: of a
+    model that the swept value does not concern."""
 
     model: str
     protocol: str
     points: tuple[tuple[float, float, float, float], ...]
+    constant: bool = False
 
 
-def lines(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str]) -> list[Line]:
-    """The lines of a sweep over `attacks` (names). A deterministic model's single value is drawn across."""
+def lines(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str], protocols: Sequence[str]
+          ) -> list[Line]:
+    """The lines of a sweep over `attacks` and `protocols` (names). Attacks that have no such value are left out."""
     found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for record in records:
         for result in record["results"]:
-            if result["attack"] not in attacks:
+            protocol, parameters = result["protocol"], result["parameters"]
+            if result["attack"] not in attacks or protocol not in (*protocols, "any"):
                 continue
-            protocol = result["protocol"]
             if axis == "samples":
-                value = float(protocol[4:]) if protocol.startswith("eot:") else 0.0
-                protocol = "eot:K" if value else protocol
-            elif axis == "steps":
-                value = float(result["parameters"]["steps"])
+                value = float(protocol[4:]) if protocol.startswith("eot:") else 0.0 if protocol == "any" else None
+                protocol = protocol if protocol == "any" else "eot:K"
             else:
-                value = 255 * float(result["parameters"]["eps"])
+                value = parameters.get("steps" if axis == "steps" else "eps")
+            if value is None:
+                continue
             low, high = result["interval95"]
-            found.setdefault((record["model"]["label"], protocol), []).append(
-                (value, 100 * result["accuracy"], 100 * low, 100 * high))
-    return [Line(model, protocol, tuple(sorted(points))) for (model, protocol), points in found.items()]
+            families = {name.split("@")[0].rstrip("0123456789") for name in attacks}
+            family = f" {result['attack'].split('@')[0]}" if len(families) > 1 else ""
+            found.setdefault((record["model"]["label"] + family, protocol), []).append(
+                (255 * value if axis == "eps" else float(value), 100 * result["accuracy"], 100 * low, 100 * high))
+    return [Line(model, protocol, tuple(sorted(points)), constant=axis == "samples" and protocol == "any")
+            for (model, protocol), points in found.items()]
 
 
 def write_sweeps(records: Sequence[dict[str, Any]], folder: Path, title: str) -> list[Path]:
-    """Draw every sweep that the records hold: <suite>.png and <suite>.svg."""
-    written = []
-    first = records[0]
+    """Draw every sweep that the last record's suites name (a baseline comes first): <suite>.png and <suite>.svg."""
     from rnabench.plan import EvaluationKeys
 
-    keys = EvaluationKeys.model_validate(first["evaluation"])
+    written, last = [], records[-1]
+    keys = EvaluationKeys.model_validate(last["evaluation"])
     for name, suite in keys.chosen:
         if suite.axis is not None:
-            wanted = {planned.attack.name for planned in keys.plan() if planned.suite == name}
-            drawn = lines(records, suite.axis, sorted(wanted))
-            written += _draw(drawn, suite.axis, folder / name, f"{title}\n{_settings(first, suite.axis, wanted)}")
+            attacks = sorted({attack.name for attack in keys.attacks_of(suite)})
+            drawn = lines(records, suite.axis, attacks, keys.protocols or suite.protocols)
+            if any(line.points for line in drawn):
+                written += _draw(drawn, suite.axis, folder / name, f"{title}\n{_settings(last, suite.axis, attacks)}")
     return written
 
 
-def _settings(record: dict[str, Any], axis: Axis, attacks: set[str]) -> str:
+def _settings(record: dict[str, Any], axis: Axis, attacks: Sequence[str]) -> str:
     parts = [record["data"]["name"], f"{len(record['data']['indices']):,} images", record["threat"]["norm"]]
+    eps = record["threat"]["eps"]
     if axis != "eps":
-        parts.append(f"eps {in_255ths(record['threat']['eps'])}")
+        parts.append(f"eps {in_255ths(eps) if record['threat']['norm'] == 'Linf' else format(eps, '.4g')}")
     if axis != "steps":
         parts.append("/".join(sorted({name.split("@")[0] for name in attacks})))
     return ", ".join(parts) + "; bands: 95 %"
@@ -82,7 +89,7 @@ def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str) -> list[Pat
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     models = list(dict.fromkeys(line.model for line in drawn))
     protocols = list(dict.fromkeys(line.protocol for line in drawn))
-    values = sorted({point[0] for line in drawn for point in line.points})
+    values = sorted({point[0] for line in drawn for point in line.points if not line.constant})
     for line in drawn:
         colour = COLOURS[models.index(line.model) % len(COLOURS)]
         place = protocols.index(line.protocol)
@@ -110,7 +117,7 @@ def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str) -> list[Pat
 def _line(axes: Axes, line: Line, colour: str, style: str, marker: str, values: Sequence[float]) -> None:
     label = line.model if line.protocol == "any" else f"{line.model}, {line.protocol}"
     points = line.points
-    if len(points) == 1 and len(values) > 1:
+    if line.constant and values:
         points = tuple((value, *points[0][1:]) for value in (values[0], values[-1]))
         marker = ""
     x, middle, low, high = zip(*points, strict=True)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnabench.evaluation.interval import difference_interval
-from rnabench.report.record import headline
+from rnabench.report.record import averaging, headline
 
 
 def verdicts(records: Sequence[dict[str, Any]]) -> list[str]:
     """For each randomised model whose record names a baseline among `records`, which of the two is more robust."""
-    by_name = {record["model"]["label"]: record for record in records}
-    return [verdict(record, by_name[record["baseline"]]) for record in records
-            if record["model"]["randomised"] and record.get("baseline") in by_name]
+    by_digest = {record["digest"]: record for record in records}
+    pairs = [(record, by_digest.get(record["baseline"]["digest"])) for record in records if "baseline" in record]
+    return [verdict(record, baseline) for record, baseline in pairs if baseline and record["model"]["randomised"]]
 
 
 def verdict(record: dict[str, Any], baseline: dict[str, Any]) -> str:
@@ -22,8 +22,13 @@ def verdict(record: dict[str, Any], baseline: dict[str, Any]) -> str:
     name, other = record["model"]["label"], baseline["model"]["label"]
     if mine is None or theirs is None:
         return f"No attack that averages over paths was run: whether {name} or {other} is more robust stays open."
+    if baseline["model"]["randomised"]:
+        return f"{other} is randomised itself: it is no deterministic baseline of {name}."
     if record["data"]["fingerprint"] != baseline["data"]["fingerprint"]:
         return f"{name} and {other} were attacked on different images: they are not compared."
+    attacks = [{result["attack"] for result in averaging(each)} for each in (record, baseline)]
+    if record["threat"] != baseline["threat"] or attacks[0] != attacks[1]:
+        return f"{name} and {other} were attacked in different ways (threat model or attacks): they are not compared."
     suite = ("the adaptive suite" if record["headline"]["adaptive_suite"] else
              f"the averaging attacks of suite {record['evaluation']['suite']} (not the adaptive suite)")
     gap, low, high = difference_interval(mine.outcome.correct, theirs.outcome.correct, mine.outcome.batches)

@@ -66,8 +66,9 @@ def test_a_name_and_its_mapping_are_the_same_attack(steps: int, loss: str, resta
 
 @given(st.integers(1, 254))
 def test_at_eps_is_the_inverse_of_the_names_eps(eps: int) -> None:
-    assert parse_attack(at_eps("pgd20", eps / 255)).eps == pytest.approx(eps / 255)
-    assert at_eps("pgd20", eps / 255) == f"pgd20@{eps}/255"
+    made = at_eps(parse_attack("pgd20"), eps / 255)
+    assert made.name == f"pgd20@{eps}/255"
+    assert made == parse_attack(made.name)
 
 
 def test_a_mapping_may_have_a_name_of_its_own_and_steps_of_its_own_size() -> None:
@@ -84,7 +85,8 @@ def test_a_mapping_may_have_a_name_of_its_own_and_steps_of_its_own_size() -> Non
     ("pgd20-t", "'margin'"), ("apgd-foo", "'dlr'"), ("pgd0", "1"), ("pgd20x0", "1"), ("pgd20@8", "'8/255'"),
     ("pgd20@x", "pgd20@4/255"), ("pgd20@1/0", "8/255"), ("", "pgd20"), ("pgd20 ", "'pgd20'"),
     ({"kind": "cw", "cc": 1}, "'c'"), ({"kind": "pgd", "step": 3}, "'steps'"), ({"kind": "cwx"}, "cw"),
-    ({"steps": 3}, "pgd"), ({"kind": "pgd", "eps": 8}, "'8/255'"), ({"kind": "pgd", "name": "a b"}, "letters"),
+    ({"steps": 3}, "pgd"), ({"kind": "pgd", "eps": "x"}, "8/255"), ({"kind": "pgd", "name": "natural"}, "not natural"),
+    ({"kind": ["pgd"]}, "a kind"), ({"kind": "pgd", "name": "a b"}, "letters"),
     ({"kind": "cw", "c": 0}, "greater than 0"), ({"kind": "pgd", "steps": "3"}, "integer"),
 ])
 def test_a_wrong_name_is_told_with_what_is_right(bad: str | Mapping[str, Any], near: str) -> None:
@@ -111,7 +113,7 @@ def test_what_every_attack_is_built_of_can_be_built() -> None:
 
 @pytest.mark.parametrize(("name", "step_size", "eps"), [
     ("pgd20", 3 / 255, 8 / 255), ("bim10", 3 / 255, 8 / 255), ("mifgsm", 3 / 255, 8 / 255),
-    ("pgd20@16/255", 4 / 255, 16 / 255), ("mifgsm@4/255", 1 / 255, 4 / 255), ("pgd20@0", 0.0, 0.0),
+    ("pgd20@16/255", 6 / 255, 16 / 255), ("mifgsm@4/255", 1.5 / 255, 4 / 255), ("pgd20@0", 0.0, 0.0),
     ("fgsm", 8 / 255, 8 / 255), ("fgsm@2/255", 2 / 255, 2 / 255),
 ])
 def test_resolved_fills_in_the_step_size(name: str, step_size: float, eps: float) -> None:

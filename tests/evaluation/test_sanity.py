@@ -171,9 +171,11 @@ def test_a_failed_check_travels_into_the_record_and_names_its_rows() -> None:
     record = judged({
         "format": 2, "digest": "d", "model": {"label": "m", "randomised": False}, "threat": {"eps": 0.1},
         "data": {"classes": list("0123456789"), "fingerprint": "f"},
-        "evaluation": {"batch_size": 200, "suite": "quick"}, "sanity": {"diagnosis": CLEAN, "probes": []},
+        "evaluation": {"batch_size": 200, "suite": "quick", "cumulative": False},
+        "sanity": {"diagnosis": CLEAN, "probes": []},
         "results": [result(made("natural", better), "-", {}), result(made("fgsm", correct), "-", {
-            "kind": "fgsm", "eps": 0.1}), result(made("pgd20", better), "-", dict(PGD))],
+            "kind": "fgsm", "eps": 0.1, "backend": "native"}),
+            result(made("pgd20", better), "-", {**PGD, "backend": "native"})],
     })
     assert record["unreliable"]
     assert [each["unreliable"] for each in record["results"]] == [False, False, True]

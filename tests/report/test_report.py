@@ -25,7 +25,8 @@ def record(label: str = "bn+in") -> dict[str, Any]:
                       np.array([0, 0, 1, 1]))
     natural = Outcome("natural", "any", correct, correct[:, 0], correct[:, 0], np.array([0, 0, 1, 1]))
     diagnosis = {"images": 4, "zero_gradients": 0.0, "probabilities": False, "was_training": False, "changed": []}
-    parameters = {"kind": "pgd", "steps": 10, "loss": "ce", "restarts": 1, "eps": 8 / 255}
+    parameters = {"kind": "pgd", "steps": 10, "loss": "ce", "restarts": 1, "eps": 8 / 255,
+                  "backend": "native"}
     return judged({
         "format": FORMAT, "digest": "abc", "model": {"label": label, "randomised": True},
         "data": {"name": "digits", "classes": list("0123456789"), "indices": [3, 4, 5, 6], "fingerprint": "f"},
@@ -86,13 +87,13 @@ def test_a_line_of_a_sweep_has_a_point_for_every_value() -> None:
     swept = record()
     natural, attacked = swept["results"]
     swept["results"] = [natural, *(attacked | {"protocol": f"eot:{samples}"} for samples in (20, 1, 5))]
-    (line,) = lines([swept], "samples", ["pgd10"])
+    (line,) = lines([swept], "samples", ["pgd10"], ["eot:1", "eot:5", "eot:20"])
     assert (line.model, line.protocol) == ("bn+in", "eot:K")
     assert [point[0] for point in line.points] == [1, 5, 20]
     assert all(low <= middle <= high for _, middle, low, high in line.points)
     by_eps = [attacked | {"attack": name, "parameters": attacked["parameters"] | {"eps": eps / 255}}
               for name, eps in (("pgd10@4/255", 4), ("pgd10@2/255", 2))]
-    (line,) = lines([swept | {"results": by_eps}], "eps", ["pgd10@4/255", "pgd10@2/255"])
+    (line,) = lines([swept | {"results": by_eps}], "eps", ["pgd10@4/255", "pgd10@2/255"], ["paper"])
     assert [point[0] for point in line.points] == pytest.approx([2, 4])
 
 
@@ -100,13 +101,15 @@ def test_a_verdict_says_who_is_more_robust() -> None:
     better, worse = record("random"), record("plain")
     ones, zeros = "1" * 4, "0" * 4
     for made, bits in ((better, ones), (worse, zeros)):
+        made["digest"] = made["model"]["label"]
         made["results"][1] |= {"protocol": "eot:10", "outcomes": {"correct": [bits] * 3, "majority": bits,
                                                                   "reported": bits}}
     worse["model"]["randomised"] = False
-    judged_pair = [judged(better | {"baseline": "plain"}), judged(worse)]
+    worse["results"][1]["protocol"] = "any"
+    judged_pair = [judged(better | {"baseline": {"digest": "plain", "label": "plain"}}), judged(worse)]
     (sentence,) = verdicts(judged_pair)
     assert "random is more robust than its deterministic baseline plain" in sentence
     assert "100.0 % against 0.0 %" in sentence
-    (sentence,) = verdicts([judged(better | {"baseline": "plain", "data": better["data"] | {"fingerprint": "g"}}),
-                            judged(worse)])
+    elsewhere = judged_pair[0] | {"data": better["data"] | {"fingerprint": "g"}}
+    (sentence,) = verdicts([elsewhere, judged(worse)])
     assert "different images" in sentence
