@@ -27,7 +27,7 @@ def verdict(record: dict[str, Any], baseline: dict[str, Any]) -> str:
     if record["data"]["fingerprint"] != baseline["data"]["fingerprint"]:
         return f"{name} and {other} were attacked on different images: they are not compared."
     attacks = [{result["attack"] for result in averaging(each)} for each in (record, baseline)]
-    if record["threat"] != baseline["threat"] or attacks[0] != attacks[1]:
+    if record["threat"] != baseline["threat"] or not attacks[0] <= attacks[1]:  # more attacks only hurt the baseline
         return f"{name} and {other} were attacked in different ways (threat model or attacks): they are not compared."
     suite = ("the adaptive suite" if record["headline"]["adaptive_suite"] else
              f"the averaging attacks of suite {record['evaluation']['suite']} (not the adaptive suite)")
