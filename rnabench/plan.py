@@ -47,7 +47,9 @@ class EvaluationKeys(Part):
     """How networks are attacked and scored.
 
     `suite` joins names by +; `attacks` and `protocols` replace the suite's own; `steps` its PGD's. `suites` are the
-    recipe's own, by name. Every value that is not None or the default stands in the record.
+    recipe's own, by name. `norm`, `eps` and `step_size` are the threat model: pixel units for Linf, Euclidean length
+    for L2. `draws` fresh paths score every image; `cumulative` leaves out images that are broken already;
+    `sanity_examples` images serve what the sanity checks need besides.
     """
 
     norm: Literal["Linf", "L2"] = "Linf"
@@ -146,7 +148,7 @@ def _judged_attacks(values: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
             names.append(parse_attack(value).name)
         except InvalidValue as error:
-            raise ValueError(f"expected, for {error.value!r}, {error.expected}{error.hint}") from None
+            raise ValueError(f"expected {error.expected} (for {error.value!r}){error.hint}") from None
     if len(set(names)) < len(names):
         raise ValueError(f"expected attacks with different names, not {', '.join(names)}; give each a `name`")
     return values

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rnabench.attack.library import guarded
 from rnabench.errors import InvalidValue
 
-STATE_OF_RAND = "apgd-ce, apgd-dlr"
+RAND, STANDARD = "apgd-ce, apgd-dlr", "apgd-ce, apgd-t, fab-t, square"
 
 
 def autoattack(view: nn.Module, images: Tensor, labels: Tensor, norm: str, eps: float, classes: int, seed: int,
@@ -41,5 +41,5 @@ def autoattack(view: nn.Module, images: Tensor, labels: Tensor, norm: str, eps: 
 
 def version(samples: int) -> dict[str, Any]:
     """What a record says of the version that runs."""
-    return {"version": "rand", "attacks": STATE_OF_RAND, "eot_iter": samples} if samples else {
-        "version": "standard", "attacks": "apgd-ce, apgd-t, fab-t, square"}
+    return {"version": "rand", "attacks": RAND, "eot_iter": samples} if samples else {
+        "version": "standard", "attacks": STANDARD}
