@@ -1,4 +1,4 @@
-"""Recipe files: networks trained from shared settings, one evaluation of all; YAML in, all errors at once."""
+"""Recipe files: networks trained from shared settings, one table of them, and figures; YAML in, all errors at once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError
 
 from rnabench.errors import InvalidRecipe, RnabenchError, did_you_mean, one_of
+from rnabench.norm.space import parse_space
 from rnabench.plan import EvaluationKeys
-from rnabench.recipe import DataKeys, P, Part, TrainRecipe, problems
+from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
+from rnabench.study_plan import STUDIES, DifferenceKeys, SimilarityKeys, StudyKeys
+
+Judge = Callable[[type[Any], Mapping[str, Any], Callable[[str], str]], Any]
+"""Values of a kind of part, or None, with its problems noted under the place that a key has in the file."""
 
 
 class _File(Part):
@@ -23,13 +28,23 @@ class _File(Part):
     baseline: str | None = None
     test: dict[str, Any] | None = None
     evaluate: dict[str, Any] = Field({})
+    table: list[str] | None = None
+    figures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field({})
+
+
+class Figure(Part):
+    """A study of some of the recipe's models."""
+
+    study: SerializeAsAny[StudyKeys]
+    models: tuple[str, ...]
+    title: str
 
 
 class Recipe(Part):
-    """A table: networks trained from shared settings, and one evaluation of all of them.
+    """Networks trained from shared settings, one evaluation of those in `table`, and studies, by the figure's name.
 
     `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
-    deterministic model that the randomised ones are compared with.
+    deterministic model that the randomised ones of the table are compared with.
     """
 
     name: str
@@ -38,6 +53,8 @@ class Recipe(Part):
     baseline: str | None
     test: DataKeys | None
     evaluate: EvaluationKeys
+    table: tuple[str, ...]
+    figures: dict[str, Figure]
 
 
 def load_recipe(file: Path) -> Recipe:
@@ -55,7 +72,7 @@ def load_recipe(file: Path) -> Recipe:
         raise InvalidRecipe(f"{file}: expected keys such as {', '.join(_File.model_fields)}")
     lines: list[str] = []
 
-    def judge(kind: type[P], values: Mapping[str, Any], place: Callable[[str], str]) -> P | None:
+    def judge(kind: type[Any], values: Mapping[str, Any], place: Callable[[str], str]) -> Any:
         try:
             return kind.model_validate(values)
         except ValidationError as error:
@@ -76,9 +93,44 @@ def load_recipe(file: Path) -> Recipe:
     baseline = content.get("baseline")
     if isinstance(baseline, str) and baseline not in models:
         lines.append(f"{file}: baseline: {baseline!r} is not valid; {one_of(models)}{did_you_mean(baseline, models)}")
+    table = list(models) if content.get("table") is None else content["table"]
+    for name in table if isinstance(table, list) else ():
+        if name not in models:
+            lines.append(f"{file}: table: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}")
+    if isinstance(table, list) and isinstance(baseline, str) and baseline in models and baseline not in table and table:
+        lines.append(f"{file}: baseline: {baseline!r} is not valid; expected a model of the table")
+    figures, listed = {}, content.get("figures")
+    for name, described in listed.items() if isinstance(listed, dict) else ():
+        if isinstance(described, dict):
+            figures[name] = _figure(f"{file}: figures.{name}.", described, trainings, judge, lines)
+            if name in models or name == "table":
+                lines.append(f"{file}: figures.{name}: {name!r} is not valid; expected a name that no model has")
     if lines:
         raise InvalidRecipe("\n".join(dict.fromkeys(lines)))
     return Recipe.model_validate(
         {"name": content["name"], "title": content["title"], "models": trainings, "baseline": baseline, "test": data,
-         "evaluate": evaluation}
+         "evaluate": evaluation, "table": table, "figures": figures}
     )
+
+
+def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, TrainRecipe | None], judge: Judge,
+            lines: list[str]) -> Figure | None:
+    """One entry of `figures`: `study`, `models` (default: all), `title`, and the study's own keys."""
+    values = dict(described)
+    kind, chosen, title = values.pop("study", None), values.pop("models", list(models)), values.pop("title", None)
+    if kind not in STUDIES:
+        lines.append(f"{place}study: {kind!r} is not valid; {one_of(STUDIES)}{did_you_mean(str(kind), STUDIES)}")
+        return None
+    wrong = [name for name in chosen if name not in models] if isinstance(chosen, list) else [chosen]
+    lines.extend(f"{place}models: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}"
+                 for name in wrong)
+    if not isinstance(title, str | None):
+        lines.append(f"{place}title: {title!r} is not valid; expected a text")
+    keys = judge(STUDIES[kind], values, lambda key: f"{place.partition(': ')[2]}{key}: ")
+    if keys is None or wrong or not chosen:
+        return None
+    if isinstance(keys, DifferenceKeys) or (isinstance(keys, SimilarityKeys) and keys.by_difference):
+        for name in chosen:
+            if (training := models[name]) is not None and len(parse_space(training.space).norms) < 2:
+                lines.append(f"{place}models: {name!r} is not valid; expected randomised models, with several paths")
+    return Figure(study=keys, models=tuple(chosen), title=str(title or kind))

@@ -1,7 +1,8 @@
-"""Everything that a recipe names: train its networks (once), attack them, collect the records."""
+"""Everything that a recipe names: train its networks (once), attack them, study them, collect the records."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,35 @@ from rnabench.progress import Progress
 from rnabench.recipe_file import Recipe
 from rnabench.report.record import write_record
 from rnabench.stopping import StopRequest
+from rnabench.study import run_study
 from rnabench.training.run import run_name, train
 
 
-def reproduce(
-    recipe: Recipe, runs: Path, folder: Path, progress: Progress, stop: StopRequest, device: str
-) -> dict[str, dict[str, Any]]:
-    """The record of each model, by its name in the recipe.
+@dataclass(frozen=True)
+class Reproduced:
+    """Records: of each model of the table, by its name in the recipe, and of each figure's study, by the figure's."""
 
-    Networks live in `runs`, in folders named by what they are, so that recipes share them; the records are
-    `folder`/<model>.json. Raises Stopped, and the errors of training and evaluation.
+    table: dict[str, dict[str, Any]]
+    figures: dict[str, dict[str, Any]]
+
+
+def reproduce(recipe: Recipe, runs: Path, folder: Path, progress: Progress, stop: StopRequest, device: str
+              ) -> Reproduced:
+    """Networks live in `runs`, in folders named by what they are, so that recipes share them; the records are
+    `folder`/<model>.json and `folder`/<figure>.json. Raises Stopped, and the errors of training, evaluation and
+    studies.
     """
     _check(recipe, device)
-    records = {}
+    wanted = {*recipe.table, *(name for figure in recipe.figures.values() for name in figure.models)}
+    trained = {}
     for name, training in recipe.models.items():
-        progress.line(f"{name}: {training.objective} training")
-        run = runs / run_name(training)
-        train(training, run, progress, stop, device)
-        target = load_run(run, _test_data(recipe), recipe.evaluate, device, label=name)
+        if name in wanted:
+            progress.line(f"{name}: {training.objective} training")
+            trained[name] = runs / run_name(training)
+            train(training, trained[name], progress, stop, device)
+    records = {}
+    for name in recipe.table:
+        target = load_run(trained[name], _test_data(recipe), recipe.evaluate, device, label=name)
         progress.line(f"{name}: attacks on {target.data.name}, {len(target.data.source):,} images")
         records[name] = attack(target, recipe.evaluate, folder / f"{name}.json", progress, stop)
     for name, record in records.items():
@@ -40,7 +52,14 @@ def reproduce(
             records[name] = beside_baseline(record, records[recipe.baseline], folder / f"{name}.json")
         else:
             write_record(record, folder / f"{name}.json")
-    return records
+    studies = {}
+    for name, figure in recipe.figures.items():
+        progress.line(f"{name}: {figure.study.kind} of {', '.join(figure.models)}")
+        evaluation = figure.study.evaluation()
+        targets = [load_run(trained[model], _test_data(recipe), evaluation, device, label=model)
+                   for model in figure.models]
+        studies[name] = run_study(targets, figure.study, folder / f"{name}.json", progress, stop)
+    return Reproduced(records, studies)
 
 
 def _test_data(recipe: Recipe) -> dict[str, Any]:

@@ -11,11 +11,6 @@ import typer
 from rnabench.cli import options as o
 
 
-class Norm(str, Enum):
-    linf = "Linf"
-    l2 = "L2"
-
-
 class Backend(str, Enum):
     native = "native"
     torchattacks = "torchattacks"
@@ -41,7 +36,7 @@ def attack(
     protocols: Annotated[Optional[str], o.option("Protocols instead of the suite's, comma-separated: paper, same-path, "
                                                  "resample, eot:K.", o.ATTACK)] = None,
     list_: Annotated[bool, o.option("List suites, attacks and protocols, and stop.", o.ATTACK, "--list")] = False,
-    norm: Annotated[Norm, o.option("Norm that bounds the change.", o.ATTACK)] = Norm.linf,
+    norm: o.NormOption = o.Norm.linf,
     eps: o.Eps = "8/255",
     step_size: o.StepSize = None,
     steps: o.AttackSteps = None,

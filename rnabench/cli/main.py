@@ -9,7 +9,19 @@ from typing import Any, NoReturn
 import typer
 
 from rnabench import __version__
-from rnabench.cli import attack, bench, crosscheck, describe, reproduce, train
+from rnabench.cli import (
+    attack,
+    bench,
+    crosscheck,
+    describe,
+    gradient_similarity,
+    path_difference,
+    reproduce,
+    smoothness,
+    theory,
+    train,
+    transfer_matrix,
+)
 from rnabench.errors import RnabenchError
 from rnabench.stopping import Stopped
 
@@ -23,6 +35,11 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("attack")(attack.attack)
+app.command("transfer-matrix")(transfer_matrix.transfer_matrix)
+app.command("path-difference")(path_difference.path_difference)
+app.command("smoothness")(smoothness.smoothness)
+app.command("gradient-similarity")(gradient_similarity.gradient_similarity)
+app.command("theory")(theory.theory)
 app.command("reproduce")(reproduce.reproduce)
 app.command("describe")(describe.describe)
 app.command("bench")(bench.bench)

@@ -26,6 +26,11 @@ class Precision(str, Enum):
     bf16 = "bf16"
 
 
+class Norm(str, Enum):
+    linf = "Linf"
+    l2 = "L2"
+
+
 Dataset = Annotated[str, option("digits, cifar10, cifar100, imagenet or folder.", DATA)]
 DatasetOrNone = Annotated[Optional[str], option("Data set to attack on.  [default: the run's own]", DATA)]
 DataDir = Annotated[Optional[Path], option("Folder of the data set (not needed for digits).", DATA)]
@@ -44,6 +49,7 @@ Space = Annotated[str, option("Normalisers, joined by +: bn, in, ln, gn32, bgn32
 LayerBased = Annotated[bool, option("One draw for all layers instead of one per layer (Table 5).", MODEL)]
 GranularityOption = Annotated[Granularity, option("One path per batch (the paper) or one per sample.", MODEL)]
 
+NormOption = Annotated[Norm, option("Norm that bounds the change.", ATTACK)]
 Eps = Annotated[str, option("Largest change of a pixel (Linf) or of the image (L2): 8/255 or a decimal.", ATTACK)]
 StepSize = Annotated[Optional[str], option("Step of PGD in pixel units: 2/255 or a decimal.  [default: eps/4]", ATTACK)]
 TrainSteps = Annotated[int, option("PGD steps per training batch.", ATTACK)]

@@ -17,7 +17,7 @@ def reproduce(
     runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
     out: Annotated[Path, o.option("Results go to <out>/<recipe name>.", o.RUN)] = Path("results"),
 ) -> None:
-    """Train and attack everything that a recipe names, and write its table.
+    """Train, attack and study everything that a recipe names, and write its table and figures.
 
     What is trained or attacked already is not done again. Ctrl-C stops cleanly; the same command goes on.
     """
@@ -28,9 +28,13 @@ def reproduce(
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request
     from rnabench.cli.results import finish
+    from rnabench.cli.study import finish_study
     from rnabench.reproduce import reproduce as run_recipe
 
     folder = out / loaded.name
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        records = run_recipe(loaded, runs, folder, progress, stop, device)
-    finish(list(records.values()), folder, loaded.title)
+        found = run_recipe(loaded, runs, folder, progress, stop, device)
+    if found.table:
+        finish(list(found.table.values()), folder, loaded.title)
+    for name, record in found.figures.items():
+        finish_study(record, folder / name, loaded.figures[name].title, on_screen=False)

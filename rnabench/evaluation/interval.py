@@ -13,8 +13,8 @@ Z = 1.959963984540054
 Bits = NDArray[np.bool_]
 
 
-def accuracy_interval(correct: Bits, batches: NDArray[np.int64] | None = None) -> tuple[float, float]:
-    """The interval of the mean of `correct` [N images, D draws], as two numbers in [0, 1].
+def accuracy_interval(correct: NDArray[Any], batches: NDArray[np.int64] | None = None) -> tuple[float, float]:
+    """The interval of the mean of `correct` [N images, D draws] (bool, or numbers in [0, 1]), as two numbers in [0, 1].
 
     The variance of the mean has the parts of a two-way layout: between images (with the residual over draws), plus,
     where a draw is shared by a batch of images (`batches` [N] numbers them), between draws. The latter is estimated
@@ -63,6 +63,30 @@ def difference_interval(first: Bits, second: Bits, batches: NDArray[np.int64] | 
         degrees = variance**2 / (between**2 / few) if between > 0 else math.inf
     half = math.sqrt(variance) * float(stdtrit(min(degrees, 1e9), (1 + level) / 2))
     return middle, max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def ratio_interval(hits: Bits, counted: Bits, batches: NDArray[np.int64] | None = None
+                   ) -> tuple[float, float, float] | None:
+    """The share of `hits` among what is `counted`, both [N images, D draws], and its 95 % interval; None if nothing is.
+
+    Wilson's interval for the number of images (of batches, where draws are shared and these spread more) that would
+    have the variance of the linearised ratio; without draws, exactly Wilson's for the number counted.
+    """
+    total = int(counted.sum())
+    if total == 0:
+        return None
+    share = float((hits & counted).sum()) / total
+    if counted.shape[1] == 1 and batches is None:
+        return share, *wilson(share, total)
+    residual = (hits & counted).sum(1) - share * counted.sum(1)
+    variance, z = float((residual**2).sum()) / total**2, Z
+    if batches is not None and (numbers := np.unique(batches)).size > 1:
+        sums = np.array([residual[batches == number].sum() for number in numbers])
+        spread = float((sums**2).sum()) / total**2 * numbers.size / (numbers.size - 1)
+        if spread > variance:
+            variance, z = spread, float(stdtrit(numbers.size - 1, 0.975))
+    effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else total / counted.shape[1]
+    return share, *wilson(share, effective, z)
 
 
 def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:

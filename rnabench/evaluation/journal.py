@@ -1,4 +1,4 @@
-"""The journal of an evaluation: one line per finished batch, so that a stopped or killed run goes on."""
+"""Journals of long runs: one line per finished batch, so that a stopped or killed run goes on."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ import numpy as np
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.files import write_text, writing
 
+Key = tuple[str, ...]
 
-class Journal:
-    """Finished batches of the evaluation `digest`, in `file`, or in memory only (None).
 
-    A half-written last line (a killed run) is dropped; a journal of another evaluation is begun anew.
+class Lines:
+    """Finished batches of the run `digest`, JSON each, in `file`, or in memory only (None).
+
+    A half-written last line (a killed run) is dropped; a journal of another run is begun anew.
     """
 
     def __init__(self, file: Path | None, digest: str) -> None:
         self.file = file
-        self._parts: dict[tuple[str, str], list[Outcome]] = {}
+        self._parts: dict[Key, list[dict[str, Any]]] = {}
         kept = self._read(digest)
         if self.file is not None:
             write_text(self.file, "".join(line + "\n" for line in [json.dumps({"digest": digest}), *kept]))
 
-    def parts(self, key: tuple[str, str]) -> list[Outcome]:
+    def contents(self, key: Key) -> list[dict[str, Any]]:
         """The finished batches of a cell, in order."""
         return list(self._parts.get(key, ()))
 
-    def add(self, key: tuple[str, str], outcome: Outcome) -> None:
-        """Keep the outcome of the next batch of the cell `key`."""
-        self._parts.setdefault(key, []).append(outcome)
+    def append(self, key: Key, content: dict[str, Any]) -> None:
+        """Keep the next batch of the cell `key`."""
+        self._parts.setdefault(key, []).append(content)
         if self.file is not None:
             with writing(self.file), self.file.open("a") as handle:
-                handle.write(json.dumps({"cell": key, **_to_json(outcome)}) + "\n")
+                handle.write(json.dumps({"cell": key, **content}) + "\n")
                 handle.flush()
                 os.fsync(handle.fileno())
 
@@ -54,12 +56,22 @@ class Journal:
                 return []
             for line in lines[1:]:
                 content = json.loads(line)
-                attack, protocol = content["cell"]
-                self._parts.setdefault((attack, protocol), []).append(_from_json(content))
+                key = tuple(map(str, content.pop("cell")))
+                self._parts.setdefault(key, []).append(content)
                 kept.append(line)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             pass  # what follows a damaged line is run again
         return kept
+
+
+class Journal(Lines):
+    """The journal of an evaluation: an `Outcome` per batch."""
+
+    def parts(self, key: Key) -> list[Outcome]:
+        return [_from_json(content) for content in self.contents(key)]
+
+    def add(self, key: Key, outcome: Outcome) -> None:
+        self.append(key, _to_json(outcome))
 
 
 def _to_json(outcome: Outcome) -> dict[str, Any]:

@@ -63,6 +63,52 @@ class PathSpace:
         draws = streams.uniform(repeats, len(self._free))
         return self._path(draws.transpose(0, 1).reshape(repeats * len(streams), len(self._free)))
 
+    def at_difference(self, path: Path, difference: int, generator: torch.Generator) -> Path:
+        """A path that differs from the one-row `path` in exactly so many layers, uniform among all of these.
+
+        With a uniform `path` the pair is uniform among the pairs of that difference, as long as the layers have equally
+        many options. Raises InvalidValue for a difference that no pair of paths has.
+        """
+        others = [size - 1 for size in self._free]
+        count = len(others) * (difference > 0) if self.shared else difference
+        if difference not in self.differences:
+            raise InvalidValue("path difference", difference, f"one of {', '.join(map(str, self.differences))}")
+        # ways[i][k]: how many paths through the layers from i on differ in k of them
+        ways = [[1.0] + [0.0] * count]
+        for other in reversed(others):
+            after = ways[0]
+            ways.insert(0, [after[k] + (other * after[k - 1] if k else 0.0) for k in range(count + 1)])
+        uniform = torch.rand(2, len(others), dtype=torch.float64, generator=generator).tolist()
+        choices = list(path.rows[0][:1] if self.shared else path.rows[0])
+        for layer, other in enumerate(others):
+            if count and uniform[0][layer] * ways[layer][count] < other * ways[layer + 1][count - 1]:
+                choices[layer] = (choices[layer] + 1 + int(uniform[1][layer] * other)) % (other + 1)
+                count -= 1
+        return Path.of(*(choices * len(self.layers) if self.shared else choices))
+
+    @property
+    def differences(self) -> tuple[int, ...]:
+        """The path differences that pairs of paths can have."""
+        return tuple(difference for difference, share in enumerate(self.difference_shares) if share > 0)
+
+    @property
+    def difference_shares(self) -> tuple[float, ...]:
+        """How probable each path difference 0..L is for two independent draws: for L free layers of n options each, the
+        binomial distribution of L trials with 1 - 1/n."""
+        shares = [1.0]
+        for size in self._free:
+            same = 1 / size
+            shares = [same * a + (1 - same) * b for a, b in zip([*shares, 0.0], [0.0, *shares], strict=True)]
+        if self.shared and self.layers:
+            shares = [shares[0], *[0.0] * (len(self.layers) - 1), shares[1]]
+        return tuple(shares)
+
+    def uniform_paths(self) -> dict[str, Path]:
+        """The paths that take the same option in every layer, by the option's name."""
+        names = self.options[0] if self.options else ()
+        return {name: Path.of(*(options.index(name) for options in self.options)) for name in names
+                if all(name in options for options in self.options)}
+
     def enumerate(self, limit: int = 4096) -> Iterator[Path]:
         """Every path of a small space, in lexicographic order. Raises InvalidValue if there are over `limit`."""
         if self.count > limit:

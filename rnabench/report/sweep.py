@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnabench.attack.suite import Axis
-from rnabench.files import writing
 from rnabench.pixels import in_255ths
+from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LABELS = {"steps": "PGD steps", "eps": "eps (255ths of the pixel range)", "samples": "paths averaged per PGD step"}
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
-STYLES, MARKERS = ("-", "--", ":", "-."), "osD^vPX"
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,7 @@ def _settings(record: dict[str, Any], axis: Axis, attacks: Sequence[str]) -> str
 
 
 def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str) -> list[Path]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    figure, axes = new_figure(6.4, 4.2)
     models = list(dict.fromkeys(line.model for line in drawn))
     protocols = list(dict.fromkeys(line.protocol for line in drawn))
     values = sorted({point[0] for line in drawn for point in line.points if not line.constant})
@@ -100,18 +93,10 @@ def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str) -> list[Pat
     axes.set_xticks(values, [f"{value:g}" for value in values])
     if axis == "eps":  # many small values close together
         axes.tick_params(axis="x", labelsize=8)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, fontsize=9, loc="left")
+    plain(axes)
+    axes.set_title(title, **TITLE)
     axes.legend(fontsize=8, frameon=False)
-    files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
-    with writing(files[0]):
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(files[0], dpi=160, metadata={"Software": None})
-        with matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
-            figure.savefig(files[1], metadata={"Date": None})
-    plt.close(figure)
-    return files
+    return save(figure, stem)
 
 
 def _line(axes: Axes, line: Line, colour: str, style: str, marker: str, values: Sequence[float]) -> None:

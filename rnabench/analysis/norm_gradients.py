@@ -1,0 +1,102 @@
+"""Eq. 5 in a trained network: what each normalisation layer does to the gradient that comes back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnabench.attack.losses import cross_entropy
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.norm.layers import EPS, BatchGroupNorm, Norm
+from rnabench.path.path import Path
+
+
+class LayerTerms(dict[str, Tensor]):
+    """Float64 [N] each, summed over the layer's groups: `g` |g|^2; `scaled` gamma^2/sigma^2 |g|^2; `mean` and
+    `projection`, the parts gamma^2/sigma^2 <1, g>^2/G and gamma^2/sigma^2 <g, Yhat>^2/G that a GN takes away (0 for a
+    BGN); `measured`, the squared norm of the gradient behind the layer, by automatic differentiation.
+
+    gamma is inside the group's vectors here, as it differs between channels; the layer's epsilon in sigma^2, which the
+    paper leaves out, multiplies the projection by 2 - var/(var + eps). Then scaled - mean - projection = measured.
+    """
+
+
+def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels: Tensor) -> dict[str, LayerTerms]:
+    """The terms of every normalisation layer on a one-row path, by layer name, in the order of the forward pass."""
+    with _watched(model) as seen:
+        images = images.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = cross_entropy(model.on(path)(images).float(), labels).sum()
+            slopes = torch.autograd.grad(loss, [after for _, _, after in seen], retain_graph=True)
+            found = {}
+            for (name, before, after), slope in zip(seen, slopes, strict=True):
+                (behind,) = torch.autograd.grad(after, before, slope, retain_graph=True)
+                found[name] = _terms(_module(model, name), before.detach(), slope, behind)
+    return {_short(name): terms for name, terms in found.items()}
+
+
+def option_at(model: RandomizedClassifier, path: Path) -> list[str]:
+    """The normaliser that each choice layer uses on the path, in the order of the choice layers."""
+    return list(model.space.describe(path).values())
+
+
+def _terms(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTerms:
+    count, shape = len(before), (len(before), norm.groups, -1)
+    g = slope.double()
+    scaled = (g * norm.weight.detach().double().view(1, -1, 1, 1)).reshape(shape)
+    y = before.double().reshape(shape)
+    size = y.shape[2]
+    if isinstance(norm, BatchGroupNorm):
+        var = norm.running_var.double().expand(count, -1)
+        mean = projection = torch.zeros_like(var)
+    else:
+        var = y.var(2, correction=0)
+        standard = (y - y.mean(2, keepdim=True)) / (var + EPS).sqrt()[:, :, None]
+        mean = scaled.sum(2) ** 2 / size / (var + EPS)
+        projection = (scaled * standard).sum(2) ** 2 / size / (var + EPS) * (2 - var / (var + EPS))
+    return LayerTerms(
+        g=g.flatten(1).square().sum(1),
+        scaled=(scaled.square().sum(2) / (var + EPS)).sum(1),
+        mean=mean.sum(1), projection=projection.sum(1),
+        measured=behind.double().flatten(1).square().sum(1),
+    )
+
+
+Seen = list[tuple[str, Tensor, Tensor]]
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[Seen]:
+    """Collects (name, input, output) of every normaliser that is run inside the block."""
+    seen: Seen = []
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            seen.append((name, inputs[0], output))
+            return output.clone()  # what follows may work in place (ReLU), and the output would then be that
+        return hook
+    handles = [module.register_forward_hook(keep(name)) for name, module in model.named_modules()
+               if isinstance(module, Norm)]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _module(model: nn.Module, name: str) -> Norm:
+    module = model.get_submodule(name)
+    assert isinstance(module, Norm)
+    return module
+
+
+def _short(name: str) -> str:
+    """Without the network's outer names and the option's number."""
+    parts = [part for part in name.split(".") if part != "network"]
+    if "options" in parts:
+        parts = parts[: parts.index("options")]
+    return ".".join(parts)

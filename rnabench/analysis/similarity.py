@@ -1,0 +1,61 @@
+"""Gradient similarity (Figure 3): cosines between the input gradients of two networks, or of two paths of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnabench.analysis.path_difference import path_pairs
+from rnabench.analysis.subject import Subject
+from rnabench.analysis.work import Arrays, Work
+from rnabench.attack.estimators import OnePath
+from rnabench.data.batches import Batch
+from rnabench.path.path import Path
+from rnabench.seeding import stream
+
+
+def cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine similarity [N] of two tensors [N, ...], in float64; NaN where one of them is zero.
+
+    Each is scaled by its largest entry first: gradients of confident networks are tiny, and their squares vanish.
+    """
+    unit = []
+    for each in (first, second):
+        flat = each.flatten(1).double()
+        flat = flat / flat.abs().amax(1, keepdim=True)
+        unit.append(flat / flat.norm(dim=1, keepdim=True))
+    found: Tensor = (unit[0] * unit[1]).sum(1).clamp(-1, 1)
+    return found
+
+
+def between_networks(subjects: Sequence[Subject], seed: int, work: Work) -> NDArray[np.float64]:
+    """Cosines [N, S, S] of the gradients of the cross-entropy at the clean images; a subject that draws is looked at on
+    one path per batch."""
+    def on_batch(batch: Batch, number: int) -> Arrays:
+        gradients = [_gradient(subject, subject.defence.space.sample(stream(seed, "gradient paths", number)), batch)
+                     for subject in subjects]
+        rows = [torch.stack([cosine(one, other) for other in gradients], 1) for one in gradients]
+        return {"cosine": torch.stack(rows, 1).cpu().numpy()}
+    return work(f"gradients of {len(subjects)} networks", on_batch)["cosine"]
+
+
+def by_difference(subject: Subject, pairs: int, seed: int, work: Work) -> NDArray[np.float64]:
+    """Cosines [N, pairs, differences] between the gradients of two paths of a randomised network, on the pairs that
+    `path_pairs` draws. Raises InvalidValue for a network that does not draw."""
+    drawn = path_pairs(subject, pairs, seed)
+
+    def on_batch(batch: Batch, number: int) -> Arrays:
+        found = []
+        for first, others in drawn:
+            gradient = _gradient(subject, first, batch)
+            found.append(torch.stack([cosine(gradient, _gradient(subject, other, batch)) for other in others], 1))
+        return {"cosine": torch.stack(found, 1).cpu().numpy()}
+    return work(f"gradients of {subject.label} on {pairs} pairs of paths", on_batch)["cosine"]
+
+
+def _gradient(subject: Subject, path: Path, batch: Batch) -> Tensor:
+    return OnePath(subject.defence, path).gradient(batch.images, batch.labels)

@@ -1,0 +1,98 @@
+"""What a study looks at: a network as it is deployed, or held on one of its paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rnabench.attack.estimators import frozen_parameters
+from rnabench.errors import InvalidValue
+from rnabench.evaluation.defence import Defence, Draws
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.mode import in_mode
+from rnabench.norm.layers import frozen_statistics
+from rnabench.path.path import Path
+from rnabench.seeding import ExampleStreams, stream
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A labelled network; `path` is the one that `defence` is held on, None if it draws (or has only one)."""
+
+    label: str
+    model: RandomizedClassifier
+    defence: Defence
+    path: Path | None = None
+
+    @property
+    def is_random(self) -> bool:
+        return self.defence.space.is_random
+
+    def fixed(self) -> Path:
+        """The one path of a subject that does not draw."""
+        return self.defence.space.sample(torch.Generator())
+
+
+@dataclass(frozen=True)
+class _Only:
+    """The draws of a network held on one path."""
+
+    path: Path
+    is_random: bool = False
+
+    def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
+        return self.path
+
+    def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
+        return self.path  # a single row serves any number of images
+
+
+class Held:
+    """A defence held on one (one-row) path: deterministic."""
+
+    def __init__(self, defence: Defence, path: Path) -> None:
+        self.space: Draws = _Only(path)
+        self._defence = defence
+
+    def on(self, path: Path) -> Callable[[Tensor], Tensor]:
+        return self._defence.on(path)
+
+
+def held(label: str, model: RandomizedClassifier, path: Path) -> Subject:
+    return Subject(label, model, Held(model, path), path)
+
+
+def subjects(networks: Sequence[tuple[str, RandomizedClassifier]], paths: str, seed: int) -> list[Subject]:
+    """The networks, each randomised one split as `paths` says (see `study_plan.Splitting`).
+
+    Raises InvalidValue for a network that has no path of one normaliser throughout.
+    """
+    found = []
+    for label, model in networks:
+        if not model.space.is_random or paths == "deployed":
+            found.append(Subject(label, model, model))
+            continue
+        if paths == "normalisers":
+            chosen = model.space.uniform_paths()
+            if not chosen:
+                raise InvalidValue("--paths", paths, f"deployed or a number: no option of {label} is in every layer")
+        else:
+            generator = stream(seed, "study paths")
+            chosen = {f"#{number + 1}": model.space.sample(generator) for number in range(int(paths))}
+        found += [held(f"{label}: {name}", model, path) for name, path in chosen.items()]
+    return found
+
+
+@contextmanager
+def at_rest(models: Sequence[nn.Module]) -> Iterator[None]:
+    """All models in evaluation mode, without parameter gradients or moving statistics, inside the block."""
+    with ExitStack() as stack:
+        for model in {id(model): model for model in models}.values():
+            stack.enter_context(in_mode(model, training=False))
+            stack.enter_context(frozen_parameters(model))
+            stack.enter_context(frozen_statistics(model))
+        yield

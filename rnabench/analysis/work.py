@@ -1,0 +1,100 @@
+"""Work over a test set, batch by batch: arrays per image, kept in a journal so that a stopped study goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnabench.data.batches import Batch, BatchSource
+from rnabench.evaluation.attacker import memory_ran_out
+from rnabench.evaluation.engine import check_images
+from rnabench.evaluation.journal import Lines
+from rnabench.evaluation.outcome import bits, from_bits
+from rnabench.progress import Progress
+from rnabench.stopping import StopRequest
+
+Arrays = dict[str, NDArray[Any]]
+"""By name, arrays whose first axis is the images."""
+OnBatch = Callable[[Batch, int], Arrays]
+"""Arrays from a batch and its number; what is random depends on the number or on each image's index only."""
+
+
+@dataclass
+class Work:
+    """`source` in batches of `batch_size`."""
+
+    source: BatchSource
+    batch_size: int
+    journal: Lines
+    progress: Progress
+    stop: StopRequest
+
+    def __call__(self, name: str, on_batch: OnBatch) -> Arrays:
+        """The arrays of all images; batches that the journal has under `name` are not worked on again.
+
+        A batch for which memory runs out is worked on in halves. Raises Stopped between two batches if asked to.
+        """
+        kept = self.journal.contents((name,))
+        parts = [{key: _array(value) for key, value in content["arrays"].items()} for content in kept]
+        total = len(self.source)
+        self.progress.begin(name, total, min(total, len(parts) * self.batch_size))
+        for number, batch in enumerate(self.source.in_order(self.batch_size, start=len(parts)), start=len(parts)):
+            if self.stop:
+                raise self.stop.stopped(f"{name}, {number * self.batch_size} of {total} images")
+            check_images(batch.images)
+            parts.append(self._in_pieces(on_batch, batch, number))
+            self.journal.append((name,), {"arrays": {key: _json(value) for key, value in parts[-1].items()}})
+            self.progress.advance(len(batch.indices))
+        return _joined(parts)
+
+    def once(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Arrays that are no sum over a test set, kept in the journal too."""
+        for content in self.journal.contents((name,)):
+            return {key: _array(value) for key, value in content["arrays"].items()}
+        if self.stop:
+            raise self.stop.stopped(name)
+        found = compute()
+        self.journal.append((name,), {"arrays": {key: _json(value) for key, value in found.items()}})
+        return found
+
+    def _in_pieces(self, on_batch: OnBatch, batch: Batch, number: int) -> Arrays:
+        pieces: list[Arrays] = []
+        place, at_once = 0, len(batch.indices)
+        while place < len(batch.indices):
+            try:
+                pieces.append(on_batch(batch.part(place, place + at_once), number))
+                place += at_once
+                continue
+            except RuntimeError as error:
+                if not memory_ran_out(error) or at_once == 1:
+                    raise
+            # outside the handler, which holds on to the failed work's tensors
+            at_once = max(1, at_once // 2)
+            self.progress.line(f"out of memory: going on with {at_once} images at once")
+            if batch.images.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return _joined(pieces)
+
+    def batches(self) -> NDArray[np.int64]:
+        """Which batch every image is in."""
+        return np.arange(len(self.source)) // self.batch_size
+
+
+def _joined(parts: list[Arrays]) -> Arrays:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _json(array: NDArray[Any]) -> dict[str, Any]:
+    if array.dtype == bool:
+        return {"shape": array.shape, "bits": bits(array.ravel())}
+    return {"shape": array.shape, "values": array.astype(float).ravel().tolist()}
+
+
+def _array(content: dict[str, Any]) -> NDArray[Any]:
+    flat = from_bits(content["bits"]) if "bits" in content else np.array(content["values"], dtype=float)
+    return flat.reshape(content["shape"])

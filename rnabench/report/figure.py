@@ -1,0 +1,72 @@
+"""What all figures share: colours that colour-blind readers can tell apart, heat maps with their numbers, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnabench.files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
+STYLES, MARKERS = ("-", "--", ":", "-."), "osD^vPX"
+TITLE: dict[str, Any] = {"fontsize": 9, "loc": "left"}
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of so many inches, and its axes; nothing needs a screen."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write <stem>.png and <stem>.svg, the same bytes for the same figure, and close it."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
+    with writing(files[0]):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(files[0], dpi=160, metadata={"Software": None})
+        with matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
+            figure.savefig(files[1], metadata={"Date": None})
+    plt.close(figure)
+    return files
+
+
+def heatmap(axes: Axes, values: Sequence[Sequence[float | None]], texts: Sequence[Sequence[str]],
+            rows: Sequence[str], columns: Sequence[str], low: float, high: float, title: str,
+            colours: str = "cividis") -> None:
+    """A matrix with a text in every cell; None is left blank."""
+    import numpy as np
+
+    shown = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
+    image = axes.imshow(shown, vmin=low, vmax=high, cmap=colours)
+    for i, row in enumerate(texts):
+        for j, text in enumerate(row):
+            share = 0.0 if np.isnan(shown[i, j]) else (shown[i, j] - low) / ((high - low) or 1)
+            first, _, rest = text.partition("\n")
+            colour = "black" if share > 0.55 else "white"
+            axes.text(j, i - (0.12 if rest else 0), first, ha="center", va="center", color=colour, fontsize=10)
+            if rest:
+                axes.text(j, i + 0.16, rest, ha="center", va="top" if "\n" in rest else "center", color=colour,
+                          fontsize=6.5)
+    axes.set_xticks(range(len(columns)), columns, rotation=30 if max(map(len, columns)) > 6 else 0,
+                    ha="right" if max(map(len, columns)) > 6 else "center")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_title(title, **TITLE)
+    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+
+
+def plain(axes: Axes) -> None:
+    """Only the lines that help."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

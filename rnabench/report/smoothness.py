@@ -1,0 +1,184 @@
+"""Smoothness as tables, distributions, loss surfaces (Figure 2) and eq. 5 by layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rnabench.report.figure import COLOURS, MARKERS, new_figure, plain
+from rnabench.report.study import caption
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Smoothness"
+LEGEND = """\
+Distances are Euclidean, in pixel values. **gradient norm**: of the cross-entropy with respect to the clean image.
+**curvature**: d' H d along the direction d of the gradient, from a Hessian-vector product (eq. 6, the effective
+beta-smoothness at the image itself). **beta**: the largest change of the gradient along d divided by the distance, over
+steps up to the radius; it sees the kinks of ReLU networks, which the Hessian at a point does not. **loss change**: at
+the radius along d. Medians over images, in brackets the middle 90 %. *mean of K paths*: of the loss averaged over K
+fixed random paths. Eq. 5 by layer: **gain** is gamma^2/sigma^2, **mean** and **projection** the shares of the squared
+gradient that a GN takes away, **left** what remains by the formula and as measured by automatic differentiation."""
+MEASURES = {"loss": "loss", "gradient_norm": "gradient norm", "curvature": "curvature d'Hd", "finite": "beta",
+            "change": "loss change"}
+
+
+def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"model": subject["label"], "measure": name, "mean": found["mean"], "error": found["error"],
+         **dict(zip(("p05", "p25", "p50", "p75", "p95"), found["quantiles"] or [None] * 5, strict=True)),
+         "undefined": found["undefined"]}
+        for subject in record["results"]["subjects"] for name, found in subject["measures"].items()
+    ]
+
+
+def tables(record: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    subjects = record["results"]["subjects"]
+    main = [[subject["label"], *(_spread(subject["measures"][name]) for name in MEASURES)] for subject in subjects]
+    found = [("Along the gradient", ["model", *MEASURES.values()], main)]
+    layers = [[subject["label"], layer["layer"], layer["option"] or "-", f"{layer['gain']:.3g}",
+               *(f"{100 * layer[name]:.3f}" for name in ("mean_share", "projection_share", "predicted", "measured"))]
+              for subject in subjects if subject["layers"] for layer in subject["layers"]]
+    if layers:
+        found.append(("Eq. 5 by layer", ["model", "layer", "normaliser", "gain", "mean %", "projection %",
+                                         "left %, formula", "left %, measured"], layers))
+    return found
+
+
+def findings(record: dict[str, Any]) -> list[str]:
+    subjects = record["results"]["subjects"]
+    found = []
+    for name, text in (("gradient_norm", "gradient norm"), ("finite", "beta"), ("change", "loss change")):
+        known = [(each["measures"][name]["quantiles"][2], each["label"]) for each in subjects
+                 if each["measures"][name]["quantiles"]]
+        order = ", ".join(f"{label} {value:.3g}" for value, label in sorted(known))
+        found.append(f"Median {text}, smoothest first: {order}.")
+    gaps = [abs(layer["predicted"] - layer["measured"]) for each in subjects for layer in each["layers"] or []]
+    if gaps:
+        found.append(f"Eq. 5 and automatic differentiation agree in all {len(gaps)} layers to {max(gaps):.1e}.")
+    return found
+
+
+def figures(record: dict[str, Any]) -> dict[str, Figure]:
+    results = record["results"]
+    about = caption(record, attacked=False)
+    drawn = {"": _distributions(results, about)}
+    for surface in results["surfaces"]:
+        name = record["data"]["classes"][surface["class"]]
+        drawn[f"-surface-{surface['index']}"] = _surfaces(
+            results, surface, f"Loss surface around test image {surface['index']} (class {name}); {about}")
+    if any(subject["layers"] for subject in results["subjects"]):
+        drawn["-layers"] = _layers(results, about)
+    return drawn
+
+
+def _distributions(results: dict[str, Any], about: str) -> Figure:
+    subjects = results["subjects"]
+    names = [subject["label"] for subject in subjects]
+    figure, panels = new_figure(12.5, 1.5 + 0.32 * len(names), 1, 4, sharey=True)
+    titles = {"gradient_norm": "gradient norm", "curvature": "curvature d'Hd (Hessian)",
+              "finite": f"beta (steps up to {results['radius']:.2g})",
+              "change": f"loss change at {results['radius']:.2g}"}
+    for axes, (name, title) in zip(panels, titles.items(), strict=True):
+        for place, subject in enumerate(subjects):
+            quantiles = subject["measures"][name]["quantiles"]
+            if quantiles is None:
+                continue
+            low, first, middle, third, high = quantiles
+            colour = COLOURS[1] if subject["mean_over_paths"] else COLOURS[0]
+            axes.plot([low, high], [place, place], color=colour, linewidth=1)
+            axes.plot([first, third], [place, place], color=colour, linewidth=6, alpha=0.5, solid_capstyle="butt")
+            axes.plot([middle], [place], "|", color="black", markersize=11, markeredgewidth=2)
+        values = [q for s in subjects for q in s["measures"][name]["quantiles"] or []]
+        if name in ("gradient_norm", "finite") and values and min(values) > 0 and max(values) > 20 * min(values):
+            axes.set_xscale("log")
+        elif name == "curvature" and values:
+            axes.set_xscale("symlog", linthresh=max(1e-6, sorted(map(abs, values))[len(values) // 4]))
+            axes.axvline(0, color="0.6", linewidth=0.8)
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(axis="x", labelsize=8)
+        plain(axes)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    figure.suptitle(f"{TITLE} along the input gradient (mark: median, bar: middle half, line: middle 90 % of images; "
+                    f"orange: mean over paths)\n{about}; Euclidean distances, in pixel values", fontsize=9, x=0.01,
+                    ha="left")
+    return figure
+
+
+def _surfaces(results: dict[str, Any], surface: dict[str, Any], title: str) -> Figure:
+    """In pairs below each other, surface and contours, all on one scale."""
+    import numpy as np
+
+    names = [subject["label"] for subject in results["subjects"]]
+    columns = min(5, len(names))
+    lines = -(-len(names) // columns)
+    figure, _ = new_figure(2.5 * columns + 0.7, 4.6 * lines + 0.6)
+    figure.clear()
+    grids = [np.array(grid) for grid in surface["losses"]]
+    low, high = min(float(g.min()) for g in grids), max(float(g.max()) for g in grids)
+    steps = np.linspace(-results["radius"], results["radius"], len(grids[0]))
+    across, along = np.meshgrid(steps, steps)
+    levels = np.linspace(low, high if high > low else low + 1, 13)
+    contours, flat = None, []
+    for place, (name, grid) in enumerate(zip(names, grids, strict=True)):
+        line, column = divmod(place, columns)
+        space = figure.add_subplot(2 * lines, columns, 2 * line * columns + column + 1, projection="3d")
+        space.plot_surface(along, across, grid, cmap="cividis", vmin=low, vmax=high, linewidth=0, rcount=40, ccount=40)
+        space.set_zlim(low, high)
+        space.set_title(name, fontsize=9)
+        space.tick_params(labelsize=5.5, pad=-3)
+        space.set_xlabel("gradient", fontsize=6, labelpad=-8)
+        space.set_ylabel("random", fontsize=6, labelpad=-8)
+        space.view_init(elev=28, azim=-60)
+        axes = figure.add_subplot(2 * lines, columns, (2 * line + 1) * columns + column + 1)
+        contours = axes.contourf(along, across, grid, levels=levels, cmap="cividis")
+        axes.contour(along, across, grid, levels=levels, colors="white", linewidths=0.4)
+        axes.plot(0, 0, "+", color="white", markersize=7)
+        axes.set_aspect("equal")
+        axes.tick_params(labelsize=6.5)
+        axes.set_xlabel("along the gradient", fontsize=7)
+        if column == 0:
+            axes.set_ylabel("random, orthogonal", fontsize=7)
+        flat.append(axes)
+    assert contours is not None
+    bar = figure.colorbar(contours, ax=flat, shrink=0.7, format="%.2f")
+    bar.set_label("cross-entropy", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    figure.suptitle(f"{title}\n+ is the image; distances are Euclidean, in pixel values; one scale for all", fontsize=9,
+                    x=0.01, ha="left")
+    return figure
+
+
+def _layers(results: dict[str, Any], about: str) -> Figure:
+    shown = [subject for subject in results["subjects"] if subject["layers"]]
+    figure, (gains, left) = new_figure(11, 4.2, 1, 2)
+    for place, subject in enumerate(shown):
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        numbers = range(1, len(subject["layers"]) + 1)
+        gains.plot(numbers, [layer["gain"] for layer in subject["layers"]], marker=marker, markersize=3.5, color=colour,
+                   linewidth=1, label=subject["label"])
+        left.plot(numbers, [100 * layer["measured"] for layer in subject["layers"]], marker=marker, markersize=3.5,
+                  color=colour, linewidth=1, label=subject["label"])
+        left.plot(numbers, [100 * layer["predicted"] for layer in subject["layers"]], "x", color="black", markersize=4,
+                  label="formula" if place == len(shown) - 1 else None)
+    gains.set_yscale("log")
+    gains.set_ylabel("gain: gamma²/sigma², weighted by |g|²")
+    left.set_ylabel("left of the squared gradient after the gain (%)")
+    from matplotlib.ticker import MaxNLocator
+
+    for axes in (gains, left):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("normalisation layer, in the order of the forward pass")
+        plain(axes)
+    left.legend(fontsize=7.5, frameon=False)
+    figure.suptitle(f"Eq. 5 by layer: |gradient behind|² = gain x |gradient in front|² x what is left\n{about}",
+                    fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def _spread(found: dict[str, Any]) -> str:
+    if found["quantiles"] is None:
+        return "-"
+    low, _, middle, _, high = found["quantiles"]
+    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"

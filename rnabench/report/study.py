@@ -1,0 +1,75 @@
+"""Records of studies: read, and say in words what all their numbers share."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from rnabench.errors import RnabenchError
+from rnabench.pixels import in_255ths
+
+FORMAT = 1
+FAMILY = {"bn": "BGN", "bgn": "BGN", "in": "GN", "ln": "GN", "gn": "GN"}
+
+
+def read_study(file: Path) -> dict[str, Any]:
+    """A study's record. Raises RnabenchError for a file that is none."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
+                            "a study such as `rnabench transfer-matrix`") from None
+    if not isinstance(content, dict) or "study" not in content or content.get("format") != FORMAT:
+        raise RnabenchError(f"record: {str(file)!r} is no study of format {FORMAT}; run the same command with "
+                            "--no-resume or another --out")
+    return content
+
+
+def caption(record: dict[str, Any], attacked: bool = True) -> str:
+    """Networks, data and threat model, in a sentence without its full stop."""
+    models, keys = record["models"], record["keys"]
+    networks = ", ".join(dict.fromkeys(f"{model['arch']} width {model['width']}" for model in models))
+    training = ", ".join(dict.fromkeys(_training(model) for model in models))
+    parts = [f"{networks}, {training}", f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
+    if attacked:
+        length = in_255ths if keys["norm"] == "Linf" else "{:.4g}".format
+        attack = keys["attack"]
+        attack = attack if isinstance(attack, str) else attack.get("name", attack["kind"])
+        named = re.sub(r"^([a-z]+)(\d+)$", r"\1-\2", attack).upper()
+        parts.append(f"{named}, {keys['norm']} eps {length(keys['eps'])}, "
+                     f"step {length(keys['step_size'])}")
+    return "; ".join(parts)
+
+
+def _training(model: dict[str, Any]) -> str:
+    return "naturally trained" if model["objective"] == "standard" else "adversarially trained"
+
+
+def like_the_paper(record: dict[str, Any]) -> bool:
+    """Whether published numbers stand beside these at all: CIFAR-10, adversarial training. They are of full
+    networks."""
+    return record["data"]["name"].startswith("cifar10") and all(
+        model["arch"] == "resnet18" and model["objective"] != "standard" for model in record["models"])
+
+
+def family(space: str | None) -> str | None:
+    """GN or BGN (section 3.1) for a space of one normaliser, else None."""
+    if space is None or "+" in space:
+        return None
+    return FAMILY.get(space.rstrip("0123456789[]-"))
+
+
+def spaces(record: dict[str, Any]) -> list[str]:
+    """The space of every subject's normalisers: its network's, or what the path that it is held on uses."""
+    own = {model["label"]: model["space"] for model in record["models"]}
+    return [subject["space"] or own[subject["label"]] for subject in record["results"]["subjects"]]
+
+
+def with_interval(share: float | None, interval: list[float] | None) -> str:
+    """`52.1 [48.0, 56.2]` from shares in [0, 1]."""
+    if share is None:
+        return "-"
+    low, high = interval or (share, share)
+    return f"{100 * share:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

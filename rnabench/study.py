@@ -1,0 +1,107 @@
+"""One study of several networks, from run folders and keys to a record."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rnabench.analysis.studies import RUN
+from rnabench.analysis.subject import at_rest
+from rnabench.analysis.work import Work
+from rnabench.benchmark import Target
+from rnabench.environment import device_description, git_revision, versions
+from rnabench.errors import InvalidValue
+from rnabench.evaluation.journal import Lines
+from rnabench.files import write_text
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.progress import Progress
+from rnabench.recipe import digest
+from rnabench.report.study import FORMAT, read_study
+from rnabench.stopping import StopRequest
+from rnabench.study_plan import StudyKeys
+
+
+def short_labels(targets: Sequence[Target]) -> list[Target]:
+    """The networks labelled by their space, as far as that tells them apart; else with training and run folder's
+    name."""
+    def label(target: Target) -> str:
+        space, objective = target.description["space"], target.description["objective"]
+        alike = [other for other in targets if other.description["space"] == space]
+        if len(alike) == 1:
+            return str(space)
+        if [other.description["objective"] for other in alike].count(objective) == 1:
+            return f"{space} {objective}"
+        return str(target.description["label"])
+    return [replace(target, description=target.description | {"label": label(target)}) for target in targets]
+
+
+def study_identity(targets: Sequence[Target], keys: StudyKeys) -> str:
+    """The digest of everything that decides the results, and of the labels that they carry."""
+    return digest({
+        "format": FORMAT, "study": keys.kind, "keys": keys.model_dump(mode="json"),
+        "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
+        "data": targets[0].data.fingerprint,
+    })
+
+
+def run_study(targets: Sequence[Target], keys: StudyKeys, file: Path, progress: Progress, stop: StopRequest,
+              resume: bool = True) -> dict[str, Any]:
+    """Do the study, write its record to `file` and return it; a record of the same study is not made again.
+
+    Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
+    Raises InvalidValue unless all networks look at the same images and have labels of their own; Stopped.
+    """
+    _check(targets)
+    name = study_identity(targets, keys)
+    if resume and file.exists() and (there := read_study(file))["digest"] == name:
+        return there
+    journal_file = file.with_suffix(".progress.jsonl")
+    if not resume:
+        journal_file.unlink(missing_ok=True)
+    first, journal = targets[0], Lines(journal_file, name)
+    networks = []
+    for target in targets:
+        assert isinstance(target.module, RandomizedClassifier)
+        networks.append((target.description["label"], target.module))
+    work = Work(first.data.source, keys.batch_size, journal, progress, stop)
+    started = time.perf_counter()
+    with at_rest([model for _, model in networks]):
+        results = RUN[keys.kind](networks, keys, len(first.data.classes), work)
+    record = {
+        "format": FORMAT, "study": keys.kind, "digest": name,
+        "models": [target.description for target in targets],
+        "data": {"name": first.data.name, "fingerprint": first.data.fingerprint, "classes": list(first.data.classes),
+                 "indices": first.data.source.indices},
+        "keys": keys.model_dump(mode="json") | {"step_size": keys.evaluation().step},
+        "versions": versions(), "git": git_revision(), "device": device_description(str(first.device)),
+        "seconds_of_last_call": round(time.perf_counter() - started, 1),
+        "results": _without_nan(results),
+    }
+    write_text(file, json.dumps(record, separators=(",", ":")) + "\n")
+    journal.remove()
+    return record
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN: what has no value is null."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _check(targets: Sequence[Target]) -> None:
+    first = targets[0]
+    labels = [target.description["label"] for target in targets]
+    for target in targets:
+        if target.data.fingerprint != first.data.fingerprint:
+            raise InvalidValue("RUN", target.description["label"], f"runs on the same images as {labels[0]}; "
+                               "--dataset and --data-dir say which")
+        if labels.count(target.description["label"]) > 1:
+            raise InvalidValue("RUN", target.description["label"], "every network once")
