@@ -24,9 +24,7 @@ class Lines:
     def __init__(self, file: Path | None, digest: str) -> None:
         self.file = file
         self._parts: dict[Key, list[dict[str, Any]]] = {}
-        kept = self._read(digest)
-        if self.file is not None:
-            write_text(self.file, "".join(line + "\n" for line in [json.dumps({"digest": digest}), *kept]))
+        self._head: list[str] | None = [json.dumps({"digest": digest}), *self._read(digest)]
 
     def contents(self, key: Key) -> list[dict[str, Any]]:
         """The finished batches of a cell, in order."""
@@ -36,6 +34,9 @@ class Lines:
         """Keep the next batch of the cell `key`."""
         self._parts.setdefault(key, []).append(content)
         if self.file is not None:
+            if self._head is not None:  # only now, so that a run that fails at once leaves nothing
+                write_text(self.file, "".join(line + "\n" for line in self._head))
+                self._head = None
             with writing(self.file), self.file.open("a") as handle:
                 handle.write(json.dumps({"cell": key, **content}) + "\n")
                 handle.flush()

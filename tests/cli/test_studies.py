@@ -1,0 +1,130 @@
+"""The studies as a user meets them: files, figures, going on, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import TRAIN, run
+
+SMALL = ["--n-examples", "12", "--batch-size", "6", "--device", "cpu"]
+STUDIES = {
+    "transfer-matrix": ["--draws", "2", "--attack", "pgd1"],
+    "path-difference": ["--pairs", "2", "--attack", "fgsm"],
+    "smoothness": ["--points", "3", "--surfaces", "1", "--samples", "2", "--lengths", "2"],
+    "gradient-similarity": [],
+    "theory": ["--attack", "fgsm", "--lengths", "2"],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    found = {"bn+in": folder / "rna", "bn": folder / "bn", "in": folder / "in"}
+    for space, place in found.items():
+        assert run(*TRAIN, "--space", space, "--out", str(place)) == 0
+    return found
+
+
+def chosen(study: str, runs: dict[str, Path]) -> list[str]:
+    return [str(runs["bn+in"])] if study == "path-difference" else [str(runs["bn"]), str(runs["in"])]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_leaves_a_record_tables_and_figures(study: str, runs: dict[str, Path], tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    command = [study, *chosen(study, runs), *SMALL, *STUDIES[study], "--out", str(tmp_path)]
+    assert run(*command, "--max-minutes", "0.000001") == 3
+    assert "same command" in capsys.readouterr().err
+    assert run(*command) == 0
+    shown = capsys.readouterr().out
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names >= {f"{study}{ending}" for ending in (".json", ".csv", ".md", ".png", ".svg")}
+    assert not any("progress" in name for name in names)
+    assert all(name in shown for name in names)
+    record = json.loads((tmp_path / f"{study}.json").read_text(), parse_constant=pytest.fail)  # no NaN
+    assert record["study"] == study
+    assert len(record["data"]["indices"]) == 12
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert run(*command) == 0  # drawn again from the record, to the byte
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_the_diagonal_on_the_command_line(runs: dict[str, Path], tmp_path: Path) -> None:
+    both = ["--eps", "32/255", "--seed", "3", *SMALL]
+    assert run("transfer-matrix", str(runs["bn+in"]), str(runs["bn"]), *both, "--attack", "pgd2", "--out",
+               str(tmp_path / "matrix")) == 0
+    assert run("attack", str(runs["bn+in"]), *both, "--attacks", "pgd2", "--protocols", "same-path", "--no-sanity",
+               "--out", str(tmp_path / "attack")) == 0
+    cell = json.loads((tmp_path / "matrix" / "transfer-matrix.json").read_text())["results"]["cells"][0][0]
+    result = json.loads((tmp_path / "attack" / "record.json").read_text())["results"][1]
+    assert cell["outcomes"]["correct"] == result["outcomes"]["correct"]
+    assert (cell["accuracy"], cell["interval95"]) == (result["accuracy"], result["interval95"])
+
+
+def test_paths_of_one_network_and_similarity_by_difference(runs: dict[str, Path], tmp_path: Path) -> None:
+    rna = str(runs["bn+in"])
+    assert run("gradient-similarity", rna, *SMALL, "--paths", "normalisers", "--out", str(tmp_path)) == 0
+    record = json.loads((tmp_path / "gradient-similarity.json").read_text())
+    assert [subject["space"] for subject in record["results"]["subjects"]] == ["bn", "in"]
+    assert run("gradient-similarity", rna, *SMALL, "--by-difference", "--pairs", "2", "--out", str(tmp_path)) == 0
+    points = json.loads((tmp_path / "gradient-similarity.json").read_text())["results"]["curves"][0]["points"]
+    assert points[0]["mean"] == pytest.approx(1)
+
+
+def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text("name: tiny\ntitle: Tiny\ntable: []\n"
+                    "train: {width: 2, steps: 1, epochs: 1, n_train: 64, n_holdout: 32, batch_size: 32}\n"
+                    "models: {bn: {space: bn}, rna: {space: bn+in}, unused: {space: ln}}\n"
+                    "figures:\n"
+                    "  one: {study: transfer-matrix, title: The first, attack: fgsm, n_examples: 8, models: [bn, rna]}\n"
+                    "  two: {study: path-difference, attack: fgsm, n_examples: 8, pairs: 2, models: [rna]}\n")
+    command = ["reproduce", str(file), "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "results")]
+    assert run(*command) == 0
+    names = {made.name for made in (tmp_path / "results" / "tiny").iterdir()}
+    assert names == {f"{stem}.{end}" for stem in ("one", "two") for end in ("json", "csv", "md", "png", "svg")}
+    assert (tmp_path / "results" / "tiny" / "one.md").read_text().startswith("# The first\n")
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["path-difference", "bn"], "a randomised network"),
+    (["gradient-similarity", "bn"], "at least two networks"),
+    (["theory", "bn", "bn+in", "--paths", "deployed"], "normalisers or a number"),
+    (["theory", "bn", "in", "--eps", "0"], "more than 0"),
+    (["transfer-matrix", "bn", "bn"], "every network once"),
+    (["transfer-matrix", "bn", "in", "--attack", "pdg7"], "as in pgd20"),
+    (["transfer-matrix", "bn", "in", "--paths", "some"], "deployed, normalisers, or a number"),
+    (["smoothness", "bn", "--points", "4"], "odd"),
+    (["smoothness", "bn", "--radius", "0"], "greater than 0"),
+    (["transfer-matrix", "nowhere", "in"], "run.json"),
+])
+def test_mistakes_get_one_line_and_leave_nothing(arguments: list[str], expected: str, runs: dict[str, Path],
+                                                 tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    named = [str(runs.get(part, part)) for part in arguments]
+    assert run(*named, *SMALL, "--out", str(tmp_path / "out")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    assert expected in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_of_a_recipe_are_judged_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("name: bad\ntitle: Bad\nmodels: {bn: {space: bn}}\ntable: [bnn]\n"
+                    "figures:\n"
+                    "  a: {study: transfer}\n"
+                    "  b: {study: path-difference}\n"
+                    "  c: {study: smoothness, points: 4, modells: [bn]}\n"
+                    "  bn: {study: smoothness}\n")
+    assert run("reproduce", str(file), "--runs", str(tmp_path / "runs")) == 2
+    lines = capsys.readouterr().err.splitlines()
+    for key in ("table: 'bnn'", "figures.a.study: 'transfer'", "figures.b.models: 'bn'", "figures.c.points: 4",
+                "figures.c.modells", "figures.bn: 'bn'"):
+        assert sum(key in line for line in lines) == 1, key
+    assert not (tmp_path / "runs").exists()
