@@ -37,7 +37,8 @@ def keys(**more: object) -> EvaluationKeys:
     return EvaluationKeys.model_validate({"draws": 3, "batch_size": 4, "sanity": False, "eps": "16/255", **more})
 
 
-def work(images: ImageSet | None = None, size: int = 4, file: File | None = None, stop: StopRequest | None = None) -> Work:
+def work(images: ImageSet | None = None, size: int = 4, file: File | None = None, stop: StopRequest | None = None
+         ) -> Work:
     source = ResidentSource(images or random_images(), torch.device("cpu"))
     return Work(source, size, Lines(file, "digest"), Silent(), StopRequest() if stop is None else stop)
 

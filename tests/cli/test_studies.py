@@ -80,7 +80,8 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
                     "train: {width: 2, steps: 1, epochs: 1, n_train: 64, n_holdout: 32, batch_size: 32}\n"
                     "models: {bn: {space: bn}, rna: {space: bn+in}, unused: {space: ln}}\n"
                     "figures:\n"
-                    "  one: {study: transfer-matrix, title: The first, attack: fgsm, n_examples: 8, models: [bn, rna]}\n"
+                    "  one: {study: transfer-matrix, title: The first, attack: fgsm, n_examples: 8, models: [bn, "
+                    "rna]}\n"
                     "  two: {study: path-difference, attack: fgsm, n_examples: 8, pairs: 2, models: [rna]}\n")
     command = ["reproduce", str(file), "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "results")]
     assert run(*command) == 0
@@ -114,7 +115,8 @@ def test_mistakes_get_one_line_and_leave_nothing(arguments: list[str], expected:
     assert not (tmp_path / "out").exists()
 
 
-def test_figures_of_a_recipe_are_judged_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_of_a_recipe_are_judged_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                                             ) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("name: bad\ntitle: Bad\nmodels: {bn: {space: bn}}\ntable: [bnn]\n"
                     "figures:\n"
