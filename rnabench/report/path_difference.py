@@ -94,7 +94,8 @@ def draw_curves(curves: list[dict[str, Any]], middle: str, label: str, title: st
     axes.set_zorder(behind.get_zorder() + 1)  # lines before bars
     axes.patch.set_visible(False)
     for difference, number, name in marks:
-        axes.plot([difference], [number], "*", markersize=12, color="black", label=f"{name}, published (CIFAR-10)")
+        axes.plot([difference], [number], "*", markersize=12, color="black",
+                  label=f"{name}, published (CIFAR-10, full size)")
     axes.set_xlabel("path difference (layers in which the two paths choose differently)")
     axes.set_ylabel(label)
     from matplotlib.ticker import MaxNLocator

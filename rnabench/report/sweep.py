@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnabench.attack.suite import Axis
 from rnabench.pixels import in_255ths
+from rnabench.reference import published
 from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
 
 if TYPE_CHECKING:
@@ -64,8 +66,23 @@ def write_sweeps(records: Sequence[dict[str, Any]], folder: Path, title: str) ->
             attacks = sorted({attack.name for attack in keys.attacks_of(suite)})
             drawn = lines(records, suite.axis, attacks, keys.protocols or suite.protocols)
             if any(line.points for line in drawn):
-                written += _draw(drawn, suite.axis, folder / name, f"{title}\n{_settings(last, suite.axis, attacks)}")
+                written += _draw(drawn, suite.axis, folder / name, f"{title}\n{_settings(last, suite.axis, attacks)}",
+                                 published_points(records, suite.axis))
     return written
+
+
+def published_points(records: Sequence[dict[str, Any]], axis: Axis) -> list[tuple[str, float, float]]:
+    """(model, swept value, accuracy %) that Figure 5 a or b states for these networks: ResNet-18 on CIFAR-10."""
+    found = []
+    for record in records:
+        model = record["model"]
+        if not record["data"]["name"].startswith("cifar10") or model.get("arch") != "resnet18":
+            continue
+        for row in published({"steps": "figure5a", "eps": "figure5b"}.get(axis, ""), space=model["space"]):
+            if match := re.fullmatch(r"pgd(\d+)(?: eps (\d+)/255)?", row["column"]):
+                value = float(match[1] if axis == "steps" else match[2] or "nan")
+                found.append((model["label"], value, float(row["accuracy_percent"])))
+    return found
 
 
 def _settings(record: dict[str, Any], axis: Axis, attacks: Sequence[str]) -> str:
@@ -78,7 +95,8 @@ def _settings(record: dict[str, Any], axis: Axis, attacks: Sequence[str]) -> str
     return ", ".join(parts) + "; bands: 95 %"
 
 
-def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str) -> list[Path]:
+def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str, marks: Sequence[tuple[str, float, float]]
+          ) -> list[Path]:
     figure, axes = new_figure(6.4, 4.2)
     models = list(dict.fromkeys(line.model for line in drawn))
     protocols = list(dict.fromkeys(line.protocol for line in drawn))
@@ -87,6 +105,10 @@ def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str) -> list[Pat
         colour = COLOURS[models.index(line.model) % len(COLOURS)]
         place = protocols.index(line.protocol)
         _line(axes, line, colour, STYLES[place % len(STYLES)], MARKERS[place % len(MARKERS)], values)
+    for model in dict.fromkeys(mark[0] for mark in marks):
+        axes.plot(*zip(*[mark[1:] for mark in marks if mark[0] == model], strict=True), "*", markersize=11,
+                  color=COLOURS[models.index(model) % len(COLOURS)] if model in models else "black",
+                  markeredgecolor="black", label=f"{model}, published (CIFAR-10, full size)")
     axes.set_xlabel(LABELS[axis])
     axes.set_ylabel("accuracy (%)")
     axes.set_ylim(0, 100)

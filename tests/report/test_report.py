@@ -14,7 +14,7 @@ from rnabench.errors import RnabenchError
 from rnabench.evaluation.outcome import Outcome, from_bits
 from rnabench.pixels import in_255ths
 from rnabench.report.record import FORMAT, judged, read_record, result, rows, write_record
-from rnabench.report.sweep import lines
+from rnabench.report.sweep import lines, published_points
 from rnabench.report.table import display, markdown, write_tables
 from rnabench.report.verdict import verdicts
 
@@ -113,3 +113,12 @@ def test_a_verdict_says_who_is_more_robust() -> None:
     elsewhere = judged_pair[0] | {"data": better["data"] | {"fingerprint": "g"}}
     (sentence,) = verdicts([elsewhere, judged(worse)])
     assert "different images" in sentence
+
+
+def test_published_points_of_the_sweeps() -> None:
+    def of(data: str, space: str) -> dict[str, object]:
+        return {"model": {"label": "m", "arch": "resnet18", "space": space}, "data": {"name": data}}
+    assert published_points([of("cifar10", "bn+in")], "steps") == [("m", 10, 60.70), ("m", 100, 59.94)]
+    assert published_points([of("cifar10", "bn+in")], "eps") == [("m", 2, 80.06), ("m", 20, 24.90)]
+    assert published_points([of("digits", "bn+in"), of("cifar10", "ln")], "eps") == []
+    assert published_points([of("cifar10", "bn+in")], "samples") == []
