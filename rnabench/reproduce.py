@@ -13,8 +13,10 @@ from rnabench.device import find_device
 from rnabench.errors import RnabenchError
 from rnabench.model.factory import build_model
 from rnabench.progress import Progress
+from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
 from rnabench.report.record import write_record
+from rnabench.side_by_side import Task, side_by_side
 from rnabench.stopping import StopRequest
 from rnabench.study import run_study
 from rnabench.training.run import run_name, train
@@ -28,38 +30,49 @@ class Reproduced:
     figures: dict[str, dict[str, Any]]
 
 
-def reproduce(recipe: Recipe, runs: Path, folder: Path, progress: Progress, stop: StopRequest, device: str
-              ) -> Reproduced:
+def reproduce(recipe: Recipe, runs: Path, folder: Path, progress: Progress, stop: StopRequest, device: str,
+              jobs: int = 1) -> Reproduced:
     """Networks live in `runs`, in folders named by what they are, so that recipes share them; the records are
-    `folder`/<model>.json and `folder`/<figure>.json. Raises Stopped, and the errors of training, evaluation and
-    studies.
+    `folder`/<model>.json and `folder`/<figure>.json. Up to `jobs` networks are trained, attacked or studied at a time.
+
+    Raises Stopped, and the errors of training, evaluation and studies.
     """
     _check(recipe, device)
     wanted = {*recipe.table, *(name for figure in recipe.figures.values() for name in figure.models)}
-    trained = {}
-    for name, training in recipe.models.items():
-        if name in wanted:
-            progress.line(f"{name}: {training.objective} training")
-            trained[name] = runs / run_name(training)
-            train(training, trained[name], progress, stop, device)
-    records = {}
-    for name in recipe.table:
-        target = load_run(trained[name], _test_data(recipe), recipe.evaluate, device, label=name)
-        progress.line(f"{name}: attacks on {target.data.name}, {len(target.data.source):,} images")
-        records[name] = attack(target, recipe.evaluate, folder / f"{name}.json", progress, stop)
+    trained = {name: runs / run_name(training) for name, training in recipe.models.items() if name in wanted}
+    once = {run: name for name, run in trained.items()}  # two names may mean the same network
+    side_by_side([Task(name, _train, (recipe.models[name], run, device)) for run, name in once.items()],
+                 jobs, progress, stop)
+    attacks = [Task(name, _attack, (recipe, trained[name], name, folder, device)) for name in recipe.table]
+    records = side_by_side(attacks, jobs, progress, stop)
     for name, record in records.items():
         if recipe.baseline is not None and name != recipe.baseline:
             records[name] = beside_baseline(record, records[recipe.baseline], folder / f"{name}.json")
         else:
             write_record(record, folder / f"{name}.json")
-    studies = {}
-    for name, figure in recipe.figures.items():
-        progress.line(f"{name}: {figure.study.kind} of {', '.join(figure.models)}")
-        evaluation = figure.study.evaluation()
-        targets = [load_run(trained[model], _test_data(recipe), evaluation, device, label=model)
-                   for model in figure.models]
-        studies[name] = run_study(targets, figure.study, folder / f"{name}.json", progress, stop)
-    return Reproduced(records, studies)
+    studies = [Task(name, _study, (recipe, trained, name, folder, device)) for name in recipe.figures]
+    return Reproduced(records, side_by_side(studies, jobs, progress, stop))
+
+
+def _train(training: TrainRecipe, run: Path, device: str, progress: Progress, stop: StopRequest) -> None:
+    progress.line(f"{training.space}: {training.objective} training")
+    train(training, run, progress, stop, device)
+
+
+def _attack(recipe: Recipe, run: Path, name: str, folder: Path, device: str, progress: Progress, stop: StopRequest
+            ) -> dict[str, Any]:
+    target = load_run(run, _test_data(recipe), recipe.evaluate, device, label=name)
+    progress.line(f"{name}: attacks on {target.data.name}, {len(target.data.source):,} images")
+    return attack(target, recipe.evaluate, folder / f"{name}.json", progress, stop)
+
+
+def _study(recipe: Recipe, trained: dict[str, Path], name: str, folder: Path, device: str, progress: Progress,
+           stop: StopRequest) -> dict[str, Any]:
+    figure = recipe.figures[name]
+    progress.line(f"{name}: {figure.study.kind} of {', '.join(figure.models)}")
+    evaluation = figure.study.evaluation()
+    targets = [load_run(trained[model], _test_data(recipe), evaluation, device, label=model) for model in figure.models]
+    return run_study(targets, figure.study, folder / f"{name}.json", progress, stop)
 
 
 def _test_data(recipe: Recipe) -> dict[str, Any]:

@@ -15,6 +15,9 @@ class Stopped(Exception):
         super().__init__(where)
         self.interrupted = interrupted
 
+    def __reduce__(self) -> tuple[type[Stopped], tuple[str, bool]]:
+        return Stopped, (str(self), self.interrupted)  # between processes
+
 
 class StopRequest:
     """Asked for by the first Ctrl-C or after `max_minutes`; a second Ctrl-C interrupts at once.

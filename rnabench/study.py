@@ -13,6 +13,7 @@ from typing import Any
 from rnabench.analysis.studies import RUN
 from rnabench.analysis.subject import at_rest
 from rnabench.analysis.work import Work
+from rnabench.attack.catalogue import resolved
 from rnabench.benchmark import Target
 from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import InvalidValue
@@ -23,7 +24,7 @@ from rnabench.progress import Progress
 from rnabench.recipe import digest
 from rnabench.report.study import FORMAT, read_study
 from rnabench.stopping import StopRequest
-from rnabench.study_plan import StudyKeys
+from rnabench.study_plan import Attacking, StudyKeys
 
 
 def short_labels(targets: Sequence[Target]) -> list[Target]:
@@ -69,6 +70,9 @@ def run_study(targets: Sequence[Target], keys: StudyKeys, file: Path, progress: 
         assert isinstance(target.module, RandomizedClassifier)
         networks.append((target.description["label"], target.module))
     work = Work(first.data.source, keys.batch_size, journal, progress, stop)
+    step, attacked = keys.evaluation().step, None
+    if isinstance(keys, Attacking):
+        attacked = {"name": keys.spec.name, **resolved(keys.spec, keys.eps, step)}
     started = time.perf_counter()
     with at_rest([model for _, model in networks]):
         results = RUN[keys.kind](networks, keys, len(first.data.classes), work)
@@ -77,7 +81,7 @@ def run_study(targets: Sequence[Target], keys: StudyKeys, file: Path, progress: 
         "models": [target.description for target in targets],
         "data": {"name": first.data.name, "fingerprint": first.data.fingerprint, "classes": list(first.data.classes),
                  "indices": first.data.source.indices},
-        "keys": keys.model_dump(mode="json") | {"step_size": keys.evaluation().step},
+        "keys": keys.model_dump(mode="json") | {"step_size": step}, "attack": attacked,
         "versions": versions(), "git": git_revision(), "device": device_description(str(first.device)),
         "seconds_of_last_call": round(time.perf_counter() - started, 1),
         "results": _without_nan(results),

@@ -16,16 +16,33 @@ LossOf = Callable[[Tensor], Tensor]
 """Images [N, C, H, W] to the loss of each [N]; twice differentiable, and no image has a part in another's loss."""
 
 
-def mean_loss(model: OnPath, paths: Sequence[Path], labels: Tensor) -> LossOf:
-    """The cross-entropy, averaged over fixed one-row paths."""
-    views = [model.on(path) for path in paths]
+def path_losses(model: OnPath, paths: Sequence[Path], labels: Tensor) -> list[LossOf]:
+    """The cross-entropy on each of some one-row paths. What follows looks at the mean of such losses, one at a time, so
+    that memory holds the graph of a single path."""
+    def on(path: Path) -> LossOf:
+        view = model.on(path)
+        return lambda images: cross_entropy(view(images).float(), labels)
+    return [on(path) for path in paths]
 
-    def loss(images: Tensor) -> Tensor:
-        total = cross_entropy(views[0](images).float(), labels)
-        for view in views[1:]:
-            total = total + cross_entropy(view(images).float(), labels)
-        return total / len(views)
-    return loss
+
+def mean_loss(losses: Sequence[LossOf]) -> LossOf:
+    """The mean of losses of the same images."""
+    return lambda images: torch.stack([loss(images) for loss in losses]).mean(0)
+
+
+def mean_gradient(losses: Sequence[LossOf], images: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of the losses [N] and of their gradients [N, C, H, W]."""
+    values, total = None, None
+    with torch.enable_grad():
+        for loss in losses:
+            images = images.detach().requires_grad_()
+            value = loss(images)
+            (slope,) = torch.autograd.grad(value.sum(), images)
+            values = value.detach() if values is None else values + value.detach()
+            total = slope if total is None else total + slope
+    assert values is not None
+    assert total is not None
+    return values / len(losses), total / len(losses)
 
 
 @dataclass(frozen=True)
@@ -46,30 +63,31 @@ class AlongGradient:
     losses: Tensor
 
 
-def along_gradient(loss: LossOf, images: Tensor, lengths: Sequence[float]) -> AlongGradient:
-    """Looks at the lengths (Euclidean, in pixel units) that are given; pixels are not kept in [0, 1] on the way."""
+def along_gradient(losses: Sequence[LossOf], images: Tensor, lengths: Sequence[float]) -> AlongGradient:
+    """Of the mean of the losses, at the lengths (Euclidean, in pixel units) that are given; pixels are not kept in
+    [0, 1] on the way."""
+    values, gradient = mean_gradient(losses, images)
+    direction, norm = unit(gradient)
+    product = torch.stack([_hessian_product(loss, images, direction) for loss in losses]).mean(0)
+    there, steepest = [], torch.zeros_like(norm)
+    for length in lengths:
+        value, slope = mean_gradient(losses, images.detach() + length * direction)
+        there.append(value)
+        steepest = torch.maximum(steepest, (slope - gradient).flatten(1).norm(dim=1) / length)
+    nowhere = torch.where(norm == 0, torch.nan, 0.0)
+    return AlongGradient(values, norm, (product * direction).flatten(1).sum(1) + nowhere, steepest + nowhere,
+                         torch.stack(there, 1) + nowhere[:, None])
+
+
+def _hessian_product(loss: LossOf, images: Tensor, direction: Tensor) -> Tensor:
+    """H d for each image, by differentiating the gradient's part along d."""
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        values = loss(images)
-        (gradient,) = torch.autograd.grad(values.sum(), images, create_graph=True)
-        start = gradient.detach()
-        direction, norm = unit(start)
-        # a loss that is linear has no second derivative: its gradient does not depend on the images
-        product = torch.zeros_like(start)
-        if gradient.requires_grad:
-            (found,) = torch.autograd.grad((gradient * direction).sum(), images, allow_unused=True)
-            product = product if found is None else found
-        del gradient
-        losses, steepest = [], torch.zeros_like(norm)
-        for length in lengths:
-            there = (images.detach() + length * direction).requires_grad_()
-            value = loss(there)
-            (slope,) = torch.autograd.grad(value.sum(), there)
-            losses.append(value.detach())
-            steepest = torch.maximum(steepest, (slope - start).flatten(1).norm(dim=1) / length)
-    nowhere = torch.where(norm == 0, torch.nan, 0.0)
-    return AlongGradient(values.detach(), norm, (product * direction).flatten(1).sum(1) + nowhere, steepest + nowhere,
-                         torch.stack(losses, 1) + nowhere[:, None])
+        (gradient,) = torch.autograd.grad(loss(images).sum(), images, create_graph=True)
+        if not gradient.requires_grad:  # of a linear loss it does not depend on the images
+            return torch.zeros_like(images, requires_grad=False)
+        (product,) = torch.autograd.grad((gradient * direction).sum(), images, allow_unused=True)
+    return torch.zeros_like(direction) if product is None else product
 
 
 def unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,10 +106,7 @@ def surface(loss: LossOf, image: Tensor, radius: float, points: int, noise: Tens
     orthogonal to it, at length 1. `loss` is of this one image, copied [N, C, H, W] times. Pixels are not kept in [0,
     1].
     """
-    start = image.detach()[None].requires_grad_()
-    with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(loss(start).sum(), start)
-    along, _ = unit(gradient)
+    along, _ = unit(mean_gradient([loss], image[None])[1])
     across, _ = unit(noise[None] - (noise[None] * along).sum() * along)
     steps = torch.linspace(-radius, radius, points, dtype=image.dtype, device=image.device)
     steps[points // 2] = 0  # exactly

@@ -9,7 +9,7 @@ import torch
 
 from rnabench.analysis.norm_gradients import layer_terms, option_at
 from rnabench.analysis.results import Results, longest, short, spread
-from rnabench.analysis.smoothness import along_gradient, mean_loss, surface
+from rnabench.analysis.smoothness import along_gradient, mean_loss, path_losses, surface
 from rnabench.analysis.subject import subjects
 from rnabench.analysis.work import Arrays, OnBatch, Work
 from rnabench.data.batches import Batch
@@ -49,7 +49,7 @@ def smoothness(networks: Networks, keys: SmoothnessKeys, classes: int, work: Wor
 
 def _along(model: RandomizedClassifier, paths: list[Path], lengths: list[float]) -> OnBatch:
     def on_batch(batch: Batch, number: int) -> Arrays:
-        measured = along_gradient(mean_loss(model, paths, batch.labels), batch.images, lengths)
+        measured = along_gradient(path_losses(model, paths, batch.labels), batch.images, lengths)
         return {name: value.double().cpu().numpy() for name, value in vars(measured).items()}
     return on_batch
 
@@ -110,7 +110,7 @@ def _surface(label: str, model: RandomizedClassifier, paths: list[Path], batch: 
 
     def compute() -> Arrays:
         def loss(images: torch.Tensor) -> torch.Tensor:
-            return mean_loss(model, paths, batch.labels.expand(len(images)))(images)
+            return mean_loss(path_losses(model, paths, batch.labels.expand(len(images))))(images)
         return {"losses": surface(loss, image, radius, keys.points, noise).double().cpu().numpy()}
     losses = work.once(f"surface of {label} at image {index}", compute)["losses"]
     return [[float(f"{value:.6g}") for value in row] for row in losses]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import Tensor
 
-from rnabench.analysis.smoothness import along_gradient, mean_loss, unit
+from rnabench.analysis.smoothness import along_gradient, mean_gradient, path_losses, unit
 from rnabench.analysis.subject import Subject
 from rnabench.analysis.work import Arrays, OnBatch
 from rnabench.data.batches import Batch
@@ -52,20 +51,13 @@ def network_terms(subject: Subject, lengths: Sequence[float]) -> OnBatch:
         with torch.no_grad():
             logits = view(batch.images).float()
         wrong = logits.scatter(1, batch.labels[:, None], -torch.inf).argmax(1)
-        right = along_gradient(mean_loss(subject.defence, [path], batch.labels), batch.images, lengths)
-        values, norm = _value_and_norm(mean_loss(subject.defence, [path], wrong), batch.images)
+        right = along_gradient(path_losses(subject.defence, [path], batch.labels), batch.images, lengths)
+        values, slope = mean_gradient(path_losses(subject.defence, [path], wrong), batch.images)
         return {name: tensor.double().cpu().numpy() for name, tensor in {
-            "loss": right.loss, "target_loss": values, "gradient": torch.maximum(right.gradient_norm, norm),
+            "loss": right.loss, "target_loss": values, "gradient": torch.maximum(right.gradient_norm, unit(slope)[1]),
             "beta": right.finite.nan_to_num(0.0),  # no gradient, nothing that changes
         }.items()}
     return on_batch
-
-
-def _value_and_norm(loss: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
-    images = images.detach().requires_grad_()
-    values = loss(images)
-    (gradient,) = torch.autograd.grad(values.sum(), images)
-    return values.detach(), unit(gradient)[1]
 
 
 def pair_terms(first: Mapping[str, Floats], second: Mapping[str, Floats], cosines: Floats, eps: float,

@@ -14,6 +14,8 @@ def reproduce(
     recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/quickstart.yaml.")],
     device: o.Device = "auto",
     max_minutes: o.MaxMinutes = None,
+    jobs: Annotated[int, o.option("Networks to train, attack or study at a time, each in a process with its share of "
+                                  "the CPU threads (training with other threads rounds differently).", o.RUN)] = 1,
     runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
     out: Annotated[Path, o.option("Results go to <out>/<recipe name>.", o.RUN)] = Path("results"),
 ) -> None:
@@ -21,8 +23,11 @@ def reproduce(
 
     What is trained or attacked already is not done again. Ctrl-C stops cleanly; the same command goes on.
     """
+    from rnabench.errors import InvalidValue
     from rnabench.recipe_file import load_recipe
 
+    if jobs < 1:
+        raise InvalidValue("--jobs", jobs, "at least 1")
     loaded = load_recipe(recipe)
 
     from rnabench.cli.console import LiveProgress
@@ -33,7 +38,7 @@ def reproduce(
 
     folder = out / loaded.name
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        found = run_recipe(loaded, runs, folder, progress, stop, device)
+        found = run_recipe(loaded, runs, folder, progress, stop, device, jobs)
     if found.table:
         finish(list(found.table.values()), folder, loaded.title)
     for name, record in found.figures.items():

@@ -60,7 +60,7 @@ def findings(record: dict[str, Any]) -> list[str]:
 
 def figures(record: dict[str, Any]) -> dict[str, Figure]:
     results = record["results"]
-    about = caption(record, attacked=False)
+    about = caption(record)
     if "curves" in results:
         return {"": draw_curves(results["curves"], "mean", "mean cosine of input gradients",
                                 f"{TITLE}: cosine between input gradients on two paths\n{about}", [], "min to max")}

@@ -61,7 +61,7 @@ def findings(record: dict[str, Any]) -> list[str]:
 
 def figures(record: dict[str, Any]) -> dict[str, Figure]:
     results = record["results"]
-    about = caption(record, attacked=False)
+    about = caption(record)
     drawn = {"": _distributions(results, about)}
     for surface in results["surfaces"]:
         name = record["data"]["classes"][surface["class"]]

@@ -32,7 +32,7 @@ def findings(record: dict[str, Any]) -> list[str]:
 
 
 def heading(record: dict[str, Any]) -> str:
-    return f"{REPORTS[record['study']].TITLE}: {caption(record, attacked='attack' in record['keys'])}"
+    return f"{REPORTS[record['study']].TITLE}: {caption(record)}"
 
 
 def markdown(record: dict[str, Any], title: str) -> str:

@@ -27,19 +27,18 @@ def read_study(file: Path) -> dict[str, Any]:
     return content
 
 
-def caption(record: dict[str, Any], attacked: bool = True) -> str:
-    """Networks, data and threat model, in a sentence without its full stop."""
-    models, keys = record["models"], record["keys"]
+def caption(record: dict[str, Any]) -> str:
+    """Networks, data and attack, in a sentence without its full stop."""
+    models, attack = record["models"], record["attack"]
     networks = ", ".join(dict.fromkeys(f"{model['arch']} width {model['width']}" for model in models))
     training = ", ".join(dict.fromkeys(_training(model) for model in models))
     parts = [f"{networks}, {training}", f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
-    if attacked:
-        length = in_255ths if keys["norm"] == "Linf" else "{:.4g}".format
-        attack = keys["attack"]
-        attack = attack if isinstance(attack, str) else attack.get("name", attack["kind"])
-        named = re.sub(r"^([a-z]+)(\d+)$", r"\1-\2", attack).upper()
-        parts.append(f"{named}, {keys['norm']} eps {length(keys['eps'])}, "
-                     f"step {length(keys['step_size'])}")
+    if attack is not None:
+        named = re.sub(r"^([a-z]+)(\d+)$", r"\1-\2", attack["name"]).upper()
+        length = in_255ths if record["keys"]["norm"] == "Linf" else "{:.4g}".format
+        sizes = [f"{text} {length(attack[name])}" for name, text in (("eps", "eps"), ("step_size", "step"))
+                 if attack.get(name) is not None]
+        parts.append(f"{named}, {record['keys']['norm']} {', '.join(sizes)}" if "eps" in attack else named)
     return "; ".join(parts)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnabench.analysis.norm_gradients import layer_terms
 from rnabench.analysis.similarity import between_networks, by_difference, cosine
-from rnabench.analysis.smoothness import LossOf, along_gradient, mean_loss, surface, unit
+from rnabench.analysis.smoothness import LossOf, along_gradient, mean_gradient, mean_loss, path_losses, surface, unit
 from rnabench.analysis.subject import at_rest
 from rnabench.attack.estimators import Expectation
 from rnabench.model.architectures import ARCHITECTURES
@@ -45,7 +45,7 @@ def images(count: int, seed: int = 1) -> Tensor:
 def test_on_a_quadratic_every_number_is_exact() -> None:
     loss, a, b = quadratic()
     x = images(5)
-    found = along_gradient(loss, x, [0.1, 0.5, 2.0])
+    found = along_gradient([loss], x, [0.1, 0.5, 2.0])
     flat = x.flatten(1)
     gradient = flat @ a + b
     direction = gradient / gradient.norm(dim=1, keepdim=True)
@@ -59,7 +59,7 @@ def test_on_a_quadratic_every_number_is_exact() -> None:
 
 def test_effective_beta_is_at_most_the_largest_eigenvalue() -> None:
     loss, a, _ = quadratic(3)
-    found = along_gradient(loss, images(6), [0.3])
+    found = along_gradient([loss], images(6), [0.3])
     largest = torch.linalg.eigvalsh(a).abs().max()
     assert bool((found.curvature.abs() <= found.finite * (1 + 1e-9)).all())
     assert bool((found.finite <= largest * (1 + 1e-9)).all())
@@ -75,8 +75,9 @@ def test_curvature_of_a_network_is_the_finite_difference_in_float64(space: str) 
     x, labels = torch.rand(4, 3, 8, 8, dtype=torch.float64), torch.arange(4)
     paths = [model.space.sample(torch.Generator().manual_seed(seed)) for seed in range(2)]
     with at_rest([model]):
-        loss = double_loss(model, paths, labels)
-        found = along_gradient(loss, x, [1e-6])
+        losses = double_losses(model, paths, labels)
+        loss = mean_loss(losses)
+        found = along_gradient(losses, x, [1e-6])
         gradient = slope(loss, x)
         direction, norm = unit(gradient)
         step = 1e-5
@@ -86,13 +87,11 @@ def test_curvature_of_a_network_is_the_finite_difference_in_float64(space: str) 
     torch.testing.assert_close(found.gradient_norm, norm)
 
 
-def double_loss(model: torch.nn.Module, paths: list, labels: Tensor) -> LossOf:  # type: ignore[type-arg]
-    """`mean_loss` without its step to float32."""
-    def loss(x: Tensor) -> Tensor:
-        each = [torch.nn.functional.cross_entropy(model.on(path)(x), labels, reduction="none")  # type: ignore[operator]
-                for path in paths]
-        return torch.stack(each).mean(0)
-    return loss
+def double_losses(model: torch.nn.Module, paths: list, labels: Tensor) -> list[LossOf]:  # type: ignore[type-arg]
+    """`path_losses` without its step to float32."""
+    views = [model.on(path) for path in paths]  # type: ignore[operator]
+    return [lambda x, view=view: torch.nn.functional.cross_entropy(view(x), labels, reduction="none")
+            for view in views]
 
 
 def slope(loss: LossOf, x: Tensor) -> Tensor:
@@ -101,14 +100,14 @@ def slope(loss: LossOf, x: Tensor) -> Tensor:
 
 
 def test_where_there_is_no_gradient_there_is_no_direction() -> None:
-    found = along_gradient(lambda x: (x.flatten(1) * 0).sum(1), images(2), [0.1])
+    found = along_gradient([lambda x: (x.flatten(1) * 0).sum(1)], images(2), [0.1])
     assert found.gradient_norm.tolist() == [0, 0]
     assert bool(found.curvature.isnan().all())
     assert bool(found.losses.isnan().all())
 
 
 def test_a_linear_loss_has_no_curvature() -> None:
-    found = along_gradient(lambda x: x.flatten(1).sum(1), images(2), [0.1, 1.0])
+    found = along_gradient([lambda x: x.flatten(1).sum(1)], images(2), [0.1, 1.0])
     assert found.curvature.tolist() == [0, 0]
     assert float(found.finite.abs().max()) < 1e-12
 
@@ -119,9 +118,10 @@ def test_the_mean_over_paths_is_the_estimators() -> None:
     paths = [model.space.sample(torch.Generator().manual_seed(seed)) for seed in range(5)]
     drawn = iter(paths)
     with at_rest([model]):
-        ours = slope(mean_loss(model, paths, labels), x)
+        ours = slope(mean_loss(path_losses(model, paths, labels)), x)
         theirs = Expectation(model, lambda repeats: next(drawn), 5).gradient(x, labels)
     torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(mean_gradient(path_losses(model, paths, labels), x)[1], theirs)
 
 
 def test_the_surface_at_the_origin_is_the_loss_and_along_its_axis_the_losses() -> None:
@@ -130,7 +130,7 @@ def test_the_surface_at_the_origin_is_the_loss_and_along_its_axis_the_losses() -
     noise = torch.randn(SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     grid = surface(loss, x[0], 0.8, 9, noise, at_once=7)
     assert float(grid[4, 4]) == pytest.approx(float(loss(x)), rel=1e-12)
-    along = along_gradient(loss, x, [0.2, 0.4, 0.6, 0.8])
+    along = along_gradient([loss], x, [0.2, 0.4, 0.6, 0.8])
     torch.testing.assert_close(grid[5:, 4], along.losses[0])
     # to first order the loss does not change across
     across = (grid[4, 5] - grid[4, 3]) / 2
@@ -142,9 +142,9 @@ def test_a_networks_surface_at_the_origin_is_its_loss() -> None:
     paths = [model.space.sample(torch.Generator().manual_seed(seed)) for seed in range(3)]
     image, label = torch.rand(1, 3, 8, 8), torch.tensor([3])
     with at_rest([model]):
-        grid = surface(lambda x: mean_loss(model, paths, label.expand(len(x)))(x), image[0], 0.5, 5,
+        grid = surface(lambda x: mean_loss(path_losses(model, paths, label.expand(len(x))))(x), image[0], 0.5, 5,
                        torch.randn(3, 8, 8, generator=stream(0, "x")))
-        expected = mean_loss(model, paths, label)(image)
+        expected = mean_loss(path_losses(model, paths, label))(image)
     assert float(grid[2, 2]) == pytest.approx(float(expected), rel=1e-5)
 
 

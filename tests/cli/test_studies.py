@@ -89,6 +89,14 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert names == {f"{stem}.{end}" for stem in ("one", "two") for end in ("json", "csv", "md", "png", "svg")}
     assert (tmp_path / "results" / "tiny" / "one.md").read_text().startswith("# The first\n")
     assert len(list((tmp_path / "runs").iterdir())) == 2
+    before = {made.name: made.read_bytes() for made in (tmp_path / "results" / "tiny").glob("*.csv")}
+    for made in (tmp_path / "results" / "tiny").iterdir():
+        made.unlink()
+    assert run(*command, "--jobs", "2") == 0  # with the networks that are there
+    assert {made.name: made.read_bytes() for made in (tmp_path / "results" / "tiny").glob("*.csv")} == before
+    capsys.readouterr()
+    assert run(*command, "--jobs", "0") == 2
+    assert "--jobs: 0 is not valid; expected at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
