@@ -125,7 +125,12 @@ def theory(networks: Networks, keys: TheoryKeys, classes: int, work: Work) -> Re
     hits = np.stack([np.stack([(c.source & c.before & ~c.after)[:, 0] for c in row], 1) for row in matrix], 1)
     order = ordering(terms, cosines, counted, hits.astype(float), eps, RESAMPLES,
                      np.random.default_rng(derive(keys.seed, "bootstrap")))
-    return {"subjects": _described(chosen), "eps_l2": eps, "pairs": pairs, "ordering": order, "resamples": RESAMPLES}
+    described = [subject | {"terms": {name: short(values) for name, values in each.items()}}
+                 for subject, each in zip(_described(chosen), terms, strict=True)]
+    return {"subjects": described, "eps_l2": eps, "pairs": pairs, "ordering": order, "resamples": RESAMPLES,
+            "cells": [[_cell(cell) for cell in row] for row in matrix],
+            "cosines": [[short(cosines[:, a, b]) if a > b else None for b in range(len(chosen))]
+                        for a in range(len(chosen))]}
 
 
 def _cell_rate(cell: Cell) -> Results:
