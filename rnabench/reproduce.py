@@ -44,14 +44,15 @@ def reproduce(recipe: Recipe, runs: Path, folder: Path, progress: Progress, stop
     side_by_side([Task(name, _train, (recipe.models[name], run, device)) for run, name in once.items()],
                  jobs, progress, stop)
     attacks = [Task(name, _attack, (recipe, trained[name], name, folder, device)) for name in recipe.table]
-    records = side_by_side(attacks, jobs, progress, stop)
+    studies = [Task(name, _study, (recipe, trained, name, folder, device)) for name in recipe.figures]
+    found = side_by_side([*attacks, *studies], jobs, progress, stop)
+    records = {name: found[name] for name in recipe.table}
     for name, record in records.items():
         if recipe.baseline is not None and name != recipe.baseline:
             records[name] = beside_baseline(record, records[recipe.baseline], folder / f"{name}.json")
         else:
             write_record(record, folder / f"{name}.json")
-    studies = [Task(name, _study, (recipe, trained, name, folder, device)) for name in recipe.figures]
-    return Reproduced(records, side_by_side(studies, jobs, progress, stop))
+    return Reproduced(records, {name: found[name] for name in recipe.figures})
 
 
 def _train(training: TrainRecipe, run: Path, device: str, progress: Progress, stop: StopRequest) -> None:
