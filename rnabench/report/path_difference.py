@@ -75,7 +75,7 @@ def figures(record: dict[str, Any]) -> dict[str, Figure]:
 def draw_curves(curves: list[dict[str, Any]], middle: str, label: str, title: str,
                 marks: list[tuple[int, float, str]], band: str) -> Figure:
     """A line per curve with its band over pairs, above the distribution of differences that random drawing has."""
-    figure, axes = new_figure(6.4, 4.4)
+    figure, axes = new_figure(6.4, 4.9)
     behind = axes.twinx()
     for place, curve in enumerate(curves):
         points, colour = curve["points"], COLOURS[place % len(COLOURS)]
@@ -103,7 +103,7 @@ def draw_curves(curves: list[dict[str, Any]], middle: str, label: str, title: st
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain(axes)
     axes.set_title(title, **TITLE_STYLE)
-    axes.legend(fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 

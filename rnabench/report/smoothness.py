@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rnabench.report.figure import COLOURS, MARKERS, new_figure, plain
@@ -93,7 +94,8 @@ def _distributions(results: dict[str, Any], about: str) -> Figure:
         if name in ("gradient_norm", "finite") and values and min(values) > 0 and max(values) > 20 * min(values):
             axes.set_xscale("log")
         elif name == "curvature" and values:
-            axes.set_xscale("symlog", linthresh=max(1e-6, sorted(map(abs, values))[len(values) // 4]))
+            small = max(1e-6, sorted(map(abs, values))[len(values) // 4])
+            axes.set_xscale("symlog", linthresh=10 ** math.ceil(math.log10(small)))
             axes.axvline(0, color="0.6", linewidth=0.8)
         axes.set_title(title, fontsize=9)
         axes.tick_params(axis="x", labelsize=8)
@@ -119,7 +121,7 @@ def _surfaces(results: dict[str, Any], surface: dict[str, Any], title: str) -> F
     low, high = min(float(g.min()) for g in grids), max(float(g.max()) for g in grids)
     steps = np.linspace(-results["radius"], results["radius"], len(grids[0]))
     across, along = np.meshgrid(steps, steps)
-    levels = np.linspace(low, high if high > low else low + 1, 13)
+    levels = np.linspace(low, high if high > low else low + 1, 25)
     contours, flat = None, []
     for place, (name, grid) in enumerate(zip(names, grids, strict=True)):
         line, column = divmod(place, columns)

@@ -8,6 +8,7 @@ from rnabench.report.figure import COLOURS, new_figure, plain
 from rnabench.report.study import caption, with_interval
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TITLE = "Theorem 3.1"
@@ -97,6 +98,7 @@ def figures(record: dict[str, Any]) -> dict[str, Figure]:
     shown = ("similarity", "gradient", "beta", "denominator")
     figure, panels = new_figure(14, 4.4, 1, len(shown), sharey=True)
     for axes, name in zip(panels, shown, strict=True):
+        points: list[tuple[float, float, str]] = []
         for pair in results["pairs"]:
             rates = [100 * transfer["rate"] for transfer in pair["transfer"] if transfer["rate"] is not None]
             if not rates:
@@ -105,9 +107,9 @@ def figures(record: dict[str, Any]) -> dict[str, Figure]:
             axes.plot([x] * len(rates), rates, "-", color="0.7", linewidth=1)
             axes.plot([x] * len(rates), rates, ".", color="0.5", markersize=4)
             axes.plot([x], [sum(rates) / len(rates)], "o", color=COLOURS[0], markersize=6)
-            if len(results["pairs"]) <= 21:
-                axes.annotate(f"{pair['a']}, {pair['b']}", (x, sum(rates) / len(rates)), fontsize=6, xytext=(4, 3),
-                              textcoords="offset points", color="0.25")
+            points.append((x, sum(rates) / len(rates), f"{pair['a']}, {pair['b']}"))
+        if len(points) <= 21:
+            _name(axes, points)
         each = results["ordering"][name]
         axes.set_xlabel(f"{TERMS[name]} (median over images)" if name != "similarity" else "S (mean cosine)")
         sign = "rising" if each["expected_sign"] > 0 else "falling"
@@ -118,3 +120,18 @@ def figures(record: dict[str, Any]) -> dict[str, Figure]:
                     f"{caption(record)}; Euclidean eps {results['eps_l2']:.3g}; blue: mean of both directions, grey: "
                     "each", fontsize=9, x=0.01, ha="left")
     return {"": figure}
+
+
+def _name(axes: Axes, points: list[tuple[float, float, str]]) -> None:
+    """A name right of each point, moved up where it would cover another."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    axes.set_xlim(left, right + 0.22 * (right - left))
+    placed: list[tuple[float, float]] = []
+    for x, y, text in sorted(points, key=lambda point: point[1]):
+        height = y
+        while any(abs(x - other) < 0.25 * (right - left) and abs(height - there) < 0.033 * (high - low)
+                  for other, there in placed):
+            height += 0.004 * (high - low)
+        placed.append((x, height))
+        axes.annotate(text, (x, y), (x + 0.03 * (right - left), height), fontsize=6.5, color="0.2", va="center",
+                      arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5})
