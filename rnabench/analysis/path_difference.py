@@ -16,7 +16,7 @@ from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.engine import Evaluator
-from rnabench.evaluation.interval import Bits, accuracy_interval
+from rnabench.evaluation.interval import Bits, accuracy_interval, difference_interval
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.plan import EvaluationKeys
@@ -37,6 +37,12 @@ class PathDifference:
     def accuracy(self, place: int) -> tuple[float, float, float]:
         """Mean over pairs and images at the difference number `place`, and its 95 % interval over both."""
         return _accuracy(self.correct[:, :, place])
+
+    def gain(self, place: int) -> tuple[float, float, float]:
+        """How much higher the accuracy is than on the attacked path itself, and its 95 % interval: on the same images
+        and after the same attacks, so it is known better than either."""
+        shared = np.zeros(len(self.correct), dtype=np.int64)
+        return difference_interval(self.correct[:, :, place], self.correct[:, :, 0], shared)
 
     @property
     def by_pair(self) -> NDArray[np.float64]:

@@ -60,6 +60,7 @@ def difference(networks: Networks, keys: DifferenceKeys, classes: int, work: Wor
         curve = path_difference(subject, keys.spec, keys.pairs, keys.evaluation(), classes, work)
         points = [dict(zip(("accuracy", "low95", "high95"), curve.accuracy(place), strict=True)) | {
             "difference": d, "share": curve.shares[place], "by_pair": curve.by_pair[:, place].tolist(),
+            "gain": list(curve.gain(place)),
         } for place, d in enumerate(curve.differences)]
         expected, low, high = curve.expected
         drawn = path_pairs(subject, keys.pairs, keys.seed)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 TITLE = "Path difference"
 LEGEND = """\
 **difference**: the number of layers in which the attacked and the predicting path choose differently. **accuracy**: the
-mean over pairs of paths and images; pairs and images count as samples in the 95 % interval. **min**, **max**: over
+mean over pairs of paths and images; pairs and images count as samples in the 95 % interval. **gain**: how much
+higher it is than on the attacked path itself, after the same attacks on the same images. **min**, **max**: over
 pairs. **share**: how often two independent draws are that far apart, as in the `paper` protocol; **expected**: the
 accuracy averaged over differences with these weights. Pairs of all differences share their first paths, so one attack
 serves a whole curve."""
@@ -25,6 +26,7 @@ def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"model": curve["label"], "difference": point["difference"], "accuracy": point["accuracy"],
          "low95": point["low95"], "high95": point["high95"], "min": min(point["by_pair"]), "max": max(point["by_pair"]),
+         **dict(zip(("gain", "gain_low95", "gain_high95"), point["gain"], strict=True)),
          "pairs": len(point["by_pair"]), "share": point["share"],
          "paper_percent": _paper(record, curve["label"]).get(point["difference"])}
         for curve in record["results"]["curves"] for point in curve["points"]
@@ -35,10 +37,10 @@ def tables(record: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
     found = []
     for curve in record["results"]["curves"]:
         paper = _paper(record, curve["label"])
-        lines = [[str(p["difference"]), with_interval(p["accuracy"], [p["low95"], p["high95"]]),
+        lines = [[str(p["difference"]), with_interval(p["accuracy"], [p["low95"], p["high95"]]), _gain(p),
                   f"{100 * min(p['by_pair']):.1f}", f"{100 * max(p['by_pair']):.1f}", f"{100 * p['share']:.1f}",
                   f"{paper[p['difference']]:.1f}" if p["difference"] in paper else "-"] for p in curve["points"]]
-        headings = ["difference", "accuracy % [95 %]", "min", "max", "share %", "paper"]
+        headings = ["difference", "accuracy % [95 %]", "gain, points [95 %]", "min", "max", "share %", "paper"]
         found.append((curve["label"], headings if paper else headings[:-1],
                       lines if paper else [line[:-1] for line in lines]))
     return found
@@ -52,8 +54,8 @@ def findings(record: dict[str, Any]) -> list[str]:
         found.append(
             f"{curve['label']}: from {with_interval(first['accuracy'], [first['low95'], first['high95']])} % on the "
             f"attacked path itself to {with_interval(last['accuracy'], [last['low95'], last['high95']])} % at "
-            f"difference {last['difference']}; two independent draws differ most often in {usual['difference']} of "
-            f"{curve['layers']} layers, and accuracy averaged as they do is "
+            f"difference {last['difference']}, a gain of {_gain(last)} points; two independent draws differ most often in {usual['difference']} of "
+            f"{curve['layers']} layers (gain {_gain(usual)}), and accuracy averaged as they do is "
             f"{with_interval(curve['expected']['accuracy'], curve['expected']['interval95'])} %.")
     return found
 
@@ -114,3 +116,7 @@ def _paper(record: dict[str, Any], label: str) -> dict[int, float]:
     space = next(model["space"] for model in record["models"] if model["label"] == label)
     return {int(row["column"].rsplit(" ", 1)[1]): float(row["accuracy_percent"])
             for row in published("figure5c", space=space)}
+
+
+def _gain(point: dict[str, Any]) -> str:
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in point["gain"]))

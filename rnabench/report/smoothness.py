@@ -126,7 +126,8 @@ def _surfaces(results: dict[str, Any], surface: dict[str, Any], title: str) -> F
     for place, (name, grid) in enumerate(zip(names, grids, strict=True)):
         line, column = divmod(place, columns)
         space = figure.add_subplot(2 * lines, columns, 2 * line * columns + column + 1, projection="3d")
-        space.plot_surface(along, across, grid, cmap="cividis", vmin=low, vmax=high, linewidth=0, rcount=40, ccount=40)
+        space.plot_surface(along, across, grid, cmap="cividis", vmin=low, vmax=high, linewidth=0, rcount=40, ccount=40,
+                           rasterized=True)
         space.set_zlim(low, high)
         space.set_title(name, fontsize=9)
         space.tick_params(labelsize=5.5, pad=-3)

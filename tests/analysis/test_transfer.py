@@ -121,6 +121,9 @@ def test_no_difference_is_the_same_path() -> None:
             alone = run_evaluation(model, attacks=["pgd2"], protocols=["same-path"], eps="16/255",
                                    defence=Held(model, first))[1]
             assert np.array_equal(curve.correct[:, number, 0], alone.correct[:, 0])
+    assert curve.gain(0) == (0, 0, 0)
+    for place in range(1, len(curve.differences)):
+        assert curve.gain(place)[0] == pytest.approx(curve.accuracy(place)[0] - curve.accuracy(0)[0])
 
 
 def test_the_mean_over_differences_is_the_paper_protocol() -> None:

@@ -58,7 +58,8 @@ def test_published_cells_are_marked_and_only_where_they_belong() -> None:
 
 
 def test_published_points_of_figure_5c() -> None:
-    points = [{"difference": d, "accuracy": 0.5, "low95": 0.4, "high95": 0.6, "by_pair": [0.4, 0.6], "share": 1 / 21}
+    points = [{"difference": d, "accuracy": 0.5, "low95": 0.4, "high95": 0.6, "by_pair": [0.4, 0.6], "share": 1 / 21,
+               "gain": [0.1, 0.0, 0.2]}
               for d in range(21)]
     curve = {"label": "rna", "layers": 20, "points": points, "expected": {"accuracy": 0.5, "interval95": [0.4, 0.6]}}
     rows = path_difference.rows(record({"curves": [curve]}, model("rna", "bn+in")))
