@@ -51,12 +51,13 @@ def findings(record: dict[str, Any]) -> list[str]:
     for curve in record["results"]["curves"]:
         first, last = curve["points"][0], curve["points"][-1]
         usual = max(curve["points"], key=lambda point: point["share"])
+        start, end = (with_interval(p["accuracy"], [p["low95"], p["high95"]]) for p in (first, last))
+        drawn = with_interval(curve["expected"]["accuracy"], curve["expected"]["interval95"])
         found.append(
-            f"{curve['label']}: from {with_interval(first['accuracy'], [first['low95'], first['high95']])} % on the "
-            f"attacked path itself to {with_interval(last['accuracy'], [last['low95'], last['high95']])} % at "
-            f"difference {last['difference']}, a gain of {_gain(last)} points; two independent draws differ most often in {usual['difference']} of "
-            f"{curve['layers']} layers (gain {_gain(usual)}), and accuracy averaged as they do is "
-            f"{with_interval(curve['expected']['accuracy'], curve['expected']['interval95'])} %.")
+            f"{curve['label']}: from {start} % on the attacked path itself to {end} % at difference "
+            f"{last['difference']}, a gain of {_gain(last)} points; two independent draws differ most often in "
+            f"{usual['difference']} of {curve['layers']} layers (gain {_gain(usual)}), and accuracy averaged as they "
+            f"do is {drawn} %.")
     return found
 
 

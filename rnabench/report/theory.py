@@ -20,8 +20,8 @@ minimum and maxima over images, as the theorem has them; *medians*: medians over
 denominator that is not positive bounds nothing (**vacuous**). **rank correlation** (Spearman's) with the transfer rate,
 the mean of both directions, over all pairs of networks; 95 % intervals are bootstrapped over images: they say how well
 the images determine the order of these networks, not how other networks would come out."""
-TERMS = {"risks": "R_a + R_b", "target_loss": "L(x, y_A)", "gradient": "gradient norm", "beta": "beta", "similarity": "S",
-         "denominator": "denominator"}
+TERMS = {"risks": "R_a + R_b", "target_loss": "L(x, y_A)", "gradient": "gradient norm", "beta": "beta",
+         "similarity": "S", "denominator": "denominator"}
 
 
 def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
