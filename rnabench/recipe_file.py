@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from rnabench.errors import InvalidRecipe, RnabenchError, did_you_mean, one_of
 from rnabench.norm.space import parse_space
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
-from rnabench.study_plan import STUDIES, DifferenceKeys, SimilarityKeys, StudyKeys
+from rnabench.study_plan import STUDIES, DifferenceKeys, SimilarityKeys, StudyKeys, TheoryKeys
 
 Judge = Callable[[type[Any], Mapping[str, Any], Callable[[str], str]], Any]
 """Values of a kind of part, or None, with its problems noted under the place that a key has in the file."""
@@ -95,16 +95,18 @@ def load_recipe(file: Path) -> Recipe:
         lines.append(f"{file}: baseline: {baseline!r} is not valid; {one_of(models)}{did_you_mean(baseline, models)}")
     table = list(models) if content.get("table") is None else content["table"]
     for name in table if isinstance(table, list) else ():
-        if name not in models:
+        if isinstance(name, str) and name not in models:
             lines.append(f"{file}: table: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}")
     if isinstance(table, list) and isinstance(baseline, str) and baseline in models and baseline not in table and table:
         lines.append(f"{file}: baseline: {baseline!r} is not valid; expected a model of the table")
     figures, listed = {}, content.get("figures")
+    taken = {*models, "table", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
     for name, described in listed.items() if isinstance(listed, dict) else ():
         if isinstance(described, dict):
             figures[name] = _figure(f"{file}: figures.{name}.", described, trainings, judge, lines)
-            if name in models or name == "table":
-                lines.append(f"{file}: figures.{name}: {name!r} is not valid; expected a name that no model has")
+            if name in taken:
+                lines.append(f"{file}: figures.{name}: {name!r} is not valid; expected a name that no model and no "
+                             "suite has: their files lie in one folder")
     if lines:
         raise InvalidRecipe("\n".join(dict.fromkeys(lines)))
     return Recipe.model_validate(
@@ -118,19 +120,39 @@ def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, Train
     """One entry of `figures`: `study`, `models` (default: all), `title`, and the study's own keys."""
     values = dict(described)
     kind, chosen, title = values.pop("study", None), values.pop("models", list(models)), values.pop("title", None)
-    if kind not in STUDIES:
+    if not isinstance(kind, str) or kind not in STUDIES:
         lines.append(f"{place}study: {kind!r} is not valid; {one_of(STUDIES)}{did_you_mean(str(kind), STUDIES)}")
         return None
-    wrong = [name for name in chosen if name not in models] if isinstance(chosen, list) else [chosen]
-    lines.extend(f"{place}models: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}"
-                 for name in wrong)
     if not isinstance(title, str | None):
         lines.append(f"{place}title: {title!r} is not valid; expected a text")
     keys = judge(STUDIES[kind], values, lambda key: f"{place.partition(': ')[2]}{key}: ")
-    if keys is None or wrong or not chosen:
+    if not isinstance(chosen, list) or not chosen or len({str(name) for name in chosen}) < len(chosen):
+        lines.append(f"{place}models: {chosen!r} is not valid; expected a list of different models")
         return None
-    if isinstance(keys, DifferenceKeys) or (isinstance(keys, SimilarityKeys) and keys.by_difference):
-        for name in chosen:
-            if (training := models[name]) is not None and len(parse_space(training.space).norms) < 2:
-                lines.append(f"{place}models: {name!r} is not valid; expected randomised models, with several paths")
+    for name in chosen:
+        if not isinstance(name, str) or name not in models:
+            lines.append(f"{place}models: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}")
+            return None
+    trainings = {name: training for name in chosen if (training := models[name]) is not None}
+    if keys is None or len(trainings) < len(chosen):
+        return None
+    lines.extend(f"{place}{line}" for line in _misfits(keys, trainings))
     return Figure(study=keys, models=tuple(chosen), title=str(title or kind))
+
+
+def _misfits(keys: StudyKeys, trainings: Mapping[str, TrainRecipe]) -> Iterator[str]:
+    """What keeps a study from being done on these models, as `key: what is wrong`."""
+    options = {name: len(parse_space(training.space).norms) for name, training in trainings.items()}
+    if isinstance(keys, DifferenceKeys) or (isinstance(keys, SimilarityKeys) and keys.by_difference):
+        for name, count in options.items():
+            if count < 2:
+                yield f"models: {name!r} is not valid; expected randomised models, with several paths"
+        return
+    paths = getattr(keys, "paths", "deployed")
+    if isinstance(keys, TheoryKeys) and paths == "deployed" and max(options.values()) > 1:
+        yield "paths: 'deployed' is not valid; expected normalisers or a number: the theorem is about fixed networks"
+    if isinstance(keys, TheoryKeys | SimilarityKeys):
+        split = [1 if count < 2 or paths == "deployed" else count if paths == "normalisers" else int(paths)
+                 for count in options.values()]
+        if sum(split) < 2:
+            yield f"models: {list(trainings)} is not valid; expected two networks or more, or paths of a randomised one"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,12 @@ from typing import Any
 import torch
 
 from rnabench.benchmark import attack, attacked_data, beside_baseline, load_run, open_data
+from rnabench.data.sources import EvaluationData
 from rnabench.device import find_device
-from rnabench.errors import RnabenchError
+from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.evaluation.attacker import check_plan
 from rnabench.model.factory import build_model
+from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
@@ -19,6 +24,7 @@ from rnabench.report.record import write_record
 from rnabench.side_by_side import Task, side_by_side
 from rnabench.stopping import StopRequest
 from rnabench.study import run_study
+from rnabench.study_plan import Attacking
 from rnabench.training.run import run_name, train
 
 
@@ -81,11 +87,31 @@ def _test_data(recipe: Recipe) -> dict[str, Any]:
 
 
 def _check(recipe: Recipe, device: str) -> None:
-    """Fail before the first training, not after: every network can be built, and all test images are there."""
+    """Fail before the first training, not after: every network can be built, all test images are there, and every study
+    can attack."""
+    found = find_device(device)
     for name, training in recipe.models.items():
-        try:
+        with _named(f"models.{name}"):
             with torch.device("meta"):
                 build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
-            open_data(attacked_data(training.model_dump(), _test_data(recipe)), recipe.evaluate, find_device(device))
-        except RnabenchError as error:
-            raise RnabenchError(f"models.{name}: {error}") from error
+            _images(recipe, name, recipe.evaluate, found)
+    for name, figure in recipe.figures.items():
+        with _named(f"figures.{name}"):
+            evaluation = figure.study.evaluation()
+            data = {model: _images(recipe, model, evaluation, found) for model in figure.models}
+            if len({each.fingerprint for each in data.values()}) > 1:
+                raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
+            if isinstance(figure.study, Attacking):
+                check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
+
+
+def _images(recipe: Recipe, model: str, evaluation: EvaluationKeys, device: torch.device) -> EvaluationData:
+    return open_data(attacked_data(recipe.models[model].model_dump(), _test_data(recipe)), evaluation, device)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    try:
+        yield
+    except RnabenchError as error:
+        raise RnabenchError(f"{place}: {error}") from error

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -72,8 +75,9 @@ class _Pool:
 
     def _start(self, task: Task) -> None:
         here, there = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_work, args=(task, self.threads, there, self.ask), daemon=True)
-        process.start()
+        process = self.context.Process(target=_work, args=(task, self.threads, there, self.ask))
+        with _deaf():  # the child inherits it: Ctrl-C reaches the whole group, and the parent passes it on
+            process.start()
         there.close()
         self.running[here] = task.name, process
 
@@ -84,12 +88,14 @@ class _Pool:
         except EOFError:
             process.join()
             kind, content = "error", RnabenchError(f"{name}: its process ended with code {process.exitcode}; the same "
-                                                   "command goes on where it was")
+                                                   "command goes on where it was, if that is not a mistake of ours")
         if kind == "line":
             self.progress.line(f"[{name}] {content}")
             return
         if kind == "done":
             self.found[name] = content
+        elif isinstance(content, Stopped) and isinstance(self.problem, Stopped):
+            self.problem = Stopped(str(content), self.problem.interrupted)
         elif self.problem is None or isinstance(self.problem, Stopped):
             self.problem = content
         del self.running[connection]
@@ -125,13 +131,28 @@ class _Asked(StopRequest):
 def _work(task: Task, threads: int, connection: Connection, ask: Event) -> None:
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on
     torch.set_num_threads(threads)
+    found: tuple[str, Any]
     try:
-        connection.send(("done", task.function(*task.arguments, _Lines(connection), _Asked(ask))))
+        found = "done", task.function(*task.arguments, _Lines(connection), _Asked(ask))
     except Stopped as stopped:
-        connection.send(("stopped", Stopped(f"{task.name}: {stopped}", stopped.interrupted)))
+        found = "stopped", Stopped(f"{task.name}: {stopped}", stopped.interrupted)
     except RnabenchError as error:
-        connection.send(("error", RnabenchError(f"{task.name}: {error}")))
-    except BrokenPipeError:
-        pass  # the parent is gone
+        found = "error", RnabenchError(f"{task.name}: {error}")
+    except Exception:  # a mistake in the program: its traceback is the parent's to show
+        found = "error", RuntimeError(f"{task.name}: {traceback.format_exc()}")
+    with suppress(BrokenPipeError):  # the parent may be gone
+        connection.send(found)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """SIGINT is ignored inside the block, where that can be said (the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -50,7 +50,7 @@ class StudyKeys(Part):
 
 
 class Attacking(StudyKeys):
-    """A study that attacks, by one bounded attack or another."""
+    """A study that attacks."""
 
     attack: str | dict[str, Any] = "pgd7"
 
@@ -125,6 +125,13 @@ class SimilarityKeys(Splitting):
     by_difference: StrictBool = False
     pairs: int = Field(10, strict=True, ge=2, le=1000)
 
+    @field_validator("by_difference")
+    @classmethod
+    def _whole(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("paths") != "deployed":
+            raise ValueError("expected paths 'deployed' with it: it draws pairs of paths of the whole network")
+        return value
+
 
 class TheoryKeys(Attacking, Splitting):
     """Theorem 3.1; a randomised network stands for fixed paths of its own. `radius` and `lengths` as in smoothness."""
@@ -133,6 +140,19 @@ class TheoryKeys(Attacking, Splitting):
     paths: str = "normalisers"
     radius: Length | None = Field(None, gt=0)
     lengths: int = Field(8, strict=True, ge=1, le=100)
+
+
+    @field_validator("attack")
+    @classmethod
+    def _bounded(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        if not parse_attack(value).bounded:
+            raise ValueError("expected an attack within eps: the theorem is about a ball")
+        return value
+
+    @property
+    def length(self) -> float:
+        """The eps in effect: the attack's own, if it has one."""
+        return self.eps if self.spec.eps is None else self.spec.eps
 
 
 STUDIES: dict[str, type[StudyKeys]] = {

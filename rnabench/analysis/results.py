@@ -15,16 +15,17 @@ Results = dict[str, Any]
 """JSON."""
 
 
-def longest(keys: StudyKeys, batch: Batch) -> float:
-    """The Euclidean length of the longest change that the threat model allows."""
-    return keys.eps * (math.sqrt(batch.images[0].numel()) if keys.norm == "Linf" else 1.0)
+def longest(keys: StudyKeys, batch: Batch, eps: float) -> float:
+    """The Euclidean length of the longest change within `eps` of the norm."""
+    return eps * (math.sqrt(batch.images[0].numel()) if keys.norm == "Linf" else 1.0)
 
 
 def spread(values: NDArray[Any]) -> Results:
     """Mean, its standard error over images, and quantiles of what is a number; how much is none (a zero gradient)."""
     known = values[~np.isnan(values)]
-    per_image = values if values.ndim == 1 else np.nanmean(values, axis=tuple(range(1, values.ndim)))
-    per_image = per_image[~np.isnan(per_image)]
+    flat = values.reshape(len(values), -1)
+    counts = (~np.isnan(flat)).sum(1)
+    per_image = np.nansum(flat, axis=1)[counts > 0] / counts[counts > 0]
     if not len(known):
         return {"mean": None, "error": None, "quantiles": None, "undefined": int(values.size)}
     error = float(per_image.std(ddof=1) / math.sqrt(len(per_image))) if len(per_image) > 1 else math.nan

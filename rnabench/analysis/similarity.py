@@ -34,10 +34,11 @@ def cosine(first: Tensor, second: Tensor) -> Tensor:
 
 def between_networks(subjects: Sequence[Subject], seed: int, work: Work) -> NDArray[np.float64]:
     """Cosines [N, S, S] of the gradients of the cross-entropy at the clean images; a subject that draws is looked at on
-    one path per batch."""
+    one path per batch, drawn for itself."""
     def on_batch(batch: Batch, number: int) -> Arrays:
-        gradients = [_gradient(subject, subject.defence.space.sample(stream(seed, "gradient paths", number)), batch)
-                     for subject in subjects]
+        paths = [subject.defence.space.sample(stream(seed, "gradient paths", subject.label, number))
+                 for subject in subjects]
+        gradients = [_gradient(subject, path, batch) for subject, path in zip(subjects, paths, strict=True)]
         rows = [torch.stack([cosine(one, other) for other in gradients], 1) for one in gradients]
         return {"cosine": torch.stack(rows, 1).cpu().numpy()}
     return work(f"gradients of {len(subjects)} networks", on_batch)["cosine"]

@@ -24,7 +24,7 @@ Networks = Sequence[tuple[str, RandomizedClassifier]]
 
 def smoothness(networks: Networks, keys: SmoothnessKeys, classes: int, work: Work) -> Results:
     first = next(work.source.in_order(max(1, keys.surfaces)))
-    radius = keys.radius or longest(keys, first)
+    radius = keys.radius or longest(keys, first, keys.eps)
     if radius == 0:
         raise InvalidValue("--radius", radius, "a length above 0 (or --eps above 0)")
     lengths = [radius * (step + 1) / keys.lengths for step in range(keys.lengths)]

@@ -13,7 +13,7 @@ from rnabench.analysis.results import Results, longest, short, spread
 from rnabench.analysis.similarity import between_networks, by_difference
 from rnabench.analysis.smoothness_study import smoothness
 from rnabench.analysis.subject import Subject, subjects
-from rnabench.analysis.theory import Terms, network_terms, ordering, pair_terms
+from rnabench.analysis.theory import Terms, network_terms, ordering, pair_terms, similarities, summary
 from rnabench.analysis.transfer import Cell, transfer
 from rnabench.analysis.work import Work
 from rnabench.errors import InvalidValue
@@ -63,15 +63,19 @@ def difference(networks: Networks, keys: DifferenceKeys, classes: int, work: Wor
             "gain": list(curve.gain(place)),
         } for place, d in enumerate(curve.differences)]
         expected, low, high = curve.expected
-        drawn = path_pairs(subject, keys.pairs, keys.seed)
         found.append({
             "label": subject.label, "layers": len(subject.model.space.layers), "points": points,
             "expected": {"accuracy": expected, "interval95": [low, high]},
-            "paths": [{"first": str(first), "others": [str(other) for other in others]} for first, others in drawn],
+            "paths": _drawn(subject, keys.pairs, keys.seed),
             "outcomes": [[bits(curve.correct[:, pair, place]) for place in range(len(points))]
                          for pair in range(keys.pairs)],
         })
     return {"curves": found}
+
+
+def _drawn(subject: Subject, pairs: int, seed: int) -> list[Results]:
+    return [{"first": str(first), "others": [str(other) for other in others]}
+            for first, others in path_pairs(subject, pairs, seed)]
 
 
 def gradient_similarity(networks: Networks, keys: SimilarityKeys, classes: int, work: Work) -> Results:
@@ -91,9 +95,11 @@ def gradient_similarity(networks: Networks, keys: SimilarityKeys, classes: int, 
         cosines, space = by_difference(subject, keys.pairs, keys.seed, work), subject.model.space
         points = [spread(cosines[:, :, place]) | {
             "difference": d, "share": space.difference_shares[d],
-            "by_pair": np.nanmean(cosines[:, :, place], axis=0).tolist(),
+            "by_pair": [spread(cosines[:, pair, place])["mean"] for pair in range(keys.pairs)],
+            "values": [short(cosines[:, pair, place]) for pair in range(keys.pairs)],
         } for place, d in enumerate(space.differences)]
-        found.append({"label": subject.label, "layers": len(space.layers), "points": points})
+        found.append({"label": subject.label, "layers": len(space.layers), "points": points,
+                      "paths": _drawn(subject, keys.pairs, keys.seed)})
     return {"curves": found}
 
 
@@ -105,22 +111,24 @@ def theory(networks: Networks, keys: TheoryKeys, classes: int, work: Work) -> Re
         if subject.is_random:
             raise InvalidValue("--paths", keys.paths, "normalisers or a number: the theorem is about fixed networks")
     first = next(work.source.in_order(1))
-    eps = longest(keys, first)
+    eps = longest(keys, first, keys.length)
     radius = keys.radius or eps
     if radius == 0:
-        raise InvalidValue("--eps", keys.eps, "more than 0")
+        raise InvalidValue("--eps", keys.length, "more than 0")
     lengths = [radius * (step + 1) / keys.lengths for step in range(keys.lengths)]
     matrix = transfer(chosen, keys.spec, keys.evaluation(), classes, work)
     cosines = between_networks(chosen, keys.seed, work)
     terms = [work(f"terms of {subject.label}", network_terms(subject, lengths)) for subject in chosen]
+    alike = {extremes: similarities(cosines, extremes) for extremes in (True, False)}
+    sums = {extremes: [summary(each, extremes) for each in terms] for extremes in (True, False)}
     pairs = []
     for b in range(len(chosen)):
         for a in range(b):
             pairs.append({
                 "a": chosen[a].label, "b": chosen[b].label,
                 "transfer": [_cell_rate(matrix[a][b]), _cell_rate(matrix[b][a])],
-                "extremes": _terms(pair_terms(terms[a], terms[b], cosines[:, a, b], eps)),
-                "medians": _terms(pair_terms(terms[a], terms[b], cosines[:, a, b], eps, extremes=False)),
+                **{name: _terms(pair_terms(sums[extremes][a], sums[extremes][b], float(alike[extremes][a, b]), eps))
+                   for name, extremes in (("extremes", True), ("medians", False))},
             })
     counted = np.stack([np.stack([(c.source & c.before)[:, 0] for c in row], 1) for row in matrix], 1).astype(float)
     hits = np.stack([np.stack([(c.source & c.before & ~c.after)[:, 0] for c in row], 1) for row in matrix], 1)
@@ -137,6 +145,7 @@ def theory(networks: Networks, keys: TheoryKeys, classes: int, work: Work) -> Re
 def _cell_rate(cell: Cell) -> Results:
     success = cell.success
     return {"rate": None if success is None else success[0],
+            "joint": float((cell.source & cell.before & ~cell.after).mean()),
             "interval95": None if success is None else list(success[1:])}
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from rnabench.analysis.smoothness import along_gradient, mean_gradient, path_losses, unit
+from rnabench.analysis.smoothness import along_gradient, path_losses
 from rnabench.analysis.subject import Subject
 from rnabench.analysis.work import Arrays, OnBatch
 from rnabench.data.batches import Batch
@@ -42,8 +42,9 @@ class Terms:
 
 def network_terms(subject: Subject, lengths: Sequence[float]) -> OnBatch:
     """Per image of a network on its one path: the loss of the true class, `loss`, and of the likeliest wrong class
-    (the y_A of an untargeted attacker), `target_loss`; the larger norm of their gradients, `gradient`; the largest
-    effective beta-smoothness in the ball, `beta` (`along_gradient`'s `finite`)."""
+    (the y_A of an untargeted attacker), `target_loss`; the larger norm of their gradients, `gradient`; the larger
+    effective beta-smoothness of the two along their gradients, up to the last length, `beta` (`along_gradient`'s
+    `finite`)."""
     path = subject.fixed()
     view = subject.defence.on(path)
 
@@ -52,36 +53,53 @@ def network_terms(subject: Subject, lengths: Sequence[float]) -> OnBatch:
             logits = view(batch.images).float()
         wrong = logits.scatter(1, batch.labels[:, None], -torch.inf).argmax(1)
         right = along_gradient(path_losses(subject.defence, [path], batch.labels), batch.images, lengths)
-        values, slope = mean_gradient(path_losses(subject.defence, [path], wrong), batch.images)
+        target = along_gradient(path_losses(subject.defence, [path], wrong), batch.images, lengths)
         return {name: tensor.double().cpu().numpy() for name, tensor in {
-            "loss": right.loss, "target_loss": values, "gradient": torch.maximum(right.gradient_norm, unit(slope)[1]),
-            "beta": right.finite.nan_to_num(0.0),  # no gradient, nothing that changes
+            "loss": right.loss, "target_loss": target.loss,
+            "gradient": torch.maximum(right.gradient_norm, target.gradient_norm),
+            # without a gradient there is nothing that changes
+            "beta": torch.maximum(right.finite.nan_to_num(0.0), target.finite.nan_to_num(0.0)),
         }.items()}
     return on_batch
 
 
-def pair_terms(first: Mapping[str, Floats], second: Mapping[str, Floats], cosines: Floats, eps: float,
-               extremes: bool = True) -> Terms:
-    """The terms of a pair from what `network_terms` gives for each, and the cosines [N] of their gradients.
+Summary = dict[str, float]
 
-    `eps` is Euclidean. With `extremes` the minimum and maxima over images, as the theorem has them; without, medians
-    over images, and the mean cosine.
-    """
+
+def summary(network: Mapping[str, Floats], extremes: bool) -> Summary:
+    """One number for each of a network's terms: the mean loss; and of the others the minimum (`target_loss`) or maximum
+    over images, as the theorem has them, or, without `extremes`, the median."""
     low, high = (np.min, np.max) if extremes else (np.median, np.median)
-    target_loss = min(float(low(each["target_loss"])) for each in (first, second))
-    gradient = max(float(high(each["gradient"])) for each in (first, second))
-    beta = max(float(high(each["beta"])) for each in (first, second))
-    similarity = float(np.nanmax(cosines) if extremes else np.nanmean(cosines))
+    return {"loss": float(network["loss"].mean()), "target_loss": float(low(network["target_loss"])),
+            "gradient": float(high(network["gradient"])), "beta": float(high(network["beta"]))}
+
+
+def pair_terms(first: Summary, second: Summary, similarity: float, eps: float) -> Terms:
+    """The terms of a pair; `similarity` is the largest or the mean cosine of their gradients, `eps` Euclidean."""
+    target_loss = min(first["target_loss"], second["target_loss"])
+    gradient, beta = (max(first[name], second[name]) for name in ("gradient", "beta"))
     denominator = target_loss - gradient * eps * (math.sqrt((1 + similarity) / 2) + 1) - beta * eps**2
-    return Terms(float(first["loss"].mean() + second["loss"].mean()), target_loss, gradient, beta, similarity,
-                 denominator)
+    return Terms(first["loss"] + second["loss"], target_loss, gradient, beta, similarity, denominator)
+
+
+def similarities(cosines: Floats, extremes: bool) -> Floats:
+    """The largest or the mean cosine [S, S] over images, of [N, S, S]; NaN for a pair that has none."""
+    known = ~np.isnan(cosines)
+    if extremes:
+        found = np.where(known, cosines, -np.inf).max(0)
+    else:
+        found = np.where(known, cosines, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+    return np.where(known.any(0), found, np.nan)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation; NaN for fewer than three pairs of values or if one side is constant."""
-    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
+    """Spearman's rank correlation over the pairs that have both values; NaN for fewer than three, or if one side is
+    constant."""
+    both = [(a, b) for a, b in zip(first, second, strict=True) if not (math.isnan(a) or math.isnan(b))]
+    one, other = ([pair[side] for pair in both] for side in (0, 1))
+    if len(both) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
         return math.nan
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 EXPECTED: dict[str, int] = {"risks": 1, "gradient": 1, "beta": 1, "similarity": 1, "target_loss": -1, "denominator": -1}
@@ -99,11 +117,14 @@ def ordering(networks: Sequence[Mapping[str, Floats]], cosines: Floats, counted:
     pairs = [(a, b) for a in range(size) for b in range(a)]
 
     def correlations(rows: NDArray[np.int64]) -> dict[str, float]:
-        taken = [{name: values[rows] for name, values in network.items()} for network in networks]
-        terms = [pair_terms(taken[a], taken[b], cosines[rows, a, b], eps, extremes=False) for a, b in pairs]
-        both = counted[rows].sum(0), hits[rows].sum(0)
-        rates = [_rate(both[1][a, b], both[0][a, b]) / 2 + _rate(both[1][b, a], both[0][b, a]) / 2 for a, b in pairs]
-        return {name: rank_correlation([getattr(each, name) for each in terms], rates) for name in EXPECTED}
+        sums = [summary({name: values[rows] for name, values in network.items()}, extremes=False)
+                for network in networks]
+        alike = similarities(cosines[rows], extremes=False)
+        terms = [pair_terms(sums[a], sums[b], float(alike[a, b]), eps) for a, b in pairs]
+        with np.errstate(invalid="ignore"):
+            rates = hits[rows].sum(0) / counted[rows].sum(0)  # NaN where nothing is counted
+        means = [float(rates[a, b] + rates[b, a]) / 2 for a, b in pairs]
+        return {name: rank_correlation([getattr(each, name) for each in terms], means) for name in EXPECTED}
 
     found = correlations(np.arange(count))
     drawn = [correlations(np.asarray(generator.integers(0, count, count))) for _ in range(resamples)]
@@ -114,7 +135,3 @@ def ordering(networks: Sequence[Mapping[str, Floats]], cosines: Floats, counted:
         interval = np.quantile(known, [0.025, 0.975]).tolist() if len(known) else [math.nan, math.nan]
         result[name] = {"rank_correlation": value, "interval95": interval, "expected_sign": EXPECTED[name]}
     return result
-
-
-def _rate(hits: float, counted: float) -> float:
-    return float(hits) / max(float(counted), 1.0)

@@ -40,6 +40,7 @@ class Work:
         A batch for which memory runs out is worked on in halves. Raises Stopped between two batches if asked to.
         """
         kept = self.journal.contents((name,))
+        self._at_once = self.batch_size
         parts = [{key: _array(value) for key, value in content["arrays"].items()} for content in kept]
         total = len(self.source)
         self.progress.begin(name, total, min(total, len(parts) * self.batch_size))
@@ -64,18 +65,19 @@ class Work:
 
     def _in_pieces(self, on_batch: OnBatch, batch: Batch, number: int) -> Arrays:
         pieces: list[Arrays] = []
-        place, at_once = 0, len(batch.indices)
+        place = 0
         while place < len(batch.indices):
             try:
-                pieces.append(on_batch(batch.part(place, place + at_once), number))
-                place += at_once
+                pieces.append(on_batch(batch.part(place, place + self._at_once), number))
+                place += self._at_once
                 continue
             except RuntimeError as error:
-                if not memory_ran_out(error) or at_once == 1:
+                images = min(self._at_once, len(batch.indices) - place)
+                if not memory_ran_out(error) or images == 1:
                     raise
             # outside the handler, which holds on to the failed work's tensors
-            at_once = max(1, at_once // 2)
-            self.progress.line(f"out of memory: going on with {at_once} images at once")
+            self._at_once = images // 2
+            self.progress.line(f"out of memory: going on with {self._at_once} images at once")
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
         return _joined(pieces)

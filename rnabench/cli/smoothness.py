@@ -22,7 +22,9 @@ def smoothness(
                                                 "looked at.  [default: the longest change within --eps]",
                                                 o.ATTACK)] = None,
     lengths: Annotated[int, o.option("Steps along the gradient up to that length.", o.ATTACK)] = 8,
-    paths: s.PathsOption = "normalisers",
+    paths: Annotated[str, o.option("Which paths of a randomised network to look at one by one, besides the mean over "
+                                   "paths: one per normaliser (normalisers), a number of random ones, or none "
+                                   "(deployed).", o.MODEL)] = "normalisers",
     samples: Annotated[int, o.option("Paths in the mean over paths of a randomised network.", o.MODEL)] = 10,
     surfaces: Annotated[int, o.option("Loss surfaces around so many of the first images.", o.DATA)] = 2,
     points: Annotated[int, o.option("Points per side of a surface (odd).", o.DATA)] = 21,

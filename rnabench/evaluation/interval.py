@@ -69,24 +69,30 @@ def ratio_interval(hits: Bits, counted: Bits, batches: NDArray[np.int64] | None 
                    ) -> tuple[float, float, float] | None:
     """The share of `hits` among what is `counted`, both [N images, D draws], and its 95 % interval; None if nothing is.
 
-    Wilson's interval for the number of images (of batches, where draws are shared and these spread more) that would
-    have the variance of the linearised ratio; without draws, exactly Wilson's for the number counted.
+    As in `accuracy_interval`, for the linearised ratio: the variance between images, plus, where draws are shared by
+    batches, that between draws; Wilson's interval for as many trials as would have this variance. Without draws,
+    exactly Wilson's for the number counted; a single draw shared by a single batch gives [0, 1].
     """
     total = int(counted.sum())
     if total == 0:
         return None
+    images, draws = counted.shape
     share = float((hits & counted).sum()) / total
-    if counted.shape[1] == 1 and batches is None:
+    if draws == 1 and batches is None:
         return share, *wilson(share, total)
-    residual = (hits & counted).sum(1) - share * counted.sum(1)
-    variance, z = float((residual**2).sum()) / total**2, Z
-    if batches is not None and (numbers := np.unique(batches)).size > 1:
-        sums = np.array([residual[batches == number].sum() for number in numbers])
-        spread = float((sums**2).sum()) / total**2 * numbers.size / (numbers.size - 1)
-        if spread > variance:
-            variance, z = spread, float(stdtrit(numbers.size - 1, 0.975))
-    effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else total / counted.shape[1]
-    return share, *wilson(share, effective, z)
+    residual = ((hits & counted) - share * counted) * (images * draws / total)  # whose mean is the ratio's error
+    per_image = residual.mean(1)
+    variance, degrees = float(per_image.var()) / images, math.inf
+    if batches is not None:
+        numbers, sizes = np.unique(batches, return_counts=True)
+        if len(numbers) * draws == 1:
+            return share, 0.0, 1.0
+        shared, few = max(_by_draw(residual, batches), _by_batch(per_image, batches))
+        between = shared * float((sizes.astype(float) ** 2).sum()) / images**2
+        variance += between
+        degrees = variance**2 / (between**2 / few) if between > 0 else math.inf
+    effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else total / draws
+    return share, *wilson(share, effective, Z if degrees == math.inf else float(stdtrit(degrees, 0.975)))
 
 
 def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rnabench.reference import published
@@ -83,10 +84,11 @@ def draw_curves(curves: list[dict[str, Any]], middle: str, label: str, title: st
     for place, curve in enumerate(curves):
         points, colour = curve["points"], COLOURS[place % len(COLOURS)]
         x = [point["difference"] for point in points]
-        axes.plot(x, [point[middle] for point in points], STYLES[place % 4], marker=MARKERS[place % 7], markersize=4,
-                  color=colour, linewidth=1.6, label=curve["label"])
-        axes.fill_between(x, [min(point["by_pair"]) for point in points], [max(point["by_pair"]) for point in points],
-                          color=colour, alpha=0.15, linewidth=0, label=f"{curve['label']}, {band}")
+        y = [math.nan if point[middle] is None else point[middle] for point in points]
+        axes.plot(x, y, STYLES[place % 4], marker=MARKERS[place % 7], markersize=4, color=colour, linewidth=1.6,
+                  label=curve["label"])
+        axes.fill_between(x, *zip(*map(between, points), strict=True), color=colour, alpha=0.15, linewidth=0,
+                          label=f"{curve['label']}, {band}")
     shares = [tuple((point["difference"], point["share"]) for point in curve["points"]) for curve in curves]
     for distribution in dict.fromkeys(shares):
         behind.bar([d for d, _ in distribution], [100 * share for _, share in distribution], color="0.6", alpha=0.3,
@@ -110,9 +112,15 @@ def draw_curves(curves: list[dict[str, Any]], middle: str, label: str, title: st
     return figure
 
 
+def between(point: dict[str, Any]) -> tuple[float, float]:
+    """The least and the largest value over pairs of paths; NaN if no pair has one."""
+    known = [value for value in point["by_pair"] if value is not None] or [math.nan]
+    return min(known), max(known)
+
+
 def _paper(record: dict[str, Any], label: str) -> dict[int, float]:
-    """Published points of Figure 5 c by difference."""
-    if not like_the_paper(record):
+    """Published points of Figure 5 c by difference: PGD-20's."""
+    if not like_the_paper(record) or record["attack"]["name"] != "pgd20":
         return {}
     space = next(model["space"] for model in record["models"] if model["label"] == label)
     return {int(row["column"].rsplit(" ", 1)[1]): float(row["accuracy_percent"])

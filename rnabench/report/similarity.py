@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rnabench.report.figure import COLOURS, heatmap, new_figure, plain
-from rnabench.report.path_difference import draw_curves
+from rnabench.report.path_difference import between, draw_curves
 from rnabench.report.study import caption, family, spaces
 
 if TYPE_CHECKING:
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 TITLE = "Gradient similarity"
 LEGEND = """\
 Cosine similarity of the gradients of the cross-entropy with respect to the same clean image, between two networks (or
-two paths of one network): mean over images with its standard error. A network that draws is looked at on one path per
-batch. Images on which a gradient is exactly zero have no direction and are left out."""
+two paths of one network): mean over images, with its standard error over images (not over paths). A network that draws
+is looked at on one path per batch. Images on which a gradient is exactly zero have no direction and are left out."""
 
 
 def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     results = record["results"]
     if "curves" in results:
         return [{"model": curve["label"], "difference": p["difference"], "cosine": p["mean"], "error": p["error"],
-                 "min_over_pairs": min(p["by_pair"]), "max_over_pairs": max(p["by_pair"]), "share": p["share"],
+                 **dict(zip(("min_over_pairs", "max_over_pairs"), between(p), strict=True)), "share": p["share"],
                  "undefined": p["undefined"]} for curve in results["curves"] for p in curve["points"]]
     names = [subject["label"] for subject in results["subjects"]]
     return [{"first": names[a], "second": names[b], "cosine": cell["mean"], "error": cell["error"],
@@ -34,8 +34,8 @@ def tables(record: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
     results = record["results"]
     if "curves" in results:
         return [(curve["label"], ["difference", "mean cosine", "min over pairs", "max over pairs", "share %"],
-                 [[str(p["difference"]), _mean(p), f"{min(p['by_pair']):.3f}", f"{max(p['by_pair']):.3f}",
-                   f"{100 * p['share']:.1f}"] for p in curve["points"]]) for curve in results["curves"]]
+                 [[str(p["difference"]), _mean(p), *(f"{limit:.3f}" for limit in between(p)), f"{100 * p['share']:.1f}"]
+                  for p in curve["points"]]) for curve in results["curves"]]
     names = [subject["label"] for subject in results["subjects"]]
     return [("Mean cosine", ["", *names], [[names[a], *map(_mean, row)] for a, row in enumerate(results["cells"])])]
 

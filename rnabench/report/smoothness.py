@@ -37,8 +37,9 @@ def tables(record: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
     subjects = record["results"]["subjects"]
     main = [[subject["label"], *(_spread(subject["measures"][name]) for name in MEASURES)] for subject in subjects]
     found = [("Along the gradient", ["model", *MEASURES.values()], main)]
-    layers = [[subject["label"], layer["layer"], layer["option"] or "-", f"{layer['gain']:.3g}",
-               *(f"{100 * layer[name]:.3f}" for name in ("mean_share", "projection_share", "predicted", "measured"))]
+    layers = [[subject["label"], layer["layer"], layer["option"] or "-", _number(layer["gain"]),
+               *("-" if layer[name] is None else f"{100 * layer[name]:.3f}"
+                 for name in ("mean_share", "projection_share", "predicted", "measured"))]
               for subject in subjects if subject["layers"] for layer in subject["layers"]]
     if layers:
         found.append(("Eq. 5 by layer", ["model", "layer", "normaliser", "gain", "mean %", "projection %",
@@ -54,7 +55,8 @@ def findings(record: dict[str, Any]) -> list[str]:
                  if each["measures"][name]["quantiles"]]
         order = ", ".join(f"{label} {value:.3g}" for value, label in sorted(known))
         found.append(f"Median {text}, smoothest first: {order}.")
-    gaps = [abs(layer["predicted"] - layer["measured"]) for each in subjects for layer in each["layers"] or []]
+    gaps = [abs(layer["predicted"] - layer["measured"]) for each in subjects for layer in each["layers"] or []
+            if layer["measured"] is not None]
     if gaps:
         found.append(f"Eq. 5 and automatic differentiation agree in all {len(gaps)} layers to {max(gaps):.1e}.")
     return found
@@ -159,11 +161,12 @@ def _layers(results: dict[str, Any], about: str) -> Figure:
     for place, subject in enumerate(shown):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
         numbers = range(1, len(subject["layers"]) + 1)
-        gains.plot(numbers, [layer["gain"] for layer in subject["layers"]], marker=marker, markersize=3.5, color=colour,
-                   linewidth=1, label=subject["label"])
-        left.plot(numbers, [100 * layer["measured"] for layer in subject["layers"]], marker=marker, markersize=3.5,
-                  color=colour, linewidth=1, label=subject["label"])
-        left.plot(numbers, [100 * layer["predicted"] for layer in subject["layers"]], "x", color="black", markersize=4,
+        gain, measured, predicted = ([_or_gap(layer[name]) for layer in subject["layers"]]
+                                     for name in ("gain", "measured", "predicted"))
+        style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "color": colour, "linewidth": 1}
+        gains.plot(numbers, gain, label=subject["label"], **style)
+        left.plot(numbers, [100 * share for share in measured], label=subject["label"], **style)
+        left.plot(numbers, [100 * share for share in predicted], "x", color="black", markersize=4,
                   label="formula" if place == len(shown) - 1 else None)
     gains.set_yscale("log")
     gains.set_ylabel("gain: gamma²/sigma², weighted by |g|²")
@@ -178,6 +181,15 @@ def _layers(results: dict[str, Any], about: str) -> Figure:
     figure.suptitle(f"Eq. 5 by layer: |gradient behind|² = gain x |gradient in front|² x what is left\n{about}",
                     fontsize=9, x=0.01, ha="left")
     return figure
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _or_gap(value: float | None) -> float:
+    """What has no value (a layer behind which every gradient is zero) leaves a gap in its line."""
+    return math.nan if value is None else value
 
 
 def _spread(found: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from rnabench.files import write_text
 from rnabench.report import path_difference, similarity, smoothness, theory, transfer
 from rnabench.report.figure import save
-from rnabench.report.study import caption
+from rnabench.report.study import PUBLISHED, caption
 
 REPORTS: dict[str, ModuleType] = {
     "transfer-matrix": transfer, "path-difference": path_difference, "smoothness": smoothness,
@@ -41,7 +41,8 @@ def markdown(record: dict[str, Any], title: str) -> str:
         table = pd.DataFrame(lines, columns=headings).to_markdown(
             index=False, disable_numparse=True, colalign=("left",) + ("right",) * (len(headings) - 1))
         parts += [f"**{name}**", table]
-    return "\n\n".join([*parts, REPORTS[record["study"]].LEGEND]) + "\n"
+    marked = any(row.get("paper_percent") is not None for row in REPORTS[record["study"]].rows(record))
+    return "\n\n".join([*parts, REPORTS[record["study"]].LEGEND + (f" {PUBLISHED}" if marked else "")]) + "\n"
 
 
 def write_study(record: dict[str, Any], stem: Path, title: str) -> list[Path]:

@@ -46,11 +46,21 @@ def _training(model: dict[str, Any]) -> str:
     return "naturally trained" if model["objective"] == "standard" else "adversarially trained"
 
 
+PUBLISHED = "**paper**: the published value, of full-size networks on all of CIFAR-10."
+
+
 def like_the_paper(record: dict[str, Any]) -> bool:
-    """Whether published numbers stand beside these at all: CIFAR-10, adversarial training. They are of full
-    networks."""
-    return record["data"]["name"].startswith("cifar10") and all(
+    """Whether published numbers may stand beside these: CIFAR-10 (or a part or copy of it), adversarially trained
+    ResNet-18s, Linf 8/255. Theirs are of full networks."""
+    attack = record["attack"] or {}
+    return is_cifar10(record["data"]["name"]) and record["keys"]["norm"] == "Linf" and abs(
+        attack.get("eps", 0) - 8 / 255) < 1e-9 and all(
         model["arch"] == "resnet18" and model["objective"] != "standard" for model in record["models"])
+
+
+def is_cifar10(name: str) -> bool:
+    """By its name, `cifar10` or `cifar10-...`."""
+    return name == "cifar10" or name.startswith("cifar10-")
 
 
 def family(space: str | None) -> str | None:

@@ -12,6 +12,7 @@ from rnabench.attack.suite import Axis
 from rnabench.pixels import in_255ths
 from rnabench.reference import published
 from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
+from rnabench.report.study import is_cifar10
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,16 +73,20 @@ def write_sweeps(records: Sequence[dict[str, Any]], folder: Path, title: str) ->
 
 
 def published_points(records: Sequence[dict[str, Any]], axis: Axis) -> list[tuple[str, float, float]]:
-    """(model, swept value, accuracy %) that Figure 5 a or b states for these networks: ResNet-18 on CIFAR-10."""
+    """(model, swept value, accuracy %) that Figure 5 a or b states for these networks: ResNet-18, CIFAR-10, Linf, PGD;
+    a at 8/255 and b with 20 steps, if these are swept so, too."""
     found = []
     for record in records:
-        model = record["model"]
-        if not record["data"]["name"].startswith("cifar10") or model.get("arch") != "resnet18":
+        model, threat = record["model"], record["threat"]
+        if not is_cifar10(record["data"]["name"]) or model.get("arch") != "resnet18" or threat["norm"] != "Linf":
             continue
+        kept = {(result["parameters"].get("steps"), round(255 * result["parameters"].get("eps", 0), 6))
+                for result in record["results"] if result["parameters"].get("kind") == "pgd"}
         for row in published({"steps": "figure5a", "eps": "figure5b"}.get(axis, ""), space=model["space"]):
             if match := re.fullmatch(r"pgd(\d+)(?: eps (\d+)/255)?", row["column"]):
-                value = float(match[1] if axis == "steps" else match[2] or "nan")
-                found.append((model["label"], value, float(row["accuracy_percent"])))
+                steps, eps = int(match[1]), float(match[2] or 8)
+                if (steps, eps) in kept:
+                    found.append((model["label"], steps if axis == "steps" else eps, float(row["accuracy_percent"])))
     return found
 
 

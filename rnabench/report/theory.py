@@ -15,11 +15,13 @@ TITLE = "Theorem 3.1"
 LEGEND = """\
 **transfer**: attack success rate on images that both classify correctly, in both directions. Eq. 7: transfer <= (R_a +
 R_b) / (min L(x, y_A) - max|grad L| eps (sqrt((1 + S)/2) + 1) - max(beta) eps^2), with mean losses R, the loss of the
-likeliest wrong class y_A, Euclidean eps, the largest |grad(x + t d) - grad(x)| / t in the ball for beta. *extremes*:
-minimum and maxima over images, as the theorem has them; *medians*: medians over images and the mean cosine instead. A
-denominator that is not positive bounds nothing (**vacuous**). **rank correlation** (Spearman's) with the transfer rate,
-the mean of both directions, over all pairs of networks; 95 % intervals are bootstrapped over images: they say how well
-the images determine the order of these networks, not how other networks would come out."""
+likeliest wrong class y_A, Euclidean eps, and for beta the largest |grad(x + t d) - grad(x)| / t along the gradients'
+directions d of both losses, up to eps. The theorem's T is over all images, so the bound is held against the share of
+all images that both get right and the target then wrong. *extremes*: minimum and maxima over images, as the theorem
+has them; *medians*: medians over images and the mean cosine instead. A denominator that is not positive bounds nothing
+(**vacuous**). **rank correlation** (Spearman's) with the transfer rate, the mean of both directions, over all pairs of
+networks; 95 % intervals are bootstrapped over images: they say how well the images determine the order of these
+networks, not how other networks would come out."""
 TERMS = {"risks": "R_a + R_b", "target_loss": "L(x, y_A)", "gradient": "gradient norm", "beta": "beta",
          "similarity": "S", "denominator": "denominator"}
 
@@ -37,7 +39,7 @@ def tables(record: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
     found = []
     for kind in ("extremes", "medians"):
         lines = [[f"{pair['a']}, {pair['b']}", *(with_interval(t["rate"], t["interval95"]) for t in pair["transfer"]),
-                  *(f"{pair[kind][name]:.3g}" for name in TERMS),
+                  *("-" if pair[kind][name] is None else f"{pair[kind][name]:.3g}" for name in TERMS),
                   "vacuous" if pair[kind]["bound"] is None else f"{100 * pair[kind]['bound']:.3g}"]
                  for pair in results["pairs"]]
         found.append((f"Pairs, {kind} over images",
@@ -57,7 +59,7 @@ def findings(record: dict[str, Any]) -> list[str]:
                          ("medians", "with medians in their place")):
         bounds = [pair[kind]["bound"] for pair in pairs]
         said = sum(bound is not None for bound in bounds)
-        kept = sum(bound is not None and all(t["rate"] is None or t["rate"] <= bound for t in pair["transfer"])
+        kept = sum(bound is not None and all(t["joint"] <= bound for t in pair["transfer"])
                    for bound, pair in zip(bounds, pairs, strict=True))
         rest = f"; {kept} of the other {said} keep it." if said else "."
         found.append(f"At Euclidean eps {results['eps_l2']:.3g}, {phrase}, the bound is vacuous for "
@@ -101,9 +103,9 @@ def figures(record: dict[str, Any]) -> dict[str, Figure]:
         points: list[tuple[float, float, str]] = []
         for pair in results["pairs"]:
             rates = [100 * transfer["rate"] for transfer in pair["transfer"] if transfer["rate"] is not None]
-            if not rates:
-                continue
             x = pair["medians"][name]
+            if not rates or x is None:
+                continue
             axes.plot([x] * len(rates), rates, "-", color="0.7", linewidth=1)
             axes.plot([x] * len(rates), rates, ".", color="0.5", markersize=4)
             axes.plot([x], [sum(rates) / len(rates)], "o", color=COLOURS[0], markersize=6)

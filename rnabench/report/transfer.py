@@ -90,7 +90,7 @@ def _text(share: float | None, interval: list[float] | None, mark: str) -> str:
 
 def _paper(record: dict[str, Any], source: int, target: int) -> float | None:
     """The published accuracy of a cell of Figure 1 d; few are stated."""
-    if not like_the_paper(record) or record["keys"]["attack"] != "pgd7":
+    if not like_the_paper(record) or record["attack"]["name"] != "pgd7":
         return None
     names = spaces(record)
     found = published("figure1d", space=names[source], column=f"pgd7 on {names[target]}")

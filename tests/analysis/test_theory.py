@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from rnabench.analysis.subject import at_rest
-from rnabench.analysis.theory import network_terms, ordering, pair_terms, rank_correlation
+from rnabench.analysis.theory import (
+    network_terms,
+    ordering,
+    pair_terms,
+    rank_correlation,
+    similarities,
+    summary,
+)
 from rnabench.attack.losses import cross_entropy
 from tests.analysis.test_transfer import deployed, work
 from tests.helpers import lively_model
@@ -27,25 +34,32 @@ def network(loss: float, target: float, gradient: float, beta: float, count: int
 
 def test_the_bound_by_hand() -> None:
     one, other = network(0.2, 4.0, 1.0, 0.5), network(0.3, 5.0, 0.8, 0.9)
-    cosines = np.array([0.1, 0.5, np.nan, 0.3])
-    terms = pair_terms(one, other, cosines, eps=0.5)
+    cosines = np.array([0.1, 0.5, np.nan, 0.3])[:, None, None]
+    largest, mean = (float(similarities(cosines, extremes)[0, 0]) for extremes in (True, False))
+    assert (largest, mean) == (0.5, pytest.approx(0.3))
+    terms = pair_terms(summary(one, True), summary(other, True), largest, eps=0.5)
     expected = 4.0 - 1.0 * 0.5 * (math.sqrt(0.75) + 1) - 0.9 * 0.25
     assert terms.denominator == pytest.approx(expected)
     assert terms.bound == pytest.approx(0.5 / expected)
-    middle = pair_terms(one, other, cosines, eps=0.5, extremes=False)
+    middle = pair_terms(summary(one, False), summary(other, False), mean, eps=0.5)
     assert middle.denominator == pytest.approx(4.15 - 0.85 * 0.5 * (math.sqrt(0.65) + 1) - 0.75 * 0.25)
-    assert pair_terms(one, other, cosines, eps=10).bound is None
+    assert pair_terms(summary(one, True), summary(other, True), largest, eps=10).bound is None
+
+
+def test_a_pair_without_cosines_has_no_similarity() -> None:
+    assert np.isnan(similarities(np.full((3, 2, 2), np.nan), True)).all()
+    assert np.isnan(similarities(np.full((3, 2, 2), np.nan), False)).all()
 
 
 @given(st.floats(0.01, 3), st.floats(0, 1), st.floats(-1, 1), st.floats(-1, 1))
 def test_the_bound_moves_as_the_theorem_says(gradient: float, beta: float, low: float, high: float) -> None:
     """More similar, steeper or rougher never lowers the bound's permission to transfer."""
     low, high = sorted((low, high))
-    base = network(0.2, 9.0, gradient, beta)
-    one = pair_terms(base, base, np.full(4, low), 0.3).denominator
-    assert pair_terms(base, base, np.full(4, high), 0.3).denominator <= one
-    assert pair_terms(base, network(0.2, 9.0, gradient + 1, beta), np.full(4, low), 0.3).denominator <= one
-    assert pair_terms(base, network(0.2, 9.0, gradient, beta + 1), np.full(4, low), 0.3).denominator <= one
+    base = summary(network(0.2, 9.0, gradient, beta), True)
+    one = pair_terms(base, base, low, 0.3).denominator
+    assert pair_terms(base, base, high, 0.3).denominator <= one
+    assert pair_terms(base, base | {"gradient": gradient + 1}, low, 0.3).denominator <= one
+    assert pair_terms(base, base | {"beta": beta + 1}, low, 0.3).denominator <= one
 
 
 @given(NUMBERS)
@@ -56,6 +70,7 @@ def test_rank_correlation_is_spearmans(values: list[tuple[int, int]]) -> None:
         assert math.isnan(found)
     else:
         assert found == pytest.approx(spearmanr(first, second).statistic)
+        assert rank_correlation([*first, 5.0, math.nan], [*second, math.nan, 1.0]) == found
 
 
 def test_the_order_is_found_where_there_is_one() -> None:

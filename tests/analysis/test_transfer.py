@@ -218,17 +218,24 @@ def test_ratio_without_draws_is_wilsons(values: list[tuple[bool, bool]]) -> None
         assert found == (share, *wilson(share, counted.sum()))
 
 
-def test_ratio_interval_covers_with_shared_draws() -> None:
-    """Simulated: images whose draw they share with their batch; the interval holds the truth about as often as said."""
+@pytest.mark.parametrize(("batches", "draws"), [(10, 5), (2, 20), (1, 20), (6, 1)])
+def test_ratio_interval_covers_with_shared_draws(batches: int, draws: int) -> None:
+    """Simulated: images of a batch share what a draw does; the interval holds the truth about as often as said."""
     rng, inside = np.random.default_rng(0), 0
-    batches = np.arange(120) // 12
+    number = np.arange(120) % batches
+    number.sort()
     for _ in range(300):
-        level = np.clip(0.3 + 0.15 * rng.standard_normal((10, 1)), 0, 1)[batches]
-        counted = rng.random((120, 5)) < 0.8
-        found = ratio_interval(rng.random((120, 5)) < level, counted, batches)
+        level = np.clip(0.35 + 0.1 * rng.standard_normal((batches, draws)), 0, 1)[number]
+        counted = rng.random((120, draws)) < 0.8
+        found = ratio_interval(rng.random((120, draws)) < level, counted, number)
         assert found is not None
-        inside += found[1] <= 0.3 <= found[2]
+        inside += found[1] <= 0.35 <= found[2]
     assert inside / 300 > 0.9
+
+
+def test_one_draw_of_one_batch_says_nothing_of_other_draws() -> None:
+    ones = np.ones((5, 1), dtype=bool)
+    assert ratio_interval(ones, ones, np.zeros(5, dtype=np.int64)) == (1, 0, 1)
 
 
 def test_accuracy_interval_takes_shares_too() -> None:

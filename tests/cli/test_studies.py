@@ -108,6 +108,8 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (["transfer-matrix", "bn", "in", "--attack", "pdg7"], "as in pgd20"),
     (["transfer-matrix", "bn", "in", "--paths", "some"], "deployed, normalisers, or a number"),
     (["smoothness", "bn", "--points", "4"], "odd"),
+    (["theory", "bn", "in", "--attack", "deepfool"], "within eps"),
+    (["gradient-similarity", "bn+in", "--by-difference", "--paths", "2"], "'deployed' with it"),
     (["smoothness", "bn", "--radius", "0"], "greater than 0"),
     (["transfer-matrix", "nowhere", "in"], "run.json"),
 ])
@@ -123,6 +125,21 @@ def test_mistakes_get_one_line_and_leave_nothing(arguments: list[str], expected:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_that_cannot_be_done_fails_before_the_first_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                                                     ) -> None:
+    file = tmp_path / "late.yaml"
+    for figure, expected in (("{study: smoothness, indices: '99999'}", "indices: 99999"),
+                             ("{study: transfer-matrix, attack: square9, norm: L2}", "square9")):
+        head = "name: late\ntitle: Late\nmodels: {bn: {space: bn}}\ntable: []\n"
+        file.write_text(f"{head}figures: {{a: {figure}}}\n")
+        assert run("reproduce", str(file), "--runs", str(tmp_path / "runs")) == 2
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1
+        assert "figures.a: " in error
+        assert expected in error
+    assert not (tmp_path / "runs").exists()
+
+
 def test_figures_of_a_recipe_are_judged_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
                                                              ) -> None:
     file = tmp_path / "bad.yaml"
@@ -131,10 +148,16 @@ def test_figures_of_a_recipe_are_judged_before_anything_runs(tmp_path: Path, cap
                     "  a: {study: transfer}\n"
                     "  b: {study: path-difference}\n"
                     "  c: {study: smoothness, points: 4, modells: [bn]}\n"
-                    "  bn: {study: smoothness}\n")
+                    "  bn: {study: smoothness}\n"
+                    "  d: {study: theory}\n"
+                    "  e: {study: smoothness, models: []}\n"
+                    "  f: {study: smoothness, models: [[bn]]}\n"
+                    "  g: {study: [theory]}\n"
+                    "  quick: {study: smoothness}\n")
     assert run("reproduce", str(file), "--runs", str(tmp_path / "runs")) == 2
     lines = capsys.readouterr().err.splitlines()
     for key in ("table: 'bnn'", "figures.a.study: 'transfer'", "figures.b.models: 'bn'", "figures.c.points: 4",
-                "figures.c.modells", "figures.bn: 'bn'"):
+                "figures.c.modells", "figures.bn: 'bn'", "figures.d.models: ['bn']", "figures.e.models: []",
+                "figures.f.models: ['bn']", "figures.g.study: ['theory']", "figures.quick: 'quick'"):
         assert sum(key in line for line in lines) == 1, key
     assert not (tmp_path / "runs").exists()

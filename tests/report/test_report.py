@@ -116,9 +116,13 @@ def test_a_verdict_says_who_is_more_robust() -> None:
 
 
 def test_published_points_of_the_sweeps() -> None:
-    def of(data: str, space: str) -> dict[str, object]:
-        return {"model": {"label": "m", "arch": "resnet18", "space": space}, "data": {"name": data}}
+    def of(data: str, space: str, norm: str = "Linf") -> dict[str, object]:
+        swept = [(10, 8), (100, 8), (20, 2), (20, 20), (20, 8)]
+        results = [{"parameters": {"kind": "pgd", "steps": steps, "eps": eps / 255}} for steps, eps in swept]
+        return {"model": {"label": "m", "arch": "resnet18", "space": space}, "data": {"name": data},
+                "threat": {"norm": norm}, "results": results}
     assert published_points([of("cifar10", "bn+in")], "steps") == [("m", 10, 60.70), ("m", 100, 59.94)]
-    assert published_points([of("cifar10", "bn+in")], "eps") == [("m", 2, 80.06), ("m", 20, 24.90)]
-    assert published_points([of("digits", "bn+in"), of("cifar10", "ln")], "eps") == []
+    assert published_points([of("cifar10-first1000", "bn+in")], "eps") == [("m", 2, 80.06), ("m", 20, 24.90)]
+    for other in (of("digits", "bn+in"), of("cifar10", "ln"), of("cifar100", "bn+in"), of("cifar10", "bn+in", "L2")):
+        assert published_points([other], "eps") == []
     assert published_points([of("cifar10", "bn+in")], "samples") == []

@@ -15,10 +15,11 @@ def model(label: str, space: str, objective: str = "black-box") -> dict[str, Any
     return {"label": label, "space": space, "arch": "resnet18", "width": 16, "objective": objective}
 
 
-def record(results: dict[str, Any], *models: dict[str, Any], data: str = "cifar10") -> dict[str, Any]:
+def record(results: dict[str, Any], *models: dict[str, Any], data: str = "cifar10", attack: str = "pgd7"
+           ) -> dict[str, Any]:
     return {"models": list(models), "data": {"name": data, "indices": list(range(1000)), "classes": ["a", "b"]},
-            "keys": {"norm": "Linf", "attack": "pgd7", "eps": 8 / 255, "step_size": 2 / 255},
-            "attack": {"name": "pgd7", "eps": 8 / 255, "step_size": 2 / 255}, "results": results}
+            "keys": {"norm": "Linf", "attack": attack, "eps": 8 / 255, "step_size": 2 / 255},
+            "attack": {"name": attack, "eps": 8 / 255, "step_size": 2 / 255}, "results": results}
 
 
 def matrix(*spaces: str, data: str = "cifar10") -> dict[str, Any]:
@@ -53,8 +54,12 @@ def test_published_cells_are_marked_and_only_where_they_belong() -> None:
     marked = [(a, b) for a, row in enumerate(accuracy) for b, cell in enumerate(row[1:]) if "paper" in cell]
     assert marked == [(0, 2), (1, 2)]
     assert "(paper 71.3)" in accuracy[0][3]
-    assert not any("paper" in cell for row in transfer.tables(matrix("bn", "in", "ln", data="digits"))[0][2]
-                   for cell in row)
+    others = [matrix("bn", "in", "ln", data="digits"), matrix("bn", "in", "ln", data="cifar100")]
+    for change in ({"norm": "L2"}, {"eps": 4 / 255}, {"name": "pgd20"}):
+        other = matrix("bn", "in", "ln")
+        others.append(other | {"keys": other["keys"] | change, "attack": other["attack"] | change})
+    for other in others:
+        assert not any("paper" in cell for row in transfer.tables(other)[0][2] for cell in row)
 
 
 def test_published_points_of_figure_5c() -> None:
@@ -62,10 +67,10 @@ def test_published_points_of_figure_5c() -> None:
                "gain": [0.1, 0.0, 0.2]}
               for d in range(21)]
     curve = {"label": "rna", "layers": 20, "points": points, "expected": {"accuracy": 0.5, "interval95": [0.4, 0.6]}}
-    rows = path_difference.rows(record({"curves": [curve]}, model("rna", "bn+in")))
+    rows = path_difference.rows(record({"curves": [curve]}, model("rna", "bn+in"), attack="pgd20"))
     stated = float(published("figure5c")[0]["accuracy_percent"])
     assert {row["difference"]: row["paper_percent"] for row in rows if row["paper_percent"]} == {10: stated}
-    axes = path_difference.figures(record({"curves": [curve]}, model("rna", "bn+in")))[""].axes[0]
+    axes = path_difference.figures(record({"curves": [curve]}, model("rna", "bn+in"), attack="pgd20"))[""].axes[0]
     assert any("published" in label for label in axes.get_legend_handles_labels()[1])
 
 
