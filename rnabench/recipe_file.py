@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, ValidationError
 
-from rnabench.errors import InvalidRecipe, RnabenchError, did_you_mean, one_of
+from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, did_you_mean, one_of
 from rnabench.norm.space import parse_space
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
@@ -55,6 +55,16 @@ class Recipe(Part):
     evaluate: EvaluationKeys
     table: tuple[str, ...]
     figures: dict[str, Figure]
+
+    def only(self, names: Sequence[str]) -> Recipe:
+        """The recipe with these of its figures and, if `table` is among the names, its table. Raises InvalidValue."""
+        there = [*(["table"] if self.table else []), *self.figures]
+        for name in names:
+            if name not in there:
+                raise InvalidValue("--only", name, one_of(there), there)
+        return self.model_copy(update={
+            "table": self.table if "table" in names else (),
+            "figures": {name: figure for name, figure in self.figures.items() if name in names}})
 
 
 def load_recipe(file: Path) -> Recipe:

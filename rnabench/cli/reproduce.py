@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -14,6 +14,8 @@ def reproduce(
     recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/quickstart.yaml.")],
     device: o.Device = "auto",
     max_minutes: o.MaxMinutes = None,
+    only: Annotated[Optional[str], o.option("Some of it, comma-separated: `table`, and names of figures.  "
+                                            "[default: all]", o.RUN)] = None,
     jobs: Annotated[int, o.option("Networks to train, attack or study at a time, each in a process with its share of "
                                   "the CPU threads (training with other threads rounds differently).", o.RUN)] = 1,
     runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
@@ -29,6 +31,8 @@ def reproduce(
     if jobs < 1:
         raise InvalidValue("--jobs", jobs, "at least 1")
     loaded = load_recipe(recipe)
+    if only is not None:
+        loaded = loaded.only(only.split(","))
 
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request

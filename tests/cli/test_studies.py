@@ -94,7 +94,12 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
         made.unlink()
     assert run(*command, "--jobs", "2") == 0  # with the networks that are there
     assert {made.name: made.read_bytes() for made in (tmp_path / "results" / "tiny").glob("*.csv")} == before
+    (tmp_path / "results" / "tiny" / "two.csv").unlink()
+    assert run(*command, "--only", "one") == 0
+    assert not (tmp_path / "results" / "tiny" / "two.csv").exists()
     capsys.readouterr()
+    assert run(*command, "--only", "one,tow") == 2
+    assert "--only: 'tow' is not valid; expected one of one, two; did you mean 'two'?" in capsys.readouterr().err
     assert run(*command, "--jobs", "0") == 2
     assert "--jobs: 0 is not valid; expected at least 1" in capsys.readouterr().err
 
