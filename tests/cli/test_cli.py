@@ -237,7 +237,7 @@ def test_a_run_on_a_folder_keeps_its_data_and_refuses_others(tmp_path: Path, cap
     assert run(*train, "--data-dir", second) == 2
     assert "other images" in capsys.readouterr().err
     assert run("attack", str(tmp_path / "run"), "--attacks", "fgsm", "--draws", "2", "--dataset-name", "beasts",
-               "--out", str(tmp_path / "out")) == 0
+               "--no-sanity", "--out", str(tmp_path / "out")) == 0
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["data"]["name"] == "beasts"
     assert record["data"]["classes"] == ["cat", "dog", "eel"]
