@@ -36,7 +36,7 @@ def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels:
             for (name, before, after), slope in zip(seen, slopes, strict=True):
                 (behind,) = torch.autograd.grad(after, before, slope, retain_graph=True)
                 found[name] = _terms(_module(model, name), before.detach(), slope, behind)
-    return {_short(name): terms for name, terms in found.items()}
+    return {short_name(name): terms for name, terms in found.items()}
 
 
 def option_at(model: RandomizedClassifier, path: Path) -> list[str]:
@@ -94,7 +94,7 @@ def _module(model: nn.Module, name: str) -> Norm:
     return module
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """Without the network's outer names and the option's number."""
     parts = [part for part in name.split(".") if part != "network"]
     if "options" in parts:

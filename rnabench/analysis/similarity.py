@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnabench.analysis.path_difference import path_pairs
+from rnabench.analysis.smoothness import unit
 from rnabench.analysis.subject import Subject
 from rnabench.analysis.work import Arrays, Work
 from rnabench.attack.estimators import OnePath
@@ -19,17 +20,10 @@ from rnabench.seeding import stream
 
 
 def cosine(first: Tensor, second: Tensor) -> Tensor:
-    """Cosine similarity [N] of two tensors [N, ...], in float64; NaN where one of them is zero.
-
-    Each is scaled by its largest entry first: gradients of confident networks are tiny, and their squares vanish.
-    """
-    unit = []
-    for each in (first, second):
-        flat = each.flatten(1).double()
-        flat = flat / flat.abs().amax(1, keepdim=True)
-        unit.append(flat / flat.norm(dim=1, keepdim=True))
-    found: Tensor = (unit[0] * unit[1]).sum(1).clamp(-1, 1)
-    return found
+    """Cosine similarity [N] of two tensors [N, ...], in float64; NaN where one of them is zero."""
+    (one, length), (other, width) = unit(first.double()), unit(second.double())
+    found = (one * other).flatten(1).sum(1).clamp(-1, 1)
+    return torch.where((length == 0) | (width == 0), torch.nan, found)
 
 
 def between_networks(subjects: Sequence[Subject], seed: int, work: Work) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from rnabench.analysis.norm_gradients import layer_terms, option_at
+from rnabench.analysis.norm_gradients import layer_terms, option_at, short_name
 from rnabench.analysis.results import Results, longest, short, spread
 from rnabench.analysis.smoothness import along_gradient, mean_loss, path_losses, surface
 from rnabench.analysis.subject import subjects
@@ -81,7 +81,7 @@ def _layers(label: str, model: RandomizedClassifier, path: Path, work: Work) -> 
     found = work(f"gradients in the layers of {label}", on_batch)
     if not names:  # all batches came from the journal
         names[:] = layer_terms(model, path, *_one(work))
-    options = dict(zip([_tail(name) for name in model.space.layers], option_at(model, path), strict=True))
+    options = dict(zip([short_name(name) for name in model.space.layers], option_at(model, path), strict=True))
     rows = []
     for place, name in enumerate(names):
         total = {key: float(values[:, place].sum()) for key, values in found.items()}
@@ -92,10 +92,6 @@ def _layers(label: str, model: RandomizedClassifier, path: Path, work: Work) -> 
             "predicted": 1 - (total["mean"] + total["projection"]) / scaled, "measured": total["measured"] / scaled,
         })
     return rows
-
-
-def _tail(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != "network")
 
 
 def _one(work: Work) -> tuple[torch.Tensor, torch.Tensor]:
