@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from rnabench.data.sources import EvaluationData, evaluation_data
 from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import CheckpointError, InvalidValue
-from rnabench.evaluation.attacker import parameters
 from rnabench.evaluation.cells import Cell, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model
-from rnabench.evaluation.engine import evaluate
+from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome
 from rnabench.files import sha256
+from rnabench.locks import claimed
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
 from rnabench.plan import EvaluationKeys
@@ -110,15 +110,17 @@ def open_data(keys: DataKeys, evaluation: EvaluationKeys, device: torch.device) 
 
 def identity(target: Target, keys: EvaluationKeys) -> str:
     """The digest of everything that decides the outcomes. A run's label does not; a foreign model's names its code."""
+    plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
+    return digest(_settings(target, keys) | {"plan": plan} | (
+        {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}))
+
+
+def _settings(target: Target, keys: EvaluationKeys) -> dict[str, Any]:
+    """What decides the outcomes of every attack; which attacks there are is left out."""
     code = None if "arch" in target.description else target.description["label"]
-    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols"})
-    return digest({
-        "format": FORMAT,
-        "keys": settings | {"step_size": keys.step},
-        "plan": [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()],
-        "model": [target.description["weights_sha256"], code],
-        "data": target.data.fingerprint,
-    })
+    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
+    return {"format": FORMAT, "keys": settings | {"step_size": keys.step},
+            "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
 
 
 def _planned(spec: AttackSpec, keys: EvaluationKeys) -> dict[str, Any]:
@@ -130,30 +132,58 @@ def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress,
     """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again.
 
     Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
-    Raises Stopped, NumericalError, and RnabenchError for a file that holds something else.
+    Raises Stopped, Busy if nothing is left but what other processes are at, NumericalError, and RnabenchError for a
+    file that holds something else.
     """
-    name = identity(target, keys)
-    work = file.with_suffix(".progress.jsonl")
-    if resume and file.exists() and (there := read_record(file))["digest"] == name:
-        there |= {"model": there["model"] | {"label": target.description["label"]}}
-        return there if "baseline" in there else judged(there)  # by this version's checks
+    found = attack_some(target, keys, file, lambda cell: True, progress, stop, resume)
+    assert found is not None
+    return found
+
+
+def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callable[[Cell], bool], progress: Progress,
+                stop: StopRequest, resume: bool = True) -> dict[str, Any] | None:
+    """The same for some of the cells; the record is written, and returned, once no cell is left."""
+    if resume and (there := finished(target, keys, file)) is not None:
+        return there
+    journal = cell_journal(target, keys, file)
     if not resume:
-        work.unlink(missing_ok=True)
-    journal = Journal(work, name)
+        journal.remove()
     found = evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
-                     progress, stop)
+                     progress, stop, chosen)
+    if found is None:
+        return None
+    with claimed(file, file.name):
+        if resume and (there := finished(target, keys, file)) is not None:
+            return there
+        record = _record(target, keys, found)
+        write_record(record, file)
+        journal.remove()
+    return record
+
+
+def cell_journal(target: Target, keys: EvaluationKeys, file: Path) -> Journal:
+    """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away."""
+    return Journal(file.with_suffix(".progress"), digest(_settings(target, keys)))
+
+
+def finished(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any] | None:
+    """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
+    if not file.exists() or (there := read_record(file))["digest"] != identity(target, keys):
+        return None
+    there |= {"model": there["model"] | {"label": target.description["label"]}}
+    return there if "baseline" in there else judged(there)  # by this version's checks
+
+
+def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str, Any]:
     random = target.defence.space.is_random
 
     def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         draws_are = keys.granularity if random else "-"
-        if cell.attack is None:
-            return result(outcome, draws_are, {})
-        samples = cell.protocol.samples if cell.protocol else 0
-        return result(outcome, draws_are, parameters(cell.attack, keys, samples), cell.attack.bounded)
+        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded)
 
-    record = judged({
+    return judged({
         "format": FORMAT,
-        "digest": name,
+        "digest": identity(target, keys),
         "model": target.description,
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
@@ -165,9 +195,6 @@ def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress,
                    "probes": [as_json(*pair) for pair in zip(probes(keys, random), found.probes, strict=True)]},
         "results": [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)],
     })
-    write_record(record, file)
-    journal.remove()
-    return record
 
 
 def beside_baseline(record: dict[str, Any], baseline: dict[str, Any], file: Path) -> dict[str, Any]:

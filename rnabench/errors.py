@@ -39,6 +39,10 @@ class NumericalError(RnabenchError):
     """Images outside [0, 1], or logits or a loss that are not finite: any number made from them would be wrong."""
 
 
+class Busy(RnabenchError):
+    """Another process does this piece of work at this moment."""
+
+
 class ModelError(RnabenchError):
     """A user's own model cannot be imported or does not map images to logits."""
 

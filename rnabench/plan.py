@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
@@ -47,9 +48,10 @@ class EvaluationKeys(Part):
     """How networks are attacked and scored.
 
     `suite` joins names by +; `attacks` and `protocols` replace the suite's own; `steps` its PGD's. `suites` are the
-    recipe's own, by name. `norm`, `eps` and `step_size` are the threat model: pixel units for Linf, Euclidean length
-    for L2. `draws` fresh paths score every image; `cumulative` leaves out images that are broken already;
-    `sanity_examples` images serve what the sanity checks need besides.
+    recipe's own, by name. `n_examples_of` says on how many of the first images to run what is slow, by the name of an
+    attack, a protocol, or an `attack / protocol`; the least that applies counts. `norm`, `eps` and `step_size` are the
+    threat model: pixel units for Linf, Euclidean length for L2. `draws` fresh paths score every image; `cumulative`
+    leaves out images that are broken already; `sanity_examples` images serve what the sanity checks need besides.
     """
 
     norm: Literal["Linf", "L2"] = "Linf"
@@ -62,6 +64,7 @@ class EvaluationKeys(Part):
     steps: int | None = Field(None, strict=True, ge=1, le=10000)
     backend: Literal["native", "torchattacks"] = "native"
     n_examples: int | None = Field(None, strict=True, ge=1)
+    n_examples_of: dict[str, Annotated[int, Field(strict=True, ge=1)]] = Field({})
     indices: str | None = None
     draws: int = Field(20, strict=True, ge=1, le=1000)
     granularity: Granularity = "batch"
@@ -111,6 +114,11 @@ class EvaluationKeys(Part):
         """The step size: eps / 4 unless given, which is the paper's 2/255 at its eps of 8/255."""
         return self.eps / 4 if self.step_size is None else self.step_size
 
+    def limit(self, attack: str, protocol: str) -> int | None:
+        """On how many of the first images an attack is run under a protocol; None: on all of them."""
+        return min((self.n_examples_of[name] for name in (attack, protocol, f"{attack} / {protocol}")
+                    if name in self.n_examples_of), default=None)
+
     @property
     def chosen(self) -> list[tuple[str, Suite]]:
         """The suites by name."""
@@ -126,6 +134,11 @@ class EvaluationKeys(Part):
                     raise InvalidValue("attack", attack.name, "one attack of that name; give the other another `name`")
                 for protocol in self.protocols or suite.protocols:
                     found.setdefault((attack.name, protocol), Planned(attack, protocol, name))
+        planned = {part for attack, protocol in found for part in (attack, protocol, f"{attack} / {protocol}")}
+        for name in self.n_examples_of:
+            if name not in planned and not _is_known(name):
+                raise InvalidValue("n_examples_of", name, "the name of an attack, a protocol, or `attack / protocol`",
+                                   planned)
         return list(found.values())
 
     def attacks_of(self, suite: Suite) -> list[AttackSpec]:
@@ -136,6 +149,15 @@ class EvaluationKeys(Part):
                 described = re.sub(r"(?<=^pgd)\d+", str(self.steps), described)
             found.append(parse_attack(described))
         return found
+
+
+def _is_known(name: str) -> bool:
+    """Whether a name is an attack's or a protocol's: settings that recipes share may name what one of them lacks."""
+    for parse in (parse_attack, parse_protocol):
+        with suppress(InvalidValue):
+            parse(name.partition(" / ")[0])
+            return True
+    return False
 
 
 def _built(own: Mapping[str, OwnSuite]) -> dict[str, Suite]:

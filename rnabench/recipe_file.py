@@ -1,17 +1,18 @@
-"""Recipe files: networks trained from shared settings, one table of them, and figures; YAML in, all errors at once."""
+"""Recipes: networks trained from shared settings, one table of them, and figures; all errors at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, ValidationError
 
-from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, did_you_mean, one_of
+from rnabench.errors import InvalidRecipe, InvalidValue, did_you_mean, one_of
 from rnabench.norm.space import parse_space
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
+from rnabench.recipe_source import read_source
 from rnabench.study_plan import STUDIES, DifferenceKeys, SimilarityKeys, StudyKeys, TheoryKeys
 
 Judge = Callable[[type[Any], Mapping[str, Any], Callable[[str], str]], Any]
@@ -29,6 +30,7 @@ class _File(Part):
     test: dict[str, Any] | None = None
     evaluate: dict[str, Any] = Field({})
     table: list[str] | None = None
+    published: str | None = Field(None, pattern=r"^table[1-5]$")
     figures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field({})
 
 
@@ -40,11 +42,23 @@ class Figure(Part):
     title: str
 
 
+class Defined(Part):
+    """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by."""
+
+    dataset: str = "digits"
+    arch: str = "resnet18"
+    space: str = "bn+in"
+    objective: str = "black-box"
+    layer_based: bool = False
+
+
 class Recipe(Part):
     """Networks trained from shared settings, one evaluation of those in `table`, and studies, by the figure's name.
 
     `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
-    deterministic model that the randomised ones of the table are compared with.
+    deterministic model that the randomised ones of the table are compared with; `published` the paper's table that
+    the table stands beside. `profile` and `summary` say at what scale. `attacks`: run only these of the table
+    (`natural`, `sanity` for the sanity checks' own); None: all.
     """
 
     name: str
@@ -55,31 +69,55 @@ class Recipe(Part):
     evaluate: EvaluationKeys
     table: tuple[str, ...]
     figures: dict[str, Figure]
+    published: str | None = None
+    profile: str | None = None
+    summary: str = ""
+    defined: dict[str, Defined] = Field({})
+    attacks: tuple[str, ...] | None = None
 
-    def only(self, names: Sequence[str]) -> Recipe:
-        """The recipe with these of its figures and, if `table` is among the names, its table. Raises InvalidValue."""
-        there = [*(["table"] if self.table else []), *self.figures]
-        for name in names:
-            if name not in there:
-                raise InvalidValue("--only", name, one_of(there), there)
+    @property
+    def folder(self) -> str:
+        """The name of its folder of results."""
+        return self.name if self.profile is None else f"{self.name}-{self.profile}"
+
+    @property
+    def heading(self) -> str:
+        return self.title if self.profile is None else f"{self.title} (profile {self.profile})"
+
+    def only(self, chosen: str) -> Recipe:
+        """The part of it that a comma-separated list names: `table`, figures, `model=NAME` and `attack=NAME` of the
+        table. Raises InvalidValue."""
+        words = [word.strip() for word in chosen.split(",")]
+        wanted: dict[str, list[str]] = {"": [], "model": [], "attack": []}
+        there = {"": [*(["table"] if self.table else []), *self.figures], "model": list(self.models),
+                 "attack": list(dict.fromkeys(["natural", *(planned.attack.name for planned in self.evaluate.plan()),
+                                               "sanity"]))}
+        for word in words:
+            kind, equals, name = word.partition("=") if word not in there[""] else ("", "", word)
+            if not equals:
+                kind, name = "", word
+            names = there.get(kind, [])
+            if name not in names:
+                shown = names or [*there[""], "model=NAME", "attack=NAME"]
+                raise InvalidValue("--only", word, one_of(shown), names or shown)
+            wanted[kind].append(name)
+        table: tuple[str, ...] = self.table if "table" in wanted[""] or wanted["attack"] else ()
+        if wanted["model"]:
+            table = tuple(name for name in self.table if name in wanted["model"])
+        models = {name for figure in wanted[""] if figure != "table" for name in self.figures[figure].models}
         return self.model_copy(update={
-            "table": self.table if "table" in names else (),
-            "figures": {name: figure for name, figure in self.figures.items() if name in names}})
+            "table": table,
+            "attacks": tuple(wanted["attack"]) or None,
+            "models": {name: training for name, training in self.models.items()
+                       if name in models or name in table or name in wanted["model"]},
+            "figures": {name: figure for name, figure in self.figures.items() if name in wanted[""]}})
 
 
-def load_recipe(file: Path) -> Recipe:
-    """Read and check a YAML recipe. Raises InvalidRecipe with a line for every problem, all at once."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise RnabenchError(f"recipe: cannot read {str(file)!r} ({reason}); expected a YAML file") from None
-    except yaml.YAMLError as error:
-        raise InvalidRecipe(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InvalidRecipe(f"{file}: expected keys such as {', '.join(_File.model_fields)}")
+def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] | None = None) -> Recipe:
+    """Read and check a YAML recipe under a profile, on the data set that `data` (keys of DataKeys) names, if it names
+    one. Raises InvalidRecipe with a line for every problem, all at once."""
+    source = read_source(file, profile, data or {})
+    content = source.content
     lines: list[str] = []
 
     def judge(kind: type[Any], values: Mapping[str, Any], place: Callable[[str], str]) -> Any:
@@ -98,8 +136,13 @@ def load_recipe(file: Path) -> Recipe:
         own = own if isinstance(own, dict) else {}
         where = lambda key, own=own, name=name: f"models.{name}.{key}: " if key in own else f"train.{key}: "  # noqa: E731
         trainings[name] = judge(TrainRecipe, {**shared, **own}, where)
-    data = judge(DataKeys, test, lambda key: f"test.{key}: ") if test else None
+    data_keys = judge(DataKeys, test, lambda key: f"test.{key}: ") if test else None
     evaluation = judge(EvaluationKeys, evaluate, lambda key: f"evaluate.{key}: ")
+    if evaluation is not None:
+        try:
+            evaluation.plan()
+        except InvalidValue as error:
+            lines.append(f"{file}: evaluate.{error}")
     baseline = content.get("baseline")
     if isinstance(baseline, str) and baseline not in models:
         lines.append(f"{file}: baseline: {baseline!r} is not valid; {one_of(models)}{did_you_mean(baseline, models)}")
@@ -119,10 +162,15 @@ def load_recipe(file: Path) -> Recipe:
                              "suite has: their files lie in one folder")
     if lines:
         raise InvalidRecipe("\n".join(dict.fromkeys(lines)))
-    return Recipe.model_validate(
-        {"name": content["name"], "title": content["title"], "models": trainings, "baseline": baseline, "test": data,
-         "evaluate": evaluation, "table": table, "figures": figures}
-    )
+    used = {*table, *(name for figure in figures.values() if figure for name in figure.models)}
+    return Recipe.model_validate({
+        "name": content["name"], "title": content["title"], "baseline": baseline, "test": data_keys,
+        "models": {name: training for name, training in trainings.items() if name in used},
+        "evaluate": evaluation, "table": table, "figures": figures, "published": content.get("published"),
+        "profile": source.profile, "summary": source.summary,
+        "defined": {name: {key: values[key] for key in Defined.model_fields if key in values}
+                    for name, values in source.defined.items() if name in used},
+    })
 
 
 def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, TrainRecipe | None], judge: Judge,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 import torch
 
-from rnabench.benchmark import attack, attacked_data, beside_baseline, load_run, open_data
+from rnabench.benchmark import Target, attack_some, attacked_data, beside_baseline, finished, load_run, open_data
 from rnabench.data.sources import EvaluationData
 from rnabench.device import find_device
-from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.errors import Busy, InvalidValue, RnabenchError
 from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.cells import Cell
 from rnabench.model.factory import build_model
+from rnabench.model.saved import RUN, read_run
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
@@ -27,59 +30,134 @@ from rnabench.study import run_study
 from rnabench.study_plan import Attacking
 from rnabench.training.run import run_name, train
 
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things lie: networks in `runs`, in folders named by what they are, so that recipes share them; records as
+    `folder`/<model>.json and `folder`/<figure>.json."""
+
+    runs: Path
+    folder: Path
+    device: str
+
+    def run(self, training: TrainRecipe) -> Path:
+        return self.runs / run_name(training)
+
+    def record(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
 
 @dataclass(frozen=True)
 class Reproduced:
-    """Records: of each model of the table, by its name in the recipe, and of each figure's study, by the figure's."""
+    """Records: of each model of the table, by its name in the recipe, and of each figure's study, by the figure's.
+
+    `missing`: models of the table with attacks still to be run; the table is empty then.
+    """
 
     table: dict[str, dict[str, Any]]
     figures: dict[str, dict[str, Any]]
+    missing: tuple[str, ...]
 
 
-def reproduce(recipe: Recipe, runs: Path, folder: Path, progress: Progress, stop: StopRequest, device: str,
-              jobs: int = 1) -> Reproduced:
-    """Networks live in `runs`, in folders named by what they are, so that recipes share them; the records are
-    `folder`/<model>.json and `folder`/<figure>.json. Up to `jobs` networks are trained, attacked or studied at a time.
+def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, stop: StopRequest, jobs: int = 1
+              ) -> Reproduced:
+    """Do what is `chosen` of the recipe (`Recipe.only`), with `jobs` processes, and collect what there is of it all.
 
-    Raises Stopped, and the errors of training, evaluation and studies.
+    Other processes may work on the same recipe in the same folders: nothing is done twice. Raises Stopped, and the
+    errors of training, evaluation and studies.
     """
-    _check(recipe, device)
-    wanted = {*recipe.table, *(name for figure in recipe.figures.values() for name in figure.models)}
-    trained = {name: runs / run_name(training) for name, training in recipe.models.items() if name in wanted}
-    once = {run: name for name, run in trained.items()}  # two names may mean the same network
-    side_by_side([Task(name, _train, (recipe.models[name], run, device)) for run, name in once.items()],
-                 jobs, progress, stop)
-    attacks = [Task(name, _attack, (recipe, trained[name], name, folder, device)) for name in recipe.table]
-    studies = [Task(name, _study, (recipe, trained, name, folder, device)) for name in recipe.figures]
-    found = side_by_side([*attacks, *studies], jobs, progress, stop)
-    records = {name: found[name] for name in recipe.table}
-    for name, record in records.items():
-        if recipe.baseline is not None and name != recipe.baseline:
-            records[name] = beside_baseline(record, records[recipe.baseline], folder / f"{name}.json")
+    _check(recipe, place.device)
+    side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
+    records: dict[str, dict[str, Any]] = {}
+    missing = []
+    for name in recipe.table if chosen.table else ():
+        there = _record(recipe, place, name)
+        if there is None:
+            missing.append(name)
         else:
-            write_record(record, folder / f"{name}.json")
-    return Reproduced(records, {name: found[name] for name in recipe.figures})
+            records[name] = there
+    if not missing:
+        for name, record in records.items():
+            if recipe.baseline is not None and name != recipe.baseline:
+                records[name] = beside_baseline(record, records[recipe.baseline], place.record(name))
+            else:
+                write_record(record, place.record(name))
+    figures = {name: _study(chosen, place, name, progress, stop) for name in chosen.figures}
+    return Reproduced({} if missing else records, figures, tuple(missing))
+
+
+def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:
+    """Train, attack and study until nothing is left; what other processes are at is left to them, and waited for."""
+    once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
+    left: list[Callable[[], object]] = [
+        *(lambda run=run, training=training: _train(training, run, place.device, progress, stop)
+          for run, training in once.items()),
+        *(lambda name=name: _attack(recipe, place, name, progress, stop) for name in recipe.table),
+        *(lambda name=name: _study(recipe, place, name, progress, stop) for name in recipe.figures),
+    ]
+    told = False
+    while left:
+        waiting = []
+        for unit in left:
+            try:
+                unit()
+            except Busy as busy:
+                waiting.append(unit)
+                said = str(busy)
+            if stop and waiting:
+                raise stop.stopped("other processes are at the rest")
+        if len(waiting) == len(left):
+            if not told:
+                progress.line(f"waiting: {said}")
+                told = True
+            time.sleep(POLL_SECONDS)
+        left = waiting
 
 
 def _train(training: TrainRecipe, run: Path, device: str, progress: Progress, stop: StopRequest) -> None:
-    progress.line(f"{training.space}: {training.objective} training")
     train(training, run, progress, stop, device)
 
 
-def _attack(recipe: Recipe, run: Path, name: str, folder: Path, device: str, progress: Progress, stop: StopRequest
-            ) -> dict[str, Any]:
-    target = load_run(run, _test_data(recipe), recipe.evaluate, device, label=name)
-    progress.line(f"{name}: attacks on {target.data.name}, {len(target.data.source):,} images")
-    return attack(target, recipe.evaluate, folder / f"{name}.json", progress, stop)
+def trained(run: Path) -> bool:
+    """Whether the run folder holds a finished network."""
+    return (run / RUN).exists() and read_run(run).get("status") == "finished"
 
 
-def _study(recipe: Recipe, trained: dict[str, Path], name: str, folder: Path, device: str, progress: Progress,
-           stop: StopRequest) -> dict[str, Any]:
+def target(recipe: Recipe, place: Place, name: str, keys: EvaluationKeys) -> Target:
+    """A model of the recipe on its test images. Raises Busy while it is not trained."""
+    run = place.run(recipe.models[name])
+    if not trained(run):
+        raise Busy(f"{name} is not trained yet")
+    return load_run(run, _test_data(recipe), keys, place.device, label=name)
+
+
+def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:
+    found = target(recipe, place, name, recipe.evaluate)
+
+    def chosen(cell: Cell) -> bool:
+        return recipe.attacks is None or cell.group in recipe.attacks
+
+    if finished(found, recipe.evaluate, place.record(name)) is not None:
+        return
+    progress.line(f"{name}: attacks on {found.data.name}, {len(found.data.source):,} images")
+    attack_some(found, recipe.evaluate, place.record(name), chosen, progress, stop)
+
+
+def _record(recipe: Recipe, place: Place, name: str) -> dict[str, Any] | None:
+    """The finished record of a model of the table."""
+    if not trained(place.run(recipe.models[name])):
+        return None
+    return finished(target(recipe, place, name, recipe.evaluate), recipe.evaluate, place.record(name))
+
+
+def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> dict[str, Any]:
     figure = recipe.figures[name]
-    progress.line(f"{name}: {figure.study.kind} of {', '.join(figure.models)}")
     evaluation = figure.study.evaluation()
-    targets = [load_run(trained[model], _test_data(recipe), evaluation, device, label=model) for model in figure.models]
-    return run_study(targets, figure.study, folder / f"{name}.json", progress, stop)
+    targets = [target(recipe, place, model, evaluation) for model in figure.models]
+    progress.line(f"{name}: {figure.study.kind} of {', '.join(figure.models)}")
+    return run_study(targets, figure.study, place.record(name), progress, stop)
 
 
 def _test_data(recipe: Recipe) -> dict[str, Any]:
@@ -94,18 +172,19 @@ def _check(recipe: Recipe, device: str) -> None:
         with _named(f"models.{name}"):
             with torch.device("meta"):
                 build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
-            _images(recipe, name, recipe.evaluate, found)
+            images(recipe, name, recipe.evaluate, found)
     for name, figure in recipe.figures.items():
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
-            data = {model: _images(recipe, model, evaluation, found) for model in figure.models}
+            data = {model: images(recipe, model, evaluation, found) for model in figure.models}
             if len({each.fingerprint for each in data.values()}) > 1:
                 raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
             if isinstance(figure.study, Attacking):
                 check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
 
 
-def _images(recipe: Recipe, model: str, evaluation: EvaluationKeys, device: torch.device) -> EvaluationData:
+def images(recipe: Recipe, model: str, evaluation: EvaluationKeys, device: torch.device) -> EvaluationData:
+    """The test images that a model of the recipe is attacked on."""
     return open_data(attacked_data(recipe.models[model].model_dump(), _test_data(recipe)), evaluation, device)
 
 

@@ -19,6 +19,7 @@ from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.journal import Lines
 from rnabench.files import write_text
+from rnabench.locks import claimed
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.progress import Progress
 from rnabench.recipe import digest
@@ -55,12 +56,27 @@ def run_study(targets: Sequence[Target], keys: StudyKeys, file: Path, progress: 
     """Do the study, write its record to `file` and return it; a record of the same study is not made again.
 
     Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
-    Raises InvalidValue unless all networks look at the same images and have labels of their own; Stopped.
+    Raises InvalidValue unless all networks look at the same images and have labels of their own; Stopped; Busy if
+    another process does it.
     """
     _check(targets)
     name = study_identity(targets, keys)
-    if resume and file.exists() and (there := read_study(file))["digest"] == name:
+    if resume and (there := finished_study(targets, keys, file)) is not None:
         return there
+    with claimed(file, file.name):
+        if resume and (there := finished_study(targets, keys, file)) is not None:
+            return there
+        return _run(targets, keys, name, file, progress, stop, resume)
+
+
+def finished_study(targets: Sequence[Target], keys: StudyKeys, file: Path) -> dict[str, Any] | None:
+    """The record of just this study, if `file` is it. Raises RnabenchError for a file that is no record."""
+    same = file.exists() and (there := read_study(file))["digest"] == study_identity(targets, keys)
+    return there if same else None
+
+
+def _run(targets: Sequence[Target], keys: StudyKeys, name: str, file: Path, progress: Progress, stop: StopRequest,
+         resume: bool) -> dict[str, Any]:
     journal_file = file.with_suffix(".progress.jsonl")
     if not resume:
         journal_file.unlink(missing_ok=True)

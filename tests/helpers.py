@@ -59,9 +59,11 @@ def full_evaluation(model: nn.Module, folder: Path | None = None, images: ImageS
                     **keys: object) -> Evaluation:
     source = ResidentSource(images or random_images(), torch.device("cpu"))
     settings = EvaluationKeys.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
-    journal = Journal(folder and folder / "progress.jsonl", "digest")
-    return evaluate(model, defence or model, source, 10, settings, journal,  # type: ignore[arg-type]
-                    progress or Silent(), StopRequest() if stop is None else stop)
+    journal = Journal(folder and folder / "progress", "digest")
+    found = evaluate(model, defence or model, source, 10, settings, journal,  # type: ignore[arg-type]
+                     progress or Silent(), StopRequest() if stop is None else stop)
+    assert found is not None
+    return found
 
 
 class AfterSteps(StopRequest):

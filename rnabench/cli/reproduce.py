@@ -3,47 +3,105 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from rnabench.cli import options as o
 
+if TYPE_CHECKING:
+    from rnabench.recipe_file import Recipe
+    from rnabench.reproduce import Place
+
 
 def reproduce(
     recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/quickstart.yaml.")],
-    device: o.Device = "auto",
+    profile: Annotated[Optional[str], o.option("At what scale, for recipes that have profiles: paper, short, cpu, "
+                                               "smoke.  [default: short with CUDA, else cpu]", o.RUN)] = None,
+    plan: Annotated[bool, o.option("Say what would be done, what is there already and about how long it takes; run "
+                                   "nothing.", o.RUN, "--plan")] = False,
+    only: Annotated[Optional[str], o.option("Some of it, comma-separated: `table`, names of figures, and of the table "
+                                            "model=NAME and attack=NAME.  [default: all]", o.RUN)] = None,
+    jobs: Annotated[int, o.option("Processes that train, attack and study side by side, each with its share of the CPU "
+                                  "threads (training with other threads rounds differently).", o.RUN)] = 1,
     max_minutes: o.MaxMinutes = None,
-    only: Annotated[Optional[str], o.option("Some of it, comma-separated: `table`, and names of figures.  "
-                                            "[default: all]", o.RUN)] = None,
-    jobs: Annotated[int, o.option("Networks to train, attack or study at a time, each in a process with its share of "
-                                  "the CPU threads (training with other threads rounds differently).", o.RUN)] = 1,
+    dataset: o.DatasetOrNone = None,
+    data_dir: o.DataDir = None,
+    dataset_name: o.DatasetName = None,
+    download: o.Download = False,
+    device: o.Device = "auto",
     runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
-    out: Annotated[Path, o.option("Results go to <out>/<recipe name>.", o.RUN)] = Path("results"),
+    out: Annotated[Path, o.option("Results go to <out>/<recipe name>[-<profile>].", o.RUN)] = Path("results"),
 ) -> None:
     """Train, attack and study everything that a recipe names, and write its table and figures.
 
-    What is trained or attacked already is not done again. Ctrl-C stops cleanly; the same command goes on.
+    What is trained or attacked already is not done again. Ctrl-C stops cleanly; the same command goes on. Several
+    processes, on machines that share the folders, may run the same command: each takes what no other is at.
     """
+    from rnabench.cli.study import data_keys
     from rnabench.errors import InvalidValue
+    from rnabench.recipe import DataKeys, from_options
     from rnabench.recipe_file import load_recipe
+    from rnabench.recipe_source import profiles
 
     if jobs < 1:
         raise InvalidValue("--jobs", jobs, "at least 1")
-    loaded = load_recipe(recipe)
-    if only is not None:
-        loaded = loaded.only(only.split(","))
+    data = data_keys(dataset, data_dir, dataset_name, download)
+    if "dataset" in data:
+        from_options(DataKeys, data)
+    if profile is None and (known := profiles(recipe)):
+        from rnabench.device import find_device
+
+        wanted = "short" if find_device(device).type == "cuda" else "cpu"
+        profile = wanted if wanted in known else None
+    loaded = load_recipe(recipe, profile, {key: str(value) if isinstance(value, Path) else value
+                                           for key, value in data.items()})
+    chosen = loaded if only is None else loaded.only(only)
 
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request
-    from rnabench.cli.results import finish
-    from rnabench.cli.study import finish_study
+    from rnabench.reproduce import Place
     from rnabench.reproduce import reproduce as run_recipe
 
-    folder = out / loaded.name
+    place = Place(runs, out / loaded.folder, device)
+    if plan:
+        _show_plan(chosen, place, jobs)
+        return
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        found = run_recipe(loaded, runs, folder, progress, stop, device, jobs)
-    if found.table:
-        finish(list(found.table.values()), folder, loaded.title)
-    for name, record in found.figures.items():
-        finish_study(record, folder / name, loaded.figures[name].title, on_screen=False)
+        if loaded.profile is not None:
+            progress.line(f"profile {loaded.profile}: {loaded.summary or loaded.title}")
+        found = run_recipe(loaded, chosen, place, progress, stop, jobs)
+    _finish(loaded, chosen, place, found.table, found.figures, found.missing)
+
+
+def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, dict[str, Any]],
+            figures: dict[str, dict[str, Any]], missing: tuple[str, ...]) -> None:
+    """Write and show what there is; say what is missing."""
+    from rnabench.cli.console import console
+    from rnabench.cli.results import finish
+    from rnabench.cli.study import finish_study
+
+    if table:
+        finish(list(table.values()), place.folder, recipe.heading, recipe)
+    for name, record in figures.items():
+        title = recipe.figures[name].title + (f" (profile {recipe.profile})" if recipe.profile else "")
+        finish_study(record, place.folder / name, title, on_screen=False)
+    if missing:
+        console().print(f"done what was asked for; the table needs all attacks on {', '.join(missing)} as well: the "
+                        "same command without --only does them", markup=False)
+
+
+def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
+    from rnabench.cli.console import console, show_table
+    from rnabench.evaluation.cost import in_words
+    from rnabench.forecast import forecast
+
+    pieces = forecast(recipe, place)
+    rows = [(piece.kind, piece.name, piece.state, in_words(piece.seconds) if piece.seconds else "-")
+            for piece in pieces]
+    scale = f": {recipe.summary}" if recipe.summary else ""
+    show_table(f"{recipe.heading}{scale}", ("", "what", "state", "about"), rows, text_columns=3)
+    seconds = sum(piece.seconds for piece in pieces)
+    shared = f"; {in_words(seconds / jobs)} if {jobs} processes are as fast as one each" if jobs > 1 else ""
+    console().print(f"left: about {in_words(seconds)} of one process on this machine{shared}. Networks in "
+                    f"{place.runs}, results in {place.folder}.", markup=False)

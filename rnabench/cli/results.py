@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from rnabench.cli.console import console, show_table
 
+if TYPE_CHECKING:
+    from rnabench.recipe_file import Recipe
 
-def finish(records: Sequence[dict[str, Any]], folder: Path, title: str) -> None:
-    """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table."""
+
+def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: Recipe | None = None) -> None:
+    """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table; beside the published
+    numbers too, if the recipe names a table of the paper."""
     from rnabench.report.sweep import write_sweeps
     from rnabench.report.table import TEXT_COLUMNS, caption, display, write_tables
     from rnabench.report.verdict import sanity_lines, verdicts
 
     write_tables(records, folder, title)
     write_sweeps(records, folder, title)
+    if recipe is not None and recipe.published is not None:
+        from rnabench.report.comparison import write_comparison
+
+        write_comparison(records, recipe, folder)
     headings, rows = display(records)
     show_table(f"{title}\n{caption(records)}", headings, rows, text_columns=TEXT_COLUMNS)
     out = console()

@@ -17,12 +17,13 @@ LARGE = 64 / 255  # an attacker who may move every pixel so far leaves no accura
 class Cell:
     """One attack under one protocol; `attack` None is the natural accuracy.
 
-    `limit`: only on so many of the first images, for a sanity check and not for the table.
+    `limit`: only on so many of the first images. `probe`: for a sanity check and not for the table.
     """
 
     attack: AttackSpec | None
     protocol: Protocol | None
     limit: int | None = None
+    probe: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -30,14 +31,20 @@ class Cell:
 
     @property
     def title(self) -> str:
-        return ("sanity check: " if self.limit else "") + " / ".join(self.key)
+        return ("sanity check: " if self.probe else "") + " / ".join(self.key)
+
+    @property
+    def group(self) -> str:
+        """What it is chosen by: its attack's name, `natural`, or `sanity` for all probes."""
+        return "sanity" if self.probe else self.key[0]
 
 
 def cells(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
     """The table's cells; a deterministic model is attacked once, whatever the protocols."""
     found = {("", ""): Cell(None, None)}
     for attack, protocol, _ in keys.plan():
-        cell = Cell(attack, parse_protocol(protocol) if is_random else None)
+        cell = Cell(attack, parse_protocol(protocol) if is_random else None,
+                    keys.limit(attack.name, protocol if is_random else ANY_PROTOCOL))
         found.setdefault(cell.key, cell)
     return list(found.values())
 
@@ -58,7 +65,7 @@ def probes(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
     if is_random:
         pgd = parse_attack("pgd20")
         wanted += [(pgd, parse_protocol(f"eot:{max(1, samples // 2)}")), (pgd, parse_protocol("same-path"))]
-    made = [Cell(attack, protocol, keys.sanity_examples) for attack, protocol in wanted]
+    made = [Cell(attack, protocol, keys.sanity_examples, probe=True) for attack, protocol in wanted]
     return [cell for cell in made if cell.key not in there]
 
 

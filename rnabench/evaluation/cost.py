@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -13,13 +14,26 @@ from rnabench.evaluation.attacker import Attacker
 from rnabench.evaluation.cells import Cell
 
 
-def estimate_seconds(attacker: Attacker, batch: Batch, left: Sequence[tuple[Cell, int]]) -> list[float]:
-    """About how long each cell takes for so many images, if no attack ends early."""
-    random = attacker.defence.space.is_random
+@dataclass(frozen=True)
+class Speed:
+    """Seconds per image of a forward and backward pass, and of a forward pass alone."""
+
+    gradient: float
+    forward: float
+
+
+def speed(attacker: Attacker, batch: Batch) -> Speed:
+    """Timed here and now, on one path."""
     view = OnePath(attacker.defence, attacker.drawer("cost", batch, 0)(1))
     on_cuda = batch.images.device.type == "cuda"
-    per_gradient = _seconds(lambda: view.gradient(batch.images, batch.labels), on_cuda) / len(batch.indices)
-    per_forward = _seconds(lambda: view.wrong(batch.images, batch.labels), on_cuda) / len(batch.indices)
+    count = len(batch.indices)
+    return Speed(_seconds(lambda: view.gradient(batch.images, batch.labels), on_cuda) / count,
+                 _seconds(lambda: view.wrong(batch.images, batch.labels), on_cuda) / count)
+
+
+def estimate_seconds(attacker: Attacker, per_image: Speed, left: Sequence[tuple[Cell, int]]) -> list[float]:
+    """About how long each cell takes for so many images, if no attack ends early."""
+    random = attacker.defence.space.is_random
     found = []
     for cell, images in left:
         samples = cell.protocol.samples if cell.protocol else 0
@@ -28,7 +42,8 @@ def estimate_seconds(attacker: Attacker, batch: Batch, left: Sequence[tuple[Cell
         if cell.attack is not None:
             gradients, forwards = cell.attack.parameters.passes(random and samples > 0, attacker.classes)
         draws = max(1, samples)
-        found.append(images * (draws * gradients * per_gradient + (draws * forwards + scored + 1) * per_forward))
+        found.append(images * (draws * gradients * per_image.gradient
+                               + (draws * forwards + scored + 1) * per_image.forward))
     return found
 
 

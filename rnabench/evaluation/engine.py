@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +14,10 @@ from torch import Tensor, nn
 
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.data.batches import Batch, BatchSource
-from rnabench.errors import NumericalError
-from rnabench.evaluation.attacker import Attacker, check_plan, memory_ran_out
+from rnabench.errors import Busy, NumericalError
+from rnabench.evaluation.attacker import Attacker, check_plan, memory_ran_out, parameters
 from rnabench.evaluation.cells import Cell, cells, probes
-from rnabench.evaluation.cost import estimate_seconds, in_words
+from rnabench.evaluation.cost import estimate_seconds, in_words, speed
 from rnabench.evaluation.defence import Defence, check_logits
 from rnabench.evaluation.diagnosis import Diagnosis, diagnose
 from rnabench.evaluation.journal import Journal
@@ -26,6 +28,7 @@ from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress, Silent
+from rnabench.recipe import digest
 from rnabench.stopping import StopRequest
 
 
@@ -40,13 +43,15 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module, defence: Defence, source: BatchSource, classes: int, keys: EvaluationKeys, journal: Journal,
-    progress: Progress, stop: StopRequest,
-) -> Evaluation:
-    """Outcomes of all cells; batches that the journal has are not run again.
+    progress: Progress, stop: StopRequest, chosen: Callable[[Cell], bool] = lambda cell: True,
+) -> Evaluation | None:
+    """Outcomes of all cells; None if some that are not `chosen` are still to be done. Batches that the journal has are
+    not run again.
 
     `model` is the module behind `defence` (often the same object); its mode, buffers, parameters' requires_grad and
-    gradients are left as they were. Raises Stopped between two batches if asked to, InvalidValue for an attack that
-    cannot be run like this, NumericalError for images outside [0, 1] or logits that are not finite.
+    gradients are left as they were. Raises Busy if nothing is left but what other processes are at, Stopped between two
+    batches if asked to, InvalidValue for an attack that cannot be run like this, NumericalError for images outside
+    [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
     todo = cells(keys, random) + probes(keys, random)
@@ -56,14 +61,25 @@ def evaluate(
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     run = _Run(Evaluator(defence, keys, classes, progress), source, journal, progress, stop, len(todo))
     with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model):
-        run.announce(todo)
-        found = [(cell, run.cell(cell, number + 1)) for number, cell in enumerate(todo)]
+        run.announce([cell for cell in todo if chosen(cell)])
+        found: list[Outcome | None] = []
+        busy: Busy | None = None
+        for number, cell in enumerate(todo):
+            try:
+                found.append(run.cell(cell, number + 1) if chosen(cell) else run.done(cell))
+            except Busy as error:
+                busy = error
+        if busy is not None:
+            raise busy
+        outcomes = [outcome for outcome in found if outcome is not None]
+        if len(outcomes) < len(todo):
+            return None
         first = next(source.in_order(min(run.evaluator.at_once, keys.sanity_examples)))
         path = run.evaluator.attacker.drawer("diagnosis", first, 0)(1)
         changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
         diagnosis = diagnose(defence, path, first, was_training, changed)
-    return Evaluation([outcome for cell, outcome in found if cell.limit is None],
-                      [outcome for cell, outcome in found if cell.limit is not None], diagnosis)
+    count = len(cells(keys, random))
+    return Evaluation(outcomes[:count], outcomes[count:], diagnosis)
 
 
 @dataclass
@@ -80,34 +96,52 @@ class _Run:
 
     def announce(self, todo: list[Cell]) -> None:
         """Say about how long it takes, unless that is seconds."""
-        size = self.evaluator.keys.batch_size
-        left = [(cell, max(0, self._total(cell) - len(self.journal.parts(_name(cell))) * size)) for cell in todo]
-        if all(not images for _, images in left):
+        left = [(cell, images) for cell in todo if (images := self._total(cell) - self._finished(cell)) > 0]
+        if not left:
             return
-        batch = next(self.source.in_order(size))
+        batch = next(self.source.in_order(self.evaluator.keys.batch_size))
         while True:
             batch = batch.part(0, self.evaluator.at_once)
             try:
-                seconds = estimate_seconds(self.evaluator.attacker, batch, left)
+                timed = speed(self.evaluator.attacker, batch)
                 break
             except RuntimeError as error:
                 if not self.evaluator.halve(error, batch):
                     raise
+        seconds = estimate_seconds(self.evaluator.attacker, timed, left)
         if sum(seconds) > 20:
-            slowest = sorted(zip(seconds, todo, strict=True), key=lambda pair: -pair[0])[:3]
-            named = ", ".join(f"{cell.title} {in_words(time)}" for time, cell in slowest)
+            slowest = sorted(zip(seconds, (cell.title for cell, _ in left), strict=True), reverse=True)[:3]
+            named = ", ".join(f"{title} {in_words(time)}" for time, title in slowest)
             self.progress.line(f"about {in_words(sum(seconds))} at most; the longest: {named}")
 
     def _total(self, cell: Cell) -> int:
-        return min(len(self.source), cell.limit or len(self.source))
+        return total_images(cell, len(self.source))
+
+    def _finished(self, cell: Cell) -> int:
+        return min(len(self.journal.parts(self._name(cell))) * self.evaluator.keys.batch_size, self._total(cell))
+
+    def _name(self, cell: Cell) -> tuple[str, ...]:
+        return cell_name(cell, self.evaluator.keys, len(self.source))
+
+    def done(self, cell: Cell) -> Outcome | None:
+        """The outcome of a cell that is finished, else None."""
+        if self._finished(cell) < self._total(cell):
+            return None
+        return self._kept(cell, joined(self.journal.parts(self._name(cell))), self._standing(cell))
 
     def cell(self, cell: Cell, number: int) -> Outcome:
-        size, total, name = self.evaluator.keys.batch_size, self._total(cell), _name(cell)
+        """Run it, or what is left of it. Raises Busy, Stopped."""
+        if (finished := self.done(cell)) is not None:
+            return finished
+        with self.journal.writing(self._name(cell)) as keep:
+            return self._run(cell, number, keep)
+
+    def _run(self, cell: Cell, number: int, keep: Callable[[Outcome], None]) -> Outcome:
+        size, total = self.evaluator.keys.batch_size, self._total(cell)
         self.evaluator.take_all_memory()
         standing = self._standing(cell)
-        parts = self.journal.parts(name)
-        title = f"{number}/{self.count} {cell.title}"
-        self.progress.begin(title, total, min(len(parts) * size, total))
+        parts = self.journal.parts(self._name(cell))
+        self.progress.begin(f"{number}/{self.count} {cell.title}", total, min(len(parts) * size, total))
         right = sum(float(part.correct.mean(1).sum()) for part in parts)
         done = sum(len(part.correct) for part in parts)
         if done < total:
@@ -117,13 +151,16 @@ class _Run:
                     raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
                 alive = None if standing is None else standing[place * size : place * size + len(batch.indices)]
                 parts.append(self.evaluator.outcome(cell, batch, place, alive))
-                self.journal.add(name, parts[-1])
+                keep(parts[-1])
                 done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
                 self.progress.advance(len(batch.indices), f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:
                     break
-        outcome = joined(parts)
-        if cell.limit is None and (cell.attack is None or cell.attack.bounded):
+        return self._kept(cell, joined(parts), standing)
+
+    def _kept(self, cell: Cell, outcome: Outcome, standing: NDArray[np.bool_] | None) -> Outcome:
+        """The outcome; for cumulative attacks, what it leaves standing is remembered."""
+        if self.evaluator.keys.cumulative and not cell.probe and (cell.attack is None or cell.attack.bounded):
             left = np.asarray(outcome.correct[:, 0])
             self.standing[self._eps(cell)] = left if standing is None else np.asarray(left & standing)
         return outcome
@@ -135,14 +172,29 @@ class _Run:
 
     def _standing(self, cell: Cell) -> NDArray[np.bool_] | None:
         """The images that a cumulative attack still has to break: those that none of the same eps or less has."""
-        if not self.evaluator.keys.cumulative or cell.attack is None or not cell.attack.bounded or cell.limit:
+        if not self.evaluator.keys.cumulative or cell.attack is None or not cell.attack.bounded or cell.probe:
             return None
         return np.asarray(np.stack([left for eps, left in self.standing.items() if eps <= self._eps(cell)]).all(0))
 
 
-def _name(cell: Cell) -> tuple[str, str]:
+def total_images(cell: Cell, images: int) -> int:
+    """On how many of so many images a cell is run."""
+    return min(images, cell.limit or images)
+
+
+def cell_name(cell: Cell, keys: EvaluationKeys, images: int) -> tuple[str, ...]:
+    """What the journal calls a cell; another attack of the same name, or one on fewer images, is another cell."""
     attack, protocol = cell.key
-    return (f"sanity/{attack}" if cell.limit else attack, protocol)
+    parameters = parameters_of(cell, keys)
+    return (f"sanity/{attack}" if cell.probe else attack, protocol,
+            digest({"parameters": parameters, "images": total_images(cell, images)}))
+
+
+def parameters_of(cell: Cell, keys: EvaluationKeys) -> dict[str, Any]:
+    """Every parameter of a cell's attack; none for the natural accuracy."""
+    if cell.attack is None:
+        return {}
+    return parameters(cell.attack, keys, cell.protocol.samples if cell.protocol else 0)
 
 
 class Evaluator:

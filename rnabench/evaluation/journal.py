@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import numpy as np
 
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.files import write_text, writing
+from rnabench.locks import claimed
 
 Key = tuple[str, ...]
 
@@ -65,14 +70,44 @@ class Lines:
         return kept
 
 
-class Journal(Lines):
-    """The journal of an evaluation: an `Outcome` per batch."""
+class Journal:
+    """The journals of an evaluation: in `folder` (None: in memory only) a file per cell, an `Outcome` per batch.
+
+    Processes may share the folder: each cell's file has a lock of its own.
+    """
+
+    def __init__(self, folder: Path | None, digest: str) -> None:
+        self.folder, self.digest = folder, digest
+        self._memory: dict[Key, Lines] = {}
 
     def parts(self, key: Key) -> list[Outcome]:
-        return [_from_json(content) for content in self.contents(key)]
+        """The finished batches of a cell, in order."""
+        return [_from_json(content) for content in self._lines(key).contents(key)]
 
-    def add(self, key: Key, outcome: Outcome) -> None:
-        self.append(key, _to_json(outcome))
+    @contextmanager
+    def writing(self, key: Key) -> Iterator[Callable[[Outcome], None]]:
+        """A function that keeps the next batch of the cell. Raises Busy if another process works on it."""
+        lines = self._lines(key)
+        if self.folder is None:
+            yield lambda outcome: lines.append(key, _to_json(outcome))
+            return
+        with claimed(self._file(key), " / ".join(key[:2])):
+            lines = self._lines(key)  # what the process that had it has done
+            yield lambda outcome: lines.append(key, _to_json(outcome))
+
+    def remove(self) -> None:
+        """Delete the files: the record holds everything now."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _lines(self, key: Key) -> Lines:
+        if self.folder is None:
+            return self._memory.setdefault(key, Lines(None, self.digest))
+        return Lines(self._file(key), self.digest)
+
+    def _file(self, key: Key) -> Path:
+        assert self.folder is not None
+        return self.folder / ("--".join(re.sub(r"[^\w.+-]", "-", part) for part in key) + ".jsonl")
 
 
 def _to_json(outcome: Outcome) -> dict[str, Any]:

@@ -24,7 +24,8 @@ FORMAT = 2
 def result(outcome: Outcome, draws_are: str, parameters: dict[str, Any], bounded: bool = True) -> dict[str, Any]:
     """One attack under one protocol as JSON; accuracies are shares in [0, 1], outcomes strings of 0 and 1.
 
-    `outcomes.correct` has one string per draw, its characters in the order of the record's `data.indices`. Attacks that
+    `outcomes.correct` has one string per draw, its characters in the order of the record's `data.indices`, of which an
+    attack may have seen the first ones only. Attacks that
     know no eps (`bounded` false) also have the Euclidean change of every image, and the median over those that had to
     be moved and are misclassified on the attacker's path.
     """
@@ -100,8 +101,15 @@ def averaging(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def headline(record: dict[str, Any]) -> Headline | None:
-    """The worst case over these."""
-    return worst_case([outcome_of(result, record["evaluation"]["batch_size"]) for result in averaging(record)])
+    """The worst case over these, on the images that all of them saw."""
+    outcomes = [outcome_of(result, record["evaluation"]["batch_size"]) for result in averaging(record)]
+    shared = min((len(outcome.correct) for outcome in outcomes), default=0)
+    return worst_case([outcome.first(shared) for outcome in outcomes])
+
+
+def images_of(result: dict[str, Any]) -> int:
+    """On how many of the record's images the attack was run: the first ones."""
+    return len(result["outcomes"]["majority"])
 
 
 def headline_json(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -154,7 +162,7 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per model, attack and protocol: the columns of `table.csv`, unrounded, and each model's worst case."""
     found = []
     for record in records:
-        shared = {"images": len(record["data"]["indices"]), "dataset": record["data"]["name"],
+        shared = {"dataset": record["data"]["name"],
                   "threat": record["threat"]["norm"], "digest": record["digest"]}
         for result in record["results"]:
             found.append({
@@ -163,7 +171,7 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "worst_of_draws": result["worst_of_draws"], "majority": result["majority"],
                 "attack_reported": result["attack_reported"], "median_l2": result["median_l2"],
                 "draws": result["draws"], "draws_are": result["draws_are"], "unreliable": result["unreliable"],
-                "eps": result["parameters"].get("eps", record["threat"]["eps"]), **shared,
+                "eps": result["parameters"].get("eps", record["threat"]["eps"]), "images": images_of(result), **shared,
             })
         if (best := record["headline"]) is not None and len(best["attacks"]) > 1:
             last = averaging(record)[-1]
@@ -175,6 +183,6 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "attack_reported": best["attack_reported"], "median_l2": None,
                 "draws": last["draws"], "draws_are": last["draws_are"],
                 "unreliable": any(result["unreliable"] for result in averaging(record)),
-                "eps": record["threat"]["eps"], **shared,
+                "eps": record["threat"]["eps"], "images": min(map(images_of, averaging(record))), **shared,
             })
     return found

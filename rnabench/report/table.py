@@ -10,7 +10,7 @@ import pandas as pd
 
 from rnabench.files import write_text
 from rnabench.pixels import in_255ths
-from rnabench.report.record import rows
+from rnabench.report.record import images_of, rows
 from rnabench.report.verdict import sanity_lines, verdicts
 
 HEADINGS = ("model", "attack", "protocol", "accuracy %", "95 % interval", "worst", "majority", "reported", "median L2",
@@ -49,7 +49,20 @@ def caption(records: Sequence[dict[str, Any]]) -> str:
     length = in_255ths if first["threat"]["norm"] == "Linf" else "{:.4g}".format
     return (f"{first['data']['name']}, {count:,} test images, {first['threat']['norm']} "
             f"eps {length(first['threat']['eps'])}, step {length(first['threat']['step_size'])}, "
-            f"seed {first['evaluation']['seed']}")
+            f"seed {first['evaluation']['seed']}{_fewer(records)}")
+
+
+def _fewer(records: Sequence[dict[str, Any]]) -> str:
+    """Which attacks were run on fewer images, as the end of a sentence."""
+    found: dict[int, list[str]] = {}
+    for record in records:
+        for result in record["results"]:
+            if (count := images_of(result)) < len(record["data"]["indices"]):
+                names = found.setdefault(count, [])
+                names.append(result["attack"] if result["protocol"] == "any" else
+                             f"{result['attack']} / {result['protocol']}")
+    return "".join(f"; {', '.join(dict.fromkeys(names))}: the first {count:,}"
+                   for count, names in sorted(found.items()))
 
 
 def markdown(records: Sequence[dict[str, Any]], title: str) -> str:

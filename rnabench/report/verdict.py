@@ -31,8 +31,10 @@ def verdict(record: dict[str, Any], baseline: dict[str, Any]) -> str:
         return f"{name} and {other} were attacked in different ways (threat model or attacks): they are not compared."
     suite = ("the adaptive suite" if record["headline"]["adaptive_suite"] else
              f"the averaging attacks of suite {record['evaluation']['suite']} (not the adaptive suite)")
-    gap, low, high = difference_interval(mine.outcome.correct, theirs.outcome.correct, mine.outcome.batches)
-    numbers = (f"worst case {100 * mine.outcome.accuracy:.1f} % against {100 * theirs.outcome.accuracy:.1f} %, "
+    shared = min(len(mine.outcome.correct), len(theirs.outcome.correct))
+    ours, its = mine.outcome.first(shared), theirs.outcome.first(shared)
+    gap, low, high = difference_interval(ours.correct, its.correct, ours.batches)
+    numbers = (f"worst case {100 * ours.accuracy:.1f} % against {100 * its.accuracy:.1f} %, "
                f"{100 * gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]")
     if low > 0:
         said = f"{name} is more robust than its deterministic baseline {other}"

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from rnabench.data.sources import training_data
+from rnabench.data.sources import TrainingData, training_data
 from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.files import remove_leftovers, sha256, write_text, writing
+from rnabench.locks import claimed
 from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, WEIGHTS, load_model, read_run, save_weights
@@ -36,7 +37,7 @@ def train(
     """Train, or go on training, in `folder`; returns the content of its run.json.
 
     A finished run of the same recipe is returned as it is. Raises Stopped (state saved), CheckpointError if the
-    folder holds something else, and the errors of the data set and the recipe.
+    folder holds something else, Busy if another process trains in it, and the errors of the data set and the recipe.
     """
     device = find_device(device_name)
     data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment)
@@ -44,6 +45,13 @@ def train(
     if finished is not None:
         progress.line(f"already trained: {folder}")
         return finished
+    with claimed(folder, folder.name):
+        return _same_run(recipe, folder, data.fingerprint) or _run(recipe, folder, data, progress, stop, device_name)
+
+
+def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progress, stop: StopRequest, device_name: str
+         ) -> dict[str, Any]:
+    device = find_device(device_name)
     if len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
     model = build_model(

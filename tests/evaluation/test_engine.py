@@ -109,8 +109,9 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(tmp_path: Path, granular
             break
         except Stopped:
             stops += 1
-            with (tmp_path / "progress.jsonl").open("a") as journal:
-                journal.write('{"attack": "pgd2", "proto')  # killed while writing
+            for file in (tmp_path / "progress").glob("*.jsonl"):
+                with file.open("a") as journal:
+                    journal.write('{"attack": "pgd2", "proto')  # killed while writing
     assert stops == 4  # 9 batches, two at a time
     assert same(whole, parts)
 

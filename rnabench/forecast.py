@@ -1,0 +1,143 @@
+"""What a recipe has still to do, and about how long that takes here; nothing is trained or attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rnabench.attack.catalogue import AttackSpec
+from rnabench.benchmark import cell_journal, finished
+from rnabench.data.batches import Batch
+from rnabench.data.sources import training_data
+from rnabench.device import find_device
+from rnabench.evaluation.attacker import Attacker
+from rnabench.evaluation.cells import cells, probes
+from rnabench.evaluation.cost import Speed, estimate_seconds, speed
+from rnabench.evaluation.engine import cell_name, total_images
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.factory import build_model
+from rnabench.model.saved import RUN, read_run
+from rnabench.plan import EvaluationKeys
+from rnabench.recipe import TrainRecipe
+from rnabench.recipe_file import Recipe
+from rnabench.reproduce import Place, images, target, trained
+from rnabench.study import finished_study
+from rnabench.study_plan import Attacking, DifferenceKeys, SimilarityKeys, SmoothnessKeys, StudyKeys, TheoryKeys
+from rnabench.training.state import State
+
+TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A network to train, a model to attack or a study: `state` in words, and about how many `seconds` are left."""
+
+    kind: str
+    name: str
+    state: str
+    seconds: float
+
+
+def forecast(recipe: Recipe, place: Place) -> list[Piece]:
+    """Everything in the order in which it is done. Raises as `reproduce` does before it starts."""
+    return list(_Forecast(recipe, place).pieces())
+
+
+class _Forecast:
+    def __init__(self, recipe: Recipe, place: Place) -> None:
+        self.recipe, self.place, self.device = recipe, place, find_device(place.device)
+        self._speeds: dict[tuple[str, int | None, str, int], Speed] = {}
+
+    def pieces(self) -> Iterator[Piece]:
+        seen = set()
+        for name, training in self.recipe.models.items():
+            if (run := self.place.run(training)) not in seen:
+                seen.add(run)
+                yield self._training(name, training)
+        for name in self.recipe.table:
+            yield self._attacks(name)
+        for name in self.recipe.figures:
+            yield self._study(name)
+
+    def _training(self, name: str, training: TrainRecipe) -> Piece:
+        run = self.place.run(training)
+        if trained(run):
+            return Piece("train", name, "done", 0.0)
+        epochs = 0
+        if (run / RUN).exists() and (state := State.load(run, str(read_run(run).get("digest")))) is not None:
+            epochs = state.epoch
+        data = training_data(training, training.n_train, training.n_holdout, training.seed, self.device, False)
+        passes = 1 if training.objective == "standard" else 1 + training.steps
+        seconds = (training.epochs - epochs) * passes * (
+            len(data.train) + len(data.holdout)) * self._speed(name, self.recipe.evaluate).gradient
+        return Piece("train", name, f"{epochs} of {training.epochs} epochs" if epochs else "to do", seconds)
+
+    def _attacks(self, name: str) -> Piece:
+        keys = self.recipe.evaluate
+        model, _, classes = self._network(name, keys)
+        random, count = model.space.is_random, len(images(self.recipe, name, keys, self.device).source)
+        todo = [(cell, total_images(cell, count)) for cell in cells(keys, random) + probes(keys, random)
+                if self.recipe.attacks is None or cell.group in self.recipe.attacks]
+        left = list(todo)
+        if trained(self.place.run(self.recipe.models[name])):
+            found = target(self.recipe, self.place, name, keys)
+            if finished(found, keys, self.place.record(name)) is not None:
+                return Piece("attack", name, "done", 0.0)
+            journal = cell_journal(found, keys, self.place.record(name))
+            left = [(cell, max(0, total - keys.batch_size * len(journal.parts(cell_name(cell, keys, count)))))
+                    for cell, total in todo]
+        seconds = sum(estimate_seconds(Attacker(model, keys, classes), self._speed(name, keys), left))
+        done = sum(not images for _, images in left)
+        return Piece("attack", name, f"{done} of {len(todo)} cells", seconds)
+
+    def _study(self, name: str) -> Piece:
+        figure = self.recipe.figures[name]
+        keys, evaluation = figure.study, figure.study.evaluation()
+        if all(trained(self.place.run(self.recipe.models[model])) for model in figure.models) and finished_study(
+                [target(self.recipe, self.place, model, evaluation) for model in figure.models], keys,
+                self.place.record(name)) is not None:
+            return Piece("study", name, "done", 0.0)
+        count = len(images(self.recipe, figure.models[0], evaluation, self.device).source)
+        seconds = 0.0
+        for model in figure.models:
+            network, _, classes = self._network(model, evaluation)
+            gradients, forwards = passes(keys, len(network.space.layers), len(figure.models), classes)
+            per_image = self._speed(model, evaluation)
+            seconds += count * (gradients * per_image.gradient + forwards * per_image.forward)
+        return Piece("study", name, "to do", seconds)
+
+    def _network(self, name: str, keys: EvaluationKeys) -> tuple[RandomizedClassifier, Batch, int]:
+        """An untrained network like the model's, and some of its test images."""
+        training = self.recipe.models[name]
+        data = images(self.recipe, name, keys, self.device)
+        model = build_model(training.arch, training.space, len(data.classes), training.width,
+                            layer_based=training.layer_based).to(self.device).eval()
+        model.precision = keys.precision
+        return model, next(data.source.in_order(TIMED[self.device.type])), len(data.classes)
+
+    def _speed(self, name: str, keys: EvaluationKeys) -> Speed:
+        training = self.recipe.models[name]
+        pixels = images(self.recipe, name, keys, self.device).source
+        key = (training.arch, training.width, keys.precision, len(pixels))
+        if key not in self._speeds:
+            model, batch, classes = self._network(name, keys)
+            self._speeds[key] = speed(Attacker(model, keys, classes), batch)
+        return self._speeds[key]
+
+
+def passes(keys: StudyKeys, layers: int, models: int, classes: int) -> tuple[float, float]:
+    """About how many gradients and forward passes a study takes per image and network."""
+    spec = keys.spec if isinstance(keys, Attacking) else None
+    gradients, forwards = _attack_passes(spec, classes) if spec else (0.0, 0.0)
+    if isinstance(keys, DifferenceKeys):
+        return gradients, forwards + keys.pairs * (layers + 1)
+    if isinstance(keys, SimilarityKeys):
+        return (2.0 * keys.pairs * layers, 0.0) if keys.by_difference else (1.0, 0.0)
+    if isinstance(keys, SmoothnessKeys | TheoryKeys):
+        return gradients + 3.0 + 2 * keys.lengths, forwards + models
+    return gradients, forwards + models
+
+
+def _attack_passes(spec: AttackSpec, classes: int) -> tuple[float, float]:
+    return spec.parameters.passes(False, classes)
+

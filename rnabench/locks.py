@@ -1,0 +1,35 @@
+"""Who does a piece of work: a lock per piece, so that processes and machines that share a folder never do one twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rnabench.errors import Busy
+from rnabench.files import writing
+
+
+@contextmanager
+def claimed(place: Path, what: str) -> Iterator[None]:
+    """Hold the lock of the file or folder `place` inside the block; the lock is `.<name>.lock` beside it.
+
+    The operating system frees it when the process ends, however it ends. What was to be done may be done by the time
+    that the lock is held: look again inside the block. Raises Busy if another process has it.
+    """
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    file = place.with_name(f".{place.name}.lock")
+    lock = FileLock(file)
+    with writing(file):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise Busy(f"{what}: another process is at it ({str(file)!r} is locked); wait until it is done") from None
+    try:
+        yield
+        file.unlink(missing_ok=True)  # only what is done: of stopped work, two processes might lock two files
+    finally:
+        lock.release()

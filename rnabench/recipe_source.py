@@ -1,0 +1,143 @@
+"""What a recipe file says before it is judged: the file, the base that it builds on, one profile, and other data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, one_of
+from rnabench.recipe import DataKeys, Part, problems
+
+Content = dict[str, Any]
+
+
+class Profile(Part):
+    """Changes to a recipe that fit it to a machine; every part is merged into the recipe's own part of that name.
+
+    `studies` is merged into every figure, below `figures`. `norms` renames normalisers in all spaces: at a quarter of
+    the width, `gn32: gn8` keeps the size of the groups.
+    """
+
+    summary: str = ""
+    train: dict[str, Any] = Field({})
+    models: dict[str, dict[str, Any]] = Field({})
+    norms: dict[str, str] = Field({})
+    test: dict[str, Any] | None = None
+    evaluate: dict[str, Any] = Field({})
+    table: list[str] | None = None
+    studies: dict[str, Any] = Field({})
+    figures: dict[str, dict[str, Any]] = Field({})
+
+
+class Source(Part):
+    """`content`: the recipe under `profile`. `defined`: training settings by model before the profile changed them."""
+
+    content: Content
+    profile: str | None
+    summary: str
+    defined: dict[str, Content]
+
+
+def profiles(file: Path) -> list[str]:
+    """The names of a recipe's profiles; none if it has none. Raises as `read_source`."""
+    return list(_profiles(file, _merged(file)))
+
+
+def read_source(file: Path, profile: str | None, data: Mapping[str, Any]) -> Source:
+    """Read a YAML recipe under a profile, on the data set that `data` (keys of DataKeys) names, if it names one.
+
+    Raises RnabenchError for what cannot be read, InvalidRecipe, and InvalidValue for a profile that is not there.
+    """
+    content = _merged(file)
+    known = _profiles(file, content)
+    content.pop("profiles", None)
+    if profile is None and known:
+        raise InvalidValue("--profile", None, one_of(known))
+    if profile is not None and profile not in known:
+        raise InvalidValue("--profile", profile, one_of(known) if known else "none: this recipe has no profiles", known)
+    defined = {name: {**_dict(content, "train"), **own} for name, own in _dict(content, "models").items()
+               if isinstance(own, dict)}
+    chosen = Profile.model_validate({}) if profile is None else known[profile]
+    changes = chosen.model_dump(exclude_unset=True, exclude={"summary", "norms", "studies"})
+    for name, own in _dict(content, "figures").items():
+        if chosen.studies and isinstance(own, dict):
+            content["figures"][name] = own | chosen.studies
+    content = _deep(content, changes)
+    train = _on(data, _dict(content, "train"))
+    models = {name: _on(data, own, own=True) for name, own in _dict(content, "models").items() if isinstance(own, dict)}
+    for own in models.values():
+        space = own.get("space", train.get("space"))
+        if chosen.norms and isinstance(space, str):
+            own["space"] = "+".join(chosen.norms.get(term, term) for term in space.split("+"))
+    if data:
+        content["test"] = None if "dataset" in data else _on(data, _dict(content, "test"), own=True)
+    if train:
+        content["train"] = train
+    if models:
+        content["models"] = content["models"] | models
+    return Source(content=content, profile=profile, summary=chosen.summary, defined=defined)
+
+
+def _on(data: Mapping[str, Any], part: Content, own: bool = False) -> Content:
+    """Training settings or data keys on the data set that `data` names; a model's `own` say only what differs."""
+    if "dataset" in data:
+        part = {key: value for key, value in part.items() if key not in DataKeys.model_fields}
+    return part if own and not DataKeys.model_fields.keys() & part.keys() else {**part, **data}
+
+
+def _profiles(file: Path, content: Content) -> dict[str, Profile]:
+    """The profiles in the file. Raises InvalidRecipe for all their problems at once."""
+    found, lines = {}, []
+    for name, values in _dict(content, "profiles").items():
+        try:
+            found[str(name)] = Profile.model_validate(values if values is not None else {})
+        except ValidationError as error:
+            lines += [f"{file}: profiles.{name}.{key}: {text}" for key, text in problems(error, Profile)]
+    if lines:
+        raise InvalidRecipe("\n".join(lines))
+    return found
+
+
+def _merged(file: Path) -> Content:
+    """The file's content over that of its `base`, if it has one. Models that the base defines are there to be named in
+    `table` and `figures`; by default the table has the file's own."""
+    own = _read(file)
+    if "base" not in own:
+        return own
+    name = own.pop("base")
+    if not isinstance(name, str):
+        raise InvalidRecipe(f"{file}: base: {name!r} is not valid; expected the name of a YAML file")
+    base = _read(file.parent / name)
+    if own.get("table") is None:
+        own["table"] = list(_dict(own, "models"))
+    return _deep(base, own)
+
+
+def _read(file: Path) -> Content:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise RnabenchError(f"recipe: cannot read {str(file)!r} ({reason}); expected a YAML file") from None
+    except yaml.YAMLError as error:
+        raise InvalidRecipe(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InvalidRecipe(f"{file}: expected keys such as name, title, train, models, evaluate")
+    return content
+
+
+def _dict(content: Mapping[str, Any], key: str) -> Content:
+    """A part of the content; nothing, if it is none: it is judged later."""
+    part = content.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Content:
+    """`above` over `below`; where both are mappings, key by key."""
+    return {**below, **{key: _deep(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict)
+                        else value for key, value in above.items()}}

@@ -1,0 +1,139 @@
+"""A table like the paper's: a row per model, the paper's columns with its numbers beside, then the adaptive ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from rnabench.files import write_text
+from rnabench.norm.space import parse_space
+from rnabench.recipe_file import Defined, Recipe
+from rnabench.reference import published
+from rnabench.report.record import rows
+from rnabench.report.table import caption
+from rnabench.report.verdict import verdicts
+
+ASSUMED = {"bn+in+gn+ln": "bn+in+gn32+ln"}  # Table 5 does not say how many groups; Table 1's GN has 32
+NONE, WORST = "-", "worst case"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`headings` of the columns after the model's name; `lines` (name, cells) in the order of the table."""
+
+    headings: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def published_numbers(table: str, model: Defined) -> dict[str, float]:
+    """What the paper's table says of a network, percent by column; empty if it has no such row."""
+    found = {}
+    for row in published(table):
+        if _is(row, model) and row["accuracy_percent"]:
+            found[row["column"]] = float(row["accuracy_percent"])
+    return found
+
+
+def _is(row: Mapping[str, str], model: Defined) -> bool:
+    if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"]:
+        return False
+    norms = set(parse_space(ASSUMED.get(row["space"], row["space"])).norms)
+    if norms != set(parse_space(model.space).norms):
+        return False
+    if len(norms) == 1:  # one path: the same network however it is trained
+        return True
+    return row["training"] in ("", model.objective) and (
+        not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)
+
+
+def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[str, Defined]) -> Comparison:
+    """The models of `records` beside the rows of the paper's `table` that `models` say they are; rows of the paper that
+    were not measured come last."""
+    everything = published(table)
+    columns = list(dict.fromkeys(row["column"] for row in everything))
+    cells: dict[tuple[str, str, str], str] = {}
+    adaptive: dict[tuple[str, str], None] = {}  # a set that keeps its order
+    for row in rows(records):
+        attack = WORST if row["attack"].startswith(WORST) else row["attack"]
+        cells[row["model"], attack, row["protocol"]] = _shown(row)
+        if row["protocol"].startswith("eot:"):
+            adaptive[attack, row["protocol"]] = None
+
+    def cell(name: str, attack: str, protocol: str) -> str:
+        return cells.get((name, attack, protocol)) or cells.get((name, attack, "any")) or NONE
+
+    lines = []
+    for name in dict.fromkeys(record["model"]["label"] for record in records):
+        theirs = published_numbers(table, models[name]) if name in models else {}
+        lines.append((name, (*(_beside(cell(name, column, "paper"), theirs.get(column)) for column in columns),
+                             *(cell(name, *column) for column in adaptive))))
+    names = [name for name, _ in lines]
+    measured = [models[name] for name in names if name in models]
+    others: dict[str, dict[str, float | None]] = {}
+    for row in everything:
+        if not any(_is(row, model) for model in measured):
+            number = float(row["accuracy_percent"]) if row["accuracy_percent"] else None
+            others.setdefault(_title(row), {})[row["column"]] = number
+    for title, numbers in others.items():
+        lines.append((title, (*(_beside(NONE, numbers.get(column)) for column in columns), *(NONE for _ in adaptive))))
+    return Comparison((*columns, *(" ".join(column) for column in adaptive)), tuple(lines))
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    """`52.3 ± 1.9`: the larger half of the 95 % interval; `!` if a sanity check failed."""
+    half = max(row["high95"] - row["accuracy"], row["accuracy"] - row["low95"])
+    return f"{100 * row['accuracy']:.1f} ± {100 * half:.1f}" + ("!" if row["unreliable"] else "")
+
+
+def _beside(measured: str, theirs: float | None) -> str:
+    return measured if theirs is None else f"{measured} (paper {theirs:.2f})"
+
+
+def _title(row: Mapping[str, str]) -> str:
+    parts = [row["method"], row["arch"], row["dataset"], row["training"] if row["randomization"] else "",
+             row["randomization"]]
+    return f"{' '.join(part for part in parts if part)}, not run"
+
+
+def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: Path) -> None:
+    """Write `paper.csv`, `paper.md` and `paper.tex` for a recipe with a `published` table."""
+    assert recipe.published is not None
+    found = comparison(records, recipe.published, recipe.defined)
+    table = pd.DataFrame([[name, *cells] for name, cells in found.lines], columns=["model", *found.headings])
+    said = [_scale(recipe, records), *verdicts(records)]
+    write_text(folder / "paper.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "paper.md", "\n\n".join([
+        f"# {recipe.heading}, beside the paper's",
+        table.to_markdown(index=False, disable_numparse=True, colalign=("left",) + ("right",) * len(found.headings)),
+        *said, LEGEND]) + "\n")
+    tex = tabulate(table.values.tolist(), headers=list(table.columns), tablefmt="latex_booktabs", disable_numparse=True,
+                   colalign=("left",) + ("right",) * len(found.headings))
+    comments = "\n".join(f"% {line}" for line in [recipe.heading, *said])
+    write_text(folder / "paper.tex", comments + "\n" + tex.replace("±", r"$\pm$") + "\n")
+
+
+def _scale(recipe: Recipe, records: Sequence[dict[str, Any]]) -> str:
+    profile = f"Profile {recipe.profile}: {recipe.summary}. " if recipe.profile else ""
+    networks = ", ".join(dict.fromkeys(f"{record['model'].get('arch')} width {record['model'].get('width')}"
+                                       for record in records))
+    here = list(dict.fromkeys(record["data"]["name"] for record in records))
+    theirs = [model.dataset for model in recipe.defined.values()]
+    other = "" if set(here) <= set(theirs) else (
+        f" Measured on {', '.join(here)} and not, as the paper's numbers, on {', '.join(dict.fromkeys(theirs))}: compare "
+        "the order of the rows, not the numbers.")
+    return f"{profile}{networks}; {caption(records)}.{other}"
+
+
+LEGEND = """\
+Accuracy in percent, `measured ± half of the 95 % interval` (its larger half), which counts images and path draws as
+samples, and the paper's number. The paper's columns are under its protocol: one path is attacked, others predict. The
+columns with `eot:K` are what the paper does not have: the attacker averages the gradient over K fresh paths at every
+step; a network with a single path has the same number under all protocols. **worst case**: every image meets the
+averaging attack that is worst for it (of a network with a single path: the bounded attack). **!**: a sanity check that
+concerns the number failed; do not rely on it. The paper's numbers are of full networks, 200 epochs and all test images
+of the data set that it names."""

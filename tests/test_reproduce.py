@@ -1,0 +1,192 @@
+"""A recipe in pieces: stopped anywhere, cell by cell, or by several processes at once, it ends with the same tables."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnabench.cli.main import main
+from rnabench.errors import Busy, InvalidValue
+from rnabench.forecast import forecast
+from rnabench.locks import claimed
+from rnabench.progress import Silent
+from rnabench.recipe_file import Recipe, load_recipe
+from rnabench.reproduce import Place, Reproduced, reproduce
+from rnabench.stopping import Stopped, StopRequest
+from tests.helpers import AfterSteps, full_evaluation, lively_model
+
+TEXT = """\
+name: tiny
+title: Tiny
+train: {width: 2, steps: 1, epochs: 2, n_train: 96, n_holdout: 32, batch_size: 32}
+models: {bn: {space: bn}, bn+in: {space: bn+in}}
+baseline: bn
+evaluate: {attacks: [fgsm, pgd2], protocols: [paper, "eot:2"], n_examples: 16, n_examples_of: {pgd2 / eot:2: 6},
+           batch_size: 4, draws: 2, sanity: false}
+figures: {matrix: {study: transfer-matrix, models: [bn, bn+in], attack: fgsm, n_examples: 8, batch_size: 4, draws: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    file = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    file.write_text(TEXT)
+    return load_recipe(file)
+
+
+def place(folder: Path) -> Place:
+    return Place(folder / "runs", folder / "results", "cpu")
+
+
+def run(recipe: Recipe, folder: Path, stop: StopRequest | None = None, only: str | None = None) -> Reproduced:
+    chosen = recipe if only is None else recipe.only(only)
+    return reproduce(recipe, chosen, place(folder), Silent(), StopRequest() if stop is None else stop)
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reproduced]:
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(recipe, folder)
+
+
+def numbers(found: Reproduced) -> Any:
+    """Everything but how long it took, and where."""
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(part) for key, part in value.items() if not key.startswith("seconds")}
+        return [without(part) for part in value] if isinstance(value, list) else value
+
+    return json.loads(json.dumps(without({"table": found.table, "figures": found.figures})))
+
+
+def test_interrupted_ten_times_it_ends_the_same(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
+    moments, stops = random.Random(0), 0
+    while True:
+        try:
+            found = run(recipe, tmp_path, AfterSteps(moments.randint(1, 6)) if stops < 10 else None)
+            break
+        except Stopped:
+            stops += 1
+    assert stops == 10
+    assert numbers(found) == numbers(whole[1])
+    assert sorted(file.name for file in (tmp_path / "results").iterdir()) == ["bn+in.json", "bn.json", "matrix.json"]
+
+
+def test_cell_by_cell_it_ends_the_same(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
+    cells = [f"model={model},attack={attack}" for model in ("bn+in", "bn") for attack in ("pgd2", "fgsm", "natural")]
+    for only in cells[:-1]:
+        found = run(recipe, tmp_path, only=only)
+        assert found.missing
+        assert not found.table
+    assert run(recipe, tmp_path, only=cells[-1]).missing == ()
+    assert numbers(run(recipe, tmp_path)) == numbers(whole[1])
+
+
+def test_only_names_what_is_there(recipe: Recipe) -> None:
+    chosen = recipe.only("matrix,model=bn,attack=fgsm")
+    assert (chosen.table, chosen.attacks, list(chosen.figures)) == (("bn",), ("fgsm",), ["matrix"])
+    assert recipe.only("model=bn").attacks is None
+    assert recipe.only("table").table == recipe.table
+    for bad in ("model=x", "attack=pgd3", "figure9", "modle=bn", ""):
+        with pytest.raises(InvalidValue, match="--only"):
+            recipe.only(bad)
+
+
+def test_three_processes_do_every_cell_once(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TEXT)
+    command = [sys.executable, "-m", "rnabench", "reproduce", str(file), "--runs", str(tmp_path / "runs"), "--out",
+               str(tmp_path), "--device", "cpu"]
+    code = ("import torch; torch.set_num_threads(1)\nfrom rnabench.cli.main import main\n"
+            f"main({command[3:]!r})")
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    trained = [line for text in said for line in text.splitlines() if line.startswith("training ")]
+    assert len(trained) == 2, said
+    tables = Reproduced({name: json.loads((tmp_path / "tiny" / f"{name}.json").read_text()) for name in recipe.table},
+                        {"matrix": json.loads((tmp_path / "tiny" / "matrix.json").read_text())}, ())
+    assert numbers(tables) == numbers(whole[1])
+
+
+def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"attacks": ["fgsm", "pgd2"], "protocols": ["paper"], "sanity": False}
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(Silent):
+        def begin(self, title: str, total: int, done: int = 0) -> None:
+            if "fgsm" in title:
+                inside.set()
+                go_on.wait(60)
+
+    outcomes: list[Any] = []
+    other = threading.Thread(target=lambda: outcomes.append(
+        full_evaluation(lively_model(), folder=tmp_path, progress=Slow(), **keys)))
+    other.start()
+    assert inside.wait(60)
+    with pytest.raises(Busy, match="fgsm"):
+        full_evaluation(lively_model(), folder=tmp_path, **keys)
+    go_on.set()
+    other.join()
+    alone = full_evaluation(lively_model(), **keys)
+    assert [o.correct.tolist() for o in outcomes[0].outcomes] == [o.correct.tolist() for o in alone.outcomes]
+    for file in (tmp_path / "progress").glob("*.jsonl"):
+        assert len(file.read_text().splitlines()) == 1 + 3, file  # its head, and each of the three batches once
+
+
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    thing = tmp_path / "thing"
+    code = (f"import pathlib, time\nfrom rnabench.locks import claimed\nwith claimed(pathlib.Path({str(thing)!r}), 'it'):"
+            "\n    print('mine', flush=True)\n    time.sleep(60)")
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "mine\n"
+    with pytest.raises(Busy, match="it: another process"), claimed(thing, "it"):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with claimed(thing, "it"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_limit_takes_the_first_images(recipe: Recipe, whole: tuple[Path, Reproduced]) -> None:
+    model = lively_model()
+    keys: dict[str, Any] = {"attacks": ["fgsm", "pgd2"], "protocols": ["paper", "eot:2"], "sanity": False}
+    everything = full_evaluation(model, **keys).outcomes
+    for limits, expected in (({"pgd2": 6}, {"pgd2": 6}), ({"eot:2": 8}, {"eot:2": 8}),
+                             ({"eot:2": 8, "pgd2 / eot:2": 2}, {"eot:2": 8, ("pgd2", "eot:2"): 2})):
+        some = full_evaluation(model, n_examples_of=limits, **keys).outcomes
+        for one, all_ in zip(some, everything, strict=True):
+            count = min(expected.get(name, 12) for name in (*all_.key, all_.key))  # type: ignore[attr-defined]
+            assert one.correct.tolist() == all_.correct[:count].tolist(), one.key
+
+
+def test_a_plan_runs_nothing_and_knows_what_is_there(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path
+                                                      ) -> None:
+    pieces = forecast(recipe, place(tmp_path))
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "results").exists()
+    assert [(piece.kind, piece.name) for piece in pieces] == [
+        ("train", "bn"), ("train", "bn+in"), ("attack", "bn"), ("attack", "bn+in"), ("study", "matrix")]
+    assert all(piece.seconds > 0 for piece in pieces)
+    assert all((piece.state, piece.seconds) == ("done", 0) for piece in forecast(recipe, place(whole[0])))
+
+
+def test_the_plan_on_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TEXT)
+    with pytest.raises(SystemExit) as end:
+        main(["reproduce", str(file), "--plan", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "0 of 5 cells" in shown  # natural, two attacks, two protocols
+    assert "left: about" in shown
