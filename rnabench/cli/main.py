@@ -16,6 +16,7 @@ from rnabench.cli import (
     describe,
     gradient_similarity,
     path_difference,
+    report,
     reproduce,
     smoothness,
     theory,
@@ -41,6 +42,7 @@ app.command("smoothness")(smoothness.smoothness)
 app.command("gradient-similarity")(gradient_similarity.gradient_similarity)
 app.command("theory")(theory.theory)
 app.command("reproduce")(reproduce.reproduce)
+app.command("report")(report.report)
 app.command("describe")(describe.describe)
 app.command("bench")(bench.bench)
 app.command("crosscheck")(crosscheck.crosscheck)

@@ -41,8 +41,14 @@ def markdown(record: dict[str, Any], title: str) -> str:
         table = pd.DataFrame(lines, columns=headings).to_markdown(
             index=False, disable_numparse=True, colalign=("left",) + ("right",) * (len(headings) - 1))
         parts += [f"**{name}**", table]
-    marked = any(row.get("paper_percent") is not None for row in REPORTS[record["study"]].rows(record))
-    return "\n\n".join([*parts, REPORTS[record["study"]].LEGEND + (f" {PUBLISHED}" if marked else "")]) + "\n"
+    return "\n\n".join([*parts, legend(record)]) + "\n"
+
+
+def legend(record: dict[str, Any]) -> str:
+    """What the columns mean, as far as they are there."""
+    report = REPORTS[record["study"]]
+    marked = any(row.get("paper_percent") is not None for row in report.rows(record))
+    return f"{report.LEGEND} {PUBLISHED}" if marked else str(report.LEGEND)
 
 
 def write_study(record: dict[str, Any], stem: Path, title: str) -> list[Path]:

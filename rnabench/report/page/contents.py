@@ -1,0 +1,129 @@
+"""What lies in result folders: records, studies, measurements of speed and of agreement with libraries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rnabench.errors import InvalidValue, RnabenchError, one_of
+from rnabench.report import bench, crosscheck, studies, table
+from rnabench.report.page import settings
+from rnabench.report.record import read_record
+from rnabench.report.study import read_study
+from rnabench.report.verdict import sanity_lines
+
+Content = dict[str, Any]
+
+
+@dataclass
+class ResultFolder:
+    """What one folder holds; records and studies by the stem of their file, records in the order of `table.csv`."""
+
+    path: Path
+    name: str
+    records: dict[str, Content] = field(default_factory=dict)
+    studies: dict[str, Content] = field(default_factory=dict)
+    bench: Content | None = None
+    crosscheck: Content | None = None
+
+
+def read_folders(roots: Sequence[Path]) -> tuple[list[ResultFolder], list[str]]:
+    """The result folders in and below `roots`, by name, and a line for every record that cannot be shown.
+
+    Files that are no record are passed over. Raises RnabenchError where nothing is left.
+    """
+    found, skipped, seen = [], [], set()
+    for root in roots:
+        if not root.is_dir():
+            raise InvalidValue("FOLDER", str(root), "a folder of results")
+        for path in sorted({file.parent for file in root.rglob("*.json")}):
+            within = path.relative_to(root)
+            if path.resolve() in seen or any(part.startswith(".") for part in within.parts):
+                continue
+            seen.add(path.resolve())
+            parts = within.parts if len(roots) == 1 and within.parts else (root.resolve().name, *within.parts)
+            folder, lines = _read(path, "/".join(parts))
+            skipped += lines
+            if folder.records or folder.studies or folder.bench or folder.crosscheck:
+                found.append(folder)
+    if not found:
+        names = ", ".join(repr(str(root)) for root in roots)
+        raise RnabenchError(f"FOLDER: {names} holds no results{'; ' + skipped[0] if skipped else ''}; expected records "
+                            "written by `rnabench attack`, `reproduce` or a study")
+    return sorted(found, key=lambda folder: folder.name), skipped
+
+
+def _read(path: Path, name: str) -> tuple[ResultFolder, list[str]]:
+    folder, skipped = ResultFolder(path, name), []
+    for file in sorted(path.glob("*.json")):
+        try:
+            content = _parsed(file)
+            if "study" in content and "results" in content:
+                folder.studies[file.stem] = _whole(file, read_study(file), _study_parts)
+            elif "results" in content and "format" in content:
+                folder.records[file.stem] = _whole(file, read_record(file), _record_parts)
+            elif file.name == "bench.json" and "cases" in content:
+                folder.bench = _whole(file, content, _bench_parts)
+            elif file.name == "crosscheck.json" and "cases" in content:
+                folder.crosscheck = _whole(file, content, _crosscheck_parts)
+        except RnabenchError as error:
+            skipped.append(str(error))
+    order = _order(path / "table.csv")
+    baselines = {record["baseline"]["digest"] for record in folder.records.values() if "baseline" in record}
+    folder.records = dict(sorted(folder.records.items(), key=lambda item: (
+        order.get(item[1]["model"]["label"], len(order)), item[1]["digest"] not in baselines, item[0])))
+    return folder, skipped
+
+
+def _parsed(file: Path) -> Content:
+    """The object in a JSON file; an empty one if it holds anything else."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _whole(file: Path, content: Content, parts: Callable[[Content], object]) -> Content:
+    """`content`, of which all parts that a page shows can be made. Raises RnabenchError if not."""
+    try:
+        parts(content)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise RnabenchError(f"record: {str(file)!r} is damaged ({reason}); expected a whole record") from None
+    return content
+
+
+def _record_parts(record: Content) -> object:
+    return (table.display([record]), table.caption([record]), table.legend([record]), sanity_lines([record]),
+            settings.of_record(record, ""), settings.result_rows(record["results"], record["threat"]["norm"]),
+            record["digest"], record["model"]["label"], record["sanity"]["probes"])
+
+
+def _study_parts(record: Content) -> object:
+    if record["study"] not in studies.REPORTS:
+        raise ValueError(f"study {record['study']!r}, not {one_of(studies.REPORTS)}")
+    return (studies.heading(record), studies.tables(record), studies.findings(record), studies.legend(record),
+            settings.of_study(record, ""))
+
+
+def _bench_parts(result: Content) -> object:
+    return bench.display_rows(result), result["title"], result["repeats"], settings.of_measurement(result, "")
+
+
+def _crosscheck_parts(result: Content) -> object:
+    return crosscheck.display_rows(result), crosscheck.title(result), settings.of_measurement(result, "")
+
+
+def _order(file: Path) -> dict[str, int]:
+    """The places of the models in a `table.csv`, which puts the baseline first."""
+    try:
+        labels = pd.read_csv(file, usecols=["model"], dtype=str)["model"].dropna().unique()
+    except (OSError, ValueError):
+        return {}
+    return {label: place for place, label in enumerate(labels)}

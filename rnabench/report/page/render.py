@@ -1,0 +1,51 @@
+"""Result folders as one HTML page: the same folders give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rnabench.files import write_text
+from rnabench.report.page.contents import read_folders
+from rnabench.report.page.sections import section
+from rnabench.report.page.view import Section, fragment
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a page shows, and a line for every record that it does not."""
+
+    folders: int
+    tables: int
+    figures: int
+    bytes: int
+    skipped: tuple[str, ...]
+
+
+def write_page(roots: Sequence[Path], file: Path) -> Written:
+    """Write the page of all result folders in `roots`. Raises RnabenchError where there are none."""
+    folders, skipped = read_folders(roots)
+    taken = {fragment("how to read", set())}
+    sections = [section(folder, taken) for folder in folders]
+    page = render(sections)
+    write_text(file, page)
+    blocks = [block for each in sections for block in each.blocks]
+    tables, figures = (sum(map(len, each)) for each in (
+        [block.tables for block in blocks], [block.figures for block in blocks]))
+    return Written(len(sections), tables, figures, len(page.encode()), tuple(skipped))
+
+
+def render(sections: Sequence[Section]) -> str:
+    """The page's HTML, with its style and script inside."""
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    title = sections[0].title if len(sections) == 1 else "Robustness results"
+    template = environment.get_template("page.html")
+    return template.render(title=title, sections=sections, style=style, script=script) + "\n"

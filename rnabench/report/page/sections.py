@@ -1,0 +1,122 @@
+"""From what a result folder holds to the section that shows it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from rnabench.report import bench, crosscheck, studies
+from rnabench.report.page.contents import ResultFolder
+from rnabench.report.page.figures import Figure, belong_to, embed, stems
+from rnabench.report.page.prose import first_heading, inline, paragraphs
+from rnabench.report.page.settings import (
+    RESULT_HEADINGS,
+    network,
+    of_measurement,
+    of_record,
+    of_study,
+    result_rows,
+    text,
+)
+from rnabench.report.page.view import Block, Check, Fold, Section, Table, fragment, table
+from rnabench.report.table import caption, display, legend
+from rnabench.report.verdict import sanity_lines, verdicts
+
+SETTINGS = "settings, and how each number was made"
+
+
+def section(folder: ResultFolder, taken: set[str]) -> Section:
+    """The tables of a folder as the paper has them, its records, its studies, its measurements; each with its figures.
+
+    `taken` are the ids that the page has so far.
+    """
+    path, own = folder.path, fragment(folder.name, taken)
+    figures = belong_to(stems(path), folder.studies)
+    blocks = [
+        *_paper(path, fragment(f"{own}-paper", taken)),
+        *_records(folder, fragment(f"{own}-records", taken), figures.get("", [])),
+        *(_study(path, stem, record, fragment(f"{own}-{stem}", taken), figures.get(stem, []))
+          for stem, record in folder.studies.items()),
+        *_measurements(folder, taken, own),
+    ]
+    if (left := figures.get("", [])) and not folder.records:
+        others = _embedded(path, left, "Figure")
+        blocks.append(Block(fragment(f"{own}-figures", taken), "Other figures", figures=others))
+    notes = ["table.md", *(f"{stem}.md" for stem in folder.studies)]
+    titles = [found for note in notes if (found := first_heading(path / note))]
+    return Section(own, folder.name, titles[0] if titles else folder.name.rsplit("/", 1)[-1], tuple(blocks))
+
+
+def _paper(path: Path, own: str) -> list[Block]:
+    """A table that is arranged like the paper's, if the folder has one."""
+    try:
+        with (path / "paper.csv").open(encoding="utf-8", newline="") as file:
+            headings, *rows = [line for line in csv.reader(file) if line]
+        prose = (path / "paper.md").read_text(encoding="utf-8") if (path / "paper.md").exists() else ""
+    except (OSError, ValueError, csv.Error):
+        return []
+    width = len(headings)
+    shown = table("As in the paper", headings, [(row + [""] * width)[:width] for row in rows])
+    return [Block(own, first_heading(path / "paper.md") or "As in the paper", tables=(shown,), prose=paragraphs(prose))]
+
+
+def _records(folder: ResultFolder, own: str, figures: list[str]) -> list[Block]:
+    records = list(folder.records.values())
+    if not records:
+        return []
+    checks = tuple(Check(*line.split(" ", 1)) for line in sanity_lines(records))
+    return [Block(
+        own, "Every attack under every protocol", caption(records), tuple(verdicts(records)),
+        (table("Accuracy under attack", *display(records), open=True),), checks=checks,
+        figures=_embedded(folder.path, figures, "Accuracy against the swept value"),
+        legend=inline(" ".join(legend(records).split())),
+        folds=tuple(_made(record, stem) for stem, record in folder.records.items()),
+    )]
+
+
+def _made(record: dict[str, Any], stem: str) -> Fold:
+    norm, probes = record["threat"]["norm"], record["sanity"]["probes"]
+    tables = [table("What each result took", RESULT_HEADINGS, result_rows(record["results"], norm))]
+    if probes:
+        tables.append(table("What the sanity checks ran besides", RESULT_HEADINGS, result_rows(probes, norm)))
+    return Fold(f"{record['model']['label']}: {SETTINGS}", of_record(record, f"{stem}.json"), tuple(tables))
+
+
+def _study(path: Path, stem: str, record: dict[str, Any], own: str, figures: list[str]) -> Block:
+    title = first_heading(path / f"{stem}.md") or studies.REPORTS[record["study"]].TITLE
+    networks = tuple(Fold(model["label"], (network(model),)) for model in record["models"])
+    return Block(
+        own, title, studies.heading(record), tuple(studies.findings(record)),
+        tuple(table(*each) for each in studies.tables(record)), figures=_embedded(path, figures, title, stem),
+        legend=inline(" ".join(studies.legend(record).split())),
+        folds=(Fold(f"{stem}: {SETTINGS}", of_study(record, f"{stem}.json"), folds=networks),),
+    )
+
+
+def _measurements(folder: ResultFolder, taken: set[str], own: str) -> list[Block]:
+    found = []
+    if (speed := folder.bench) is not None:
+        found.append(Block(
+            fragment(f"{own}-bench", taken), "Speed", f"{speed['title']}; fastest of {speed['repeats']} rounds",
+            tables=(table("Time of each case", bench.HEADINGS, bench.display_rows(speed)),),
+            folds=(Fold(f"bench: {SETTINGS}", of_measurement(speed, "bench.json")),)))
+    if (beside := folder.crosscheck) is not None:
+        found.append(Block(
+            fragment(f"{own}-crosscheck", taken), "Native attacks beside the libraries'", crosscheck.title(beside),
+            tables=(table("Agreement and cost", crosscheck.HEADINGS, crosscheck.display_rows(beside)),),
+            legend=inline(" ".join(crosscheck.LEGEND.split())),
+            folds=(Fold(f"crosscheck: {SETTINGS}", of_measurement(beside, "crosscheck.json"), (_cases(beside),)),)))
+    return found
+
+
+def _cases(result: dict[str, Any]) -> Table:
+    return table("Parameters of each attack", ("attack", "images", "parameters"), [
+        (case["case"], str(case["images"]), text(case["parameters"], "Linf")) for case in result["cases"]])
+
+
+def _embedded(path: Path, names: list[str], title: str, owner: str = "") -> tuple[Figure, ...]:
+    """The figures of these names; what a name adds to its owner's is added to the caption."""
+    parts = [name.removeprefix(owner).strip("-").replace("-", " ") for name in names]
+    return tuple(embed(path, name, f"{title} ({part})" if part else title)
+                 for name, part in zip(names, parts, strict=True))
