@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rnabench.errors import RnabenchError
+from rnabench.errors import InvalidValue, RnabenchError
 
 
 @contextmanager
@@ -30,6 +30,24 @@ def atomic(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`, which must be absent or empty; it takes target's place when the block ends
+    well, and is removed if not. Raises InvalidValue."""
+    if target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None):
+        raise InvalidValue("--out", str(target), "a new or an empty folder")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield temporary
+        with writing(target):
+            temporary.chmod(0o755)
+            temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -58,7 +58,7 @@ def test_the_library_example_runs() -> None:
 
 @pytest.mark.parametrize("command", ["train", "attack", "reproduce", "describe", "bench", "crosscheck",
                                      "transfer-matrix", "path-difference", "smoothness", "gradient-similarity",
-                                     "theory", "report"])
+                                     "theory", "report", "convert", "export"])
 def test_options_named_in_the_readme_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])

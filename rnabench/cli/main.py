@@ -12,8 +12,10 @@ from rnabench import __version__
 from rnabench.cli import (
     attack,
     bench,
+    convert,
     crosscheck,
     describe,
+    export,
     gradient_similarity,
     path_difference,
     report,
@@ -44,6 +46,8 @@ app.command("theory")(theory.theory)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("describe")(describe.describe)
+app.command("convert")(convert.convert)
+app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("crosscheck")(crosscheck.crosscheck)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,19 @@ def save_weights(model_state: dict[str, Any], folder: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
     with writing(folder / WEIGHTS), atomic(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "rnabench"})
+
+
+def describe_model(
+    model: RandomizedClassifier, arch: str, space: str, width: int, classes: Sequence[str], mean: Sequence[float],
+    std: Sequence[float],
+) -> dict[str, Any]:
+    """The part "model" of a run.json: what `load_model` builds the network from, and its counts."""
+    return {
+        "arch": arch, "space": space, "width": width, "classes": list(classes), "mean": list(mean), "std": list(std),
+        "layer_based": model.layer_based, "granularity": model.granularity,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "paths": str(model.space.count), "choice_layers": len(model.space.layers),
+    }
 
 
 def read_run(folder: Path) -> dict[str, Any]:

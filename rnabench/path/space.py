@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -108,6 +109,22 @@ class PathSpace:
         names = self.options[0] if self.options else ()
         return {name: Path.of(*(options.index(name) for options in self.options)) for name in names
                 if all(name in options for options in self.options)}
+
+    def parse(self, text: str) -> Path:
+        """A one-row path as a user writes it: an option for all layers, by name or number, or a number for each layer
+        (`0110`, `0.11.3.` or `0,1,1,0`). Raises InvalidValue for a path that is not in this space."""
+        uniform = self.uniform_paths()
+        if text in uniform:
+            return uniform[text]
+        dotted = text.replace(",", ".") + "." if "," in text else text
+        choices = Path.parse(dotted).rows[0] if re.fullmatch(r"[0-9]+|([0-9]+\.)+", dotted) else ()
+        if len(choices) == 1:
+            choices *= len(self.layers)
+        fits = len(choices) == len(self.layers) and all(map(int.__lt__, choices, map(len, self.options)))
+        if not fits or (self.shared and len(set(choices)) > 1):
+            each = "" if self.shared else f", or a number for each of {len(self.layers)} layers, as in 0110 or 0,1,1,0"
+            raise InvalidValue("path", text, f"an option for all layers ({', '.join(uniform)}){each}", uniform)
+        return Path.of(*choices)
 
     def enumerate(self, limit: int = 4096) -> Iterator[Path]:
         """Every path of a small space, in lexicographic order. Raises InvalidValue if there are over `limit`."""

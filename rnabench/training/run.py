@@ -17,7 +17,7 @@ from rnabench.files import remove_leftovers, sha256, write_text, writing
 from rnabench.locks import claimed
 from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN, WEIGHTS, load_model, read_run, save_weights
+from rnabench.model.saved import RUN, WEIGHTS, describe_model, load_model, read_run, save_weights
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.stopping import StopRequest
@@ -67,13 +67,8 @@ def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progre
         "digest": recipe.digest(),
         "recipe": recipe.model_dump(mode="json"),
         "resolved": {"step_size": recipe.step, "width": recipe.width or architecture(recipe.arch).width},
-        "model": {
-            "arch": recipe.arch, "space": recipe.space, "width": recipe.width or architecture(recipe.arch).width,
-            "classes": list(data.classes), "mean": data.mean, "std": data.std,
-            "layer_based": recipe.layer_based, "granularity": recipe.granularity,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "paths": str(model.space.count), "choice_layers": len(model.space.layers),
-        },
+        "model": describe_model(model, recipe.arch, recipe.space, recipe.width or architecture(recipe.arch).width,
+                                data.classes, data.mean, data.std),
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},

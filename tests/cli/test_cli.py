@@ -268,7 +268,7 @@ def test_no_space_left(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_option_has_help_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("train", "attack", "reproduce", "describe", "bench", "crosscheck"):
+    for command in ("train", "attack", "reproduce", "describe", "bench", "crosscheck", "convert", "export"):
         assert run(command, "--help") == 0
         shown = capsys.readouterr().out
         assert "--" in shown

@@ -141,3 +141,18 @@ def test_streams_are_named() -> None:
 
     assert draw("a", 1) == draw("a", 1)
     assert len({draw("a", 1), draw("a", 2), draw("b", 1), draw("a", "1"), draw("a/1")}) == 5
+
+
+def test_paths_as_users_write_them() -> None:
+    space = PathSpace(("a", "b", "c"), (tuple(map(str, "uvwxyzabcdef")),) * 3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        path = space.sample(generator)
+        assert space.parse(str(path)) == path
+        assert space.parse(",".join(map(str, path.rows[0]))) == path
+    assert space.parse("v") == space.parse("1") == space.parse("111")
+    shared = PathSpace(("a", "b"), (("u", "v"),) * 2, shared=True)
+    assert shared.parse("11") == shared.parse("v")
+    for text in ("01", "2", "", "-1", "0,1", "0,,1", "ü"):
+        with pytest.raises(InvalidValue, match=r"path: .*an option for all layers"):
+            shared.parse(text)

@@ -1,0 +1,68 @@
+"""From a run folder to files that other programs read."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rnabench.errors import InvalidValue
+from rnabench.files import atomic, writing
+from rnabench.model.architectures import architecture
+from rnabench.model.frozen import frozen
+from rnabench.model.released import released_state
+from rnabench.model.saved import load_model, read_run
+from rnabench.seeding import stream
+
+ABOUT = "rnabench.json"
+
+
+def export_state(folder: Path, released: bool, out: Path) -> int:
+    """Write the whole network as a plain `state_dict`, under our names or the released ones; returns how many tensors.
+
+    It is loadable with `weights_only=True`. Raises CheckpointError, and InvalidValue for an architecture without
+    released names or an `out` that is there.
+    """
+    _check_free(out)
+    model = load_model(folder)
+    state: dict[str, Tensor] = model.state_dict()
+    if released:
+        state = released_state(model, read_run(folder)["model"]["arch"])
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(out) as temporary:
+            torch.save({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+    return len(state)
+
+
+def export_torchscript(folder: Path, path: str | None, seed: int, out: Path) -> str:
+    """Write one path as TorchScript, [0, 1] images [N, 3, H, W] to logits, any N; returns the path in words.
+
+    `path` is in the form of `PathSpace.parse`; None draws one from the stream of `seed`. The file's extra file
+    `rnabench.json` says what it is. Raises CheckpointError, and InvalidValue for a path that the network does not have
+    or an `out` that is there.
+    """
+    _check_free(out)
+    model, run = load_model(folder), read_run(folder)
+    if not model.space.is_random and path is not None:
+        raise InvalidValue("--path", path, "no path: this network has a single one")
+    chosen = model.space.parse(path) if path is not None else model.space.sample(stream(seed, "export"))
+    size = architecture(run["model"]["arch"]).image_size
+    about = {"model": run["model"], "digest": run.get("digest"), "weights_sha256": run.get("weights_sha256"),
+             "path": str(chosen)}
+    with warnings.catch_warnings(action="ignore"):  # torch is leaving TorchScript; group_norm's check is about sizes
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            frozen(model, chosen), torch.rand(2, 3, size, size), check_trace=False)
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(out) as temporary:
+                torch.jit.save(traced, str(temporary), _extra_files={ABOUT: json.dumps(about)})
+    return f"path {chosen}" if model.space.is_random else "its only path"
+
+
+def _check_free(out: Path) -> None:
+    if out.exists():
+        raise InvalidValue("--out", str(out), "a file that is not there yet")
