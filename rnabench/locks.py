@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rnabench.errors import Busy
 from rnabench.files import writing
+from rnabench.stopping import Stopped
 
 
 @contextmanager
@@ -19,6 +20,7 @@ def claimed(place: Path, what: str) -> Iterator[None]:
     The operating system frees it when the process ends, however it ends. What was to be done may be done by the time
     that the lock is held: look again inside the block. Raises Busy if another process has it.
     """
+    new = not place.parent.exists()
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
     file = place.with_name(f".{place.name}.lock")
@@ -30,6 +32,15 @@ def claimed(place: Path, what: str) -> Iterator[None]:
             raise Busy(f"{what}: another process is at it ({str(file)!r} is locked); wait until it is done") from None
     try:
         yield
-        file.unlink(missing_ok=True)  # only what is done: of stopped work, two processes might lock two files
+    except (Stopped, KeyboardInterrupt):
+        raise  # the lock stays where it is: of work that goes on, two processes might lock two files
+    except BaseException:
+        file.unlink(missing_ok=True)
+        with suppress(OSError):  # unless something was written
+            if new:
+                place.parent.rmdir()
+        raise
+    else:
+        file.unlink(missing_ok=True)
     finally:
         lock.release()

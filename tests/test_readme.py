@@ -56,7 +56,7 @@ def test_the_library_example_runs() -> None:
     assert names["space"].count == 2**20  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("command", ["train", "attack", "reproduce", "describe", "bench", "crosscheck",
+@pytest.mark.parametrize("command", ["train", "attack", "reproduce", "check", "describe", "bench", "crosscheck",
                                      "transfer-matrix", "path-difference", "smoothness", "gradient-similarity",
                                      "theory", "report", "convert", "export"])
 def test_options_named_in_the_readme_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:

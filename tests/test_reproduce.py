@@ -61,7 +61,8 @@ def numbers(found: Reproduced) -> Any:
     """Everything but how long it took, and where."""
     def without(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: without(part) for key, part in value.items() if not key.startswith("seconds")}
+            return {key: without(part) for key, part in value.items()
+                    if not key.startswith("seconds") and key != "images_per_second"}
         return [without(part) for part in value] if isinstance(value, list) else value
 
     return json.loads(json.dumps(without({"table": found.table, "figures": found.figures})))
@@ -144,8 +145,8 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None
 
 def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     thing = tmp_path / "thing"
-    code = (f"import pathlib, time\nfrom rnabench.locks import claimed\nwith claimed(pathlib.Path({str(thing)!r}), 'it'):"
-            "\n    print('mine', flush=True)\n    time.sleep(60)")
+    code = ("import pathlib, time\nfrom rnabench.locks import claimed\n"
+            f"with claimed(pathlib.Path({str(thing)!r}), 'it'):\n    print('mine', flush=True)\n    time.sleep(60)")
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "mine\n"

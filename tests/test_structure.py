@@ -54,8 +54,8 @@ def test_what_is_random_knows_nothing_of_norms() -> None:
 
 @pytest.mark.parametrize("module", ["rnabench", "rnabench.recipe", "rnabench.report.table", "rnabench.report.record",
                                     "rnabench.cli.main", "rnabench.evaluation.interval",
-                                    "rnabench.study_plan", "rnabench.report.studies",
-                                    "rnabench.report.page.render"])
+                                    "rnabench.study_plan", "rnabench.report.studies", "rnabench.report.regression",
+                                    "rnabench.report.page.render", "rnabench.recipe_file"])
 def test_loads_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -12,6 +12,7 @@ from rnabench import __version__
 from rnabench.cli import (
     attack,
     bench,
+    check,
     convert,
     crosscheck,
     describe,
@@ -45,6 +46,7 @@ app.command("gradient-similarity")(gradient_similarity.gradient_similarity)
 app.command("theory")(theory.theory)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
+app.command("check")(check.check)
 app.command("describe")(describe.describe)
 app.command("convert")(convert.convert)
 app.command("export")(export.export)

@@ -124,8 +124,8 @@ def _scale(recipe: Recipe, records: Sequence[dict[str, Any]]) -> str:
     here = list(dict.fromkeys(record["data"]["name"] for record in records))
     theirs = [model.dataset for model in recipe.defined.values()]
     other = "" if set(here) <= set(theirs) else (
-        f" Measured on {', '.join(here)} and not, as the paper's numbers, on {', '.join(dict.fromkeys(theirs))}: compare "
-        "the order of the rows, not the numbers.")
+        f" Measured on {', '.join(here)} and not, as the paper's numbers, on {', '.join(dict.fromkeys(theirs))}: "
+        "compare the order of the rows, not the numbers.")
     return f"{profile}{networks}; {caption(records)}.{other}"
 
 

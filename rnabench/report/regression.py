@@ -1,0 +1,196 @@
+"""Whether results have moved: new ones against old ones, cell by cell."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from rnabench.errors import RnabenchError
+from rnabench.pixels import in_255ths
+from rnabench.report.cells import Cell, Key, Results
+
+HEADINGS = ("model", "attack", "protocol", "verdict", "old %", "new %", "change", "allowed")
+TEXT_COLUMNS = 4
+ABSENT = "absent"
+ORDER = {"PASS": 0, "WARN": 1, "FAIL": 2, ABSENT: 2}  # "n/a" says nothing, and is neither better nor worse
+OF_CELLS = ("fell", "rose", "vanished", "with other settings", "newly unreliable")
+OF_RECORDS = ("records with other settings", "sanity checks worse", "records vanished")
+
+
+class Problem(NamedTuple):
+    """Why a comparison fails: one of OF_CELLS or OF_RECORDS, and the words for this case."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cell of either side, or what a whole record says (`-` for attack and protocol); shares in [0, 1]."""
+
+    name: Key
+    old: float | None = None
+    new: float | None = None
+    allowed: float | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def change(self) -> float | None:
+        return None if self.old is None or self.new is None else self.new - self.old
+
+    @property
+    def is_new(self) -> bool:
+        return self.old is None and self.new is not None
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether it fails, is new, or moved by more than half of what is allowed."""
+        return bool(self.problems) or self.is_new or abs(self.change or 0) > (self.allowed or 0) / 2
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What people read, under HEADINGS."""
+        verdict = "; ".join(problem.text for problem in self.problems)
+        return (*self.name, verdict or ("new" if self.is_new else "passes"), _points(self.old),
+                _points(self.new), "-" if self.change is None else f"{round(100 * self.change, 1) + 0.0:+.1f}",
+                "-" if self.allowed is None else f"±{_points(self.allowed)}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A line per cell, and per record that says something; `notes` are sentences on what is no failure.
+
+    `compared`: how many cells the old results have; `tolerance`: points, None for intervals.
+    """
+
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    compared: int
+    tolerance: float | None
+
+    @property
+    def failed(self) -> bool:
+        return any(line.problems for line in self.lines)
+
+    @property
+    def summary(self) -> str:
+        """`63 cells compared: 61 within their interval, 1 fell, 1 vanished`."""
+        counts = Counter(kind for line in self.lines for kind in {problem.kind for problem in line.problems})
+        good = sum(line.old is not None and not line.problems for line in self.lines)
+        within = "their interval" if self.tolerance is None else f"{self.tolerance:g} points"
+        cells = [f"{good} within {within}", *(f"{counts[kind]} {kind}" for kind in OF_CELLS if counts[kind])]
+        records = [f"{kind}: {counts[kind]}" for kind in OF_RECORDS if counts[kind]]
+        fresh = sum(line.is_new for line in self.lines)
+        return "; ".join([f"{self.compared} cells compared: {', '.join(cells)}", *records,
+                          *([f"new cells: {fresh}"] if fresh else [])])
+
+    def rows(self, everything: bool = False) -> list[tuple[str, ...]]:
+        """The lines as people read them: what fails, is new or moved notably, or all."""
+        return [line.shown for line in self.lines if everything or line.is_notable]
+
+
+def compare(new: Results, old: Results, tolerance: float | None = None) -> Comparison:
+    """What has changed from `old` to `new`.
+
+    An accuracy may move, up or down, by the half-widths of both 95 % intervals on the sides that face each other, added
+    as independent errors, or instead by `tolerance` points. Besides, a cell fails that vanished, was measured under
+    other settings or became unreliable, and a record whose network (but for its weights), images or sanity checks are
+    not what they were. Seeds, times, versions and devices may differ. If either side is a `table.csv`, only what such
+    a table says is compared. Raises RnabenchError if `old` has nothing to compare.
+    """
+    if not (new.sources and old.sources):
+        new, old = new.as_table(), old.as_table()
+    if not old.cells and not old.sources:
+        raise RnabenchError("--against: there are only studies; expected attacked networks beside a table.csv")
+    lines = [_cell(key, cell, new.cells.get(key), tolerance) for key, cell in old.cells.items()]
+    lines += [Line(key, None, cell.accuracy) for key, cell in new.cells.items() if key not in old.cells]
+    lines += _records(new, old)
+    return Comparison(tuple(lines), tuple(_notes(new, old)), len(old.cells), tolerance)
+
+
+def markdown(comparison: Comparison, title: str, everything: bool = False) -> str:
+    """The comparison as a page: verdict, table of differences, notes."""
+    verdict = f"**{'FAIL' if comparison.failed else 'PASS'}**: {comparison.summary}."
+    shown = comparison.rows(everything)
+    table = pd.DataFrame(shown, columns=list(HEADINGS)).to_markdown(
+        index=False, disable_numparse=True,
+        colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(HEADINGS) - TEXT_COLUMNS)) if shown else ""
+    notes = "\n".join(f"- {note}" for note in comparison.notes)
+    return "\n\n".join(part for part in (f"# {title}", verdict, table, notes) if part) + "\n"
+
+
+def _cell(key: Key, old: Cell, new: Cell | None, tolerance: float | None) -> Line:
+    if new is None:
+        return Line(key, old.accuracy, problems=(Problem("vanished", "vanished"),))
+    change, problems = new.accuracy - old.accuracy, []
+    if tolerance is not None:
+        allowed = tolerance / 100
+    elif change > 0:
+        allowed = math.hypot(old.high - old.accuracy, new.accuracy - new.low)
+    else:
+        allowed = math.hypot(old.accuracy - old.low, new.high - new.accuracy)
+    if abs(change) > allowed + 1e-9:
+        moved = "rose" if change > 0 else "fell"
+        problems.append(Problem(moved, moved))
+    if differences := _differences(new.settings, old.settings):
+        problems.append(Problem("with other settings", differences))
+    if new.unreliable and not old.unreliable:
+        problems.append(Problem("newly unreliable", "now unreliable"))
+    return Line(key, old.accuracy, new.accuracy, allowed, tuple(problems))
+
+
+def _records(new: Results, old: Results) -> Iterator[Line]:
+    for name, before in old.sources.items():
+        after, problems = new.sources.get(name), []
+        if after is None:
+            if not any(key[0] == name for key in old.cells):  # otherwise its cells say so
+                yield Line((name, "-", "-"), problems=(Problem("records vanished", "vanished"),))
+            continue
+        if differences := _differences(after.settings, before.settings):
+            problems.append(Problem("records with other settings", differences))
+        for check, was in before.flags.items():
+            status = after.flags.get(check, ABSENT)
+            if {status, was} <= ORDER.keys() and ORDER[status] > ORDER[was]:
+                problems.append(Problem("sanity checks worse", f"sanity check {check}: {status}, was {was}"))
+        if problems:
+            yield Line((name, "-", "-"), problems=tuple(problems))
+
+
+def _notes(new: Results, old: Results) -> Iterator[str]:
+    for name, before in old.sources.items():
+        after = new.sources.get(name, before)
+        if after.seed != before.seed:
+            yield f"{name}: seed {after.seed}, was {before.seed}"
+        for check, was in before.flags.items():
+            status = after.flags.get(check, ABSENT)
+            if status != was and "n/a" in (status, was):
+                yield f"{name}: sanity check {check}: {status}, was {was}"
+
+
+def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    """`eps 12/255, was 24/255; steps 20, was 10`, or nothing."""
+    return "; ".join(f"{name} {_shown(new, name)}, was {_shown(old, name)}" for name in {**old, **new}
+                     if name not in new or name not in old or not _same(new[name], old[name]))
+
+
+def _same(new: Any, old: Any) -> bool:
+    if isinstance(new, float) and isinstance(old, float | int):
+        return math.isclose(new, old, rel_tol=1e-9)
+    return bool(new == old)
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    value = settings.get(name, ABSENT)
+    if name in ("eps", "step_size") and isinstance(value, float) and "Linf" in (settings.get("threat"),
+                                                                               settings.get("norm")):
+        return in_255ths(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _points(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"

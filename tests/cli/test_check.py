@@ -1,0 +1,167 @@
+"""`rnabench check` as CI meets it: a deliberate break of an attack or a network fails, another seed does not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+from rnabench.attack.threat import L2, Linf
+from rnabench.benchmark import Target, attack, open_data
+from rnabench.data.dataset import load_images
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.normalizers import norm_factory
+from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
+from rnabench.norm.space import parse_space
+from rnabench.norm.statistics import pooled
+from rnabench.plan import EvaluationKeys
+from rnabench.progress import Silent
+from rnabench.recipe import DataKeys
+from rnabench.recipe_file import load_recipe
+from rnabench.report.table import write_tables
+from rnabench.stopping import StopRequest
+from tests.cli.test_cli import run
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "results" / "quickstart"
+ATTACK = {"attacks": ["pgd3"], "protocols": ["paper"], "eps": "16/255", "n_examples": 128, "draws": 4,
+          "batch_size": 16, "sanity": False}
+
+
+@pytest.fixture(scope="module")
+def network() -> RandomizedClassifier:
+    """Two randomised layers that know the digits after seconds."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        norm = norm_factory(parse_space("bn+in"))
+        network = RandomizedClassifier(nn.Sequential(
+            nn.AvgPool2d(2), nn.Conv2d(3, 8, 3, padding=1, bias=False), norm(8), nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), norm(16), nn.ReLU(),
+            nn.Flatten(), nn.Linear(1024, 10)))
+    data = load_images("digits", "train")
+    images, labels = torch.from_numpy(data.images).permute(0, 3, 1, 2) / 255, torch.from_numpy(data.labels)
+    optimizer, generator = torch.optim.Adam(network.parameters(), lr=0.01), torch.Generator().manual_seed(0)
+    for _ in range(80):
+        some = torch.randint(len(images), (64,), generator=generator)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images[some]), labels[some]).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def attacked(network: RandomizedClassifier, folder: Path, seed: int = 0) -> Path:
+    """A folder of results like `rnabench attack`'s, of this network."""
+    keys, cpu = EvaluationKeys.model_validate({**ATTACK, "seed": seed}), torch.device("cpu")
+    description = {"label": "tiny", "space": "bn+in", "weights_sha256": "", "randomised": True}
+    target = Target(network, network, open_data(DataKeys(), keys, cpu), description, cpu)
+    write_tables([attack(target, keys, folder / "tiny.json", Silent(), StopRequest())], folder, "Tiny")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(network: RandomizedClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return attacked(network, tmp_path_factory.mktemp("good"))
+
+
+def eps_off_by_a_factor(patch: pytest.MonkeyPatch) -> None:
+    project = Linf.project
+    patch.setattr(Linf, "project", lambda self, candidate, images: project(Linf(self.eps / 4), candidate, images))
+
+
+def the_norm_of_the_ball_swapped(patch: pytest.MonkeyPatch) -> None:
+    def project(self: Linf, candidate: Tensor, images: Tensor) -> Tensor:
+        return L2(self.eps).project(candidate, images)
+
+    patch.setattr(Linf, "project", project)
+
+
+def the_normalisers_swapped(patch: pytest.MonkeyPatch) -> None:
+    """Every one takes the statistics of all channels of an image, as LN does."""
+    def coefficients(self: Norm, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
+                     ) -> tuple[Tensor, Tensor]:
+        found = pooled(mean[:, None], var[:, None], (2,))
+        return self._affine(*(each.expand(-1, self.groups) for each in found))
+
+    for normaliser in (BatchGroupNorm, GroupNorm):
+        patch.setattr(normaliser, "coefficients", coefficients)
+    patch.setattr(BatchGroupNorm, "needs_moments", True)
+    patch.setattr(BatchGroupNorm, "forward", Norm.forward)
+
+
+@pytest.mark.parametrize("deliberate", [eps_off_by_a_factor, the_norm_of_the_ball_swapped, the_normalisers_swapped])
+def test_a_deliberate_break_fails(deliberate: Callable[[pytest.MonkeyPatch], None], network: RandomizedClassifier,
+                                  good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        deliberate(patch)
+        attacked(network, tmp_path)
+    assert run("check", str(tmp_path), "--against", str(good)) == 1
+    assert re.search(r"FAIL 2 cells compared: .*(rose|fell)", capsys.readouterr().out)
+    assert run("check", str(tmp_path / "table.csv"), "--against", str(good / "table.csv")) == 1
+
+
+def test_another_seed_passes(network: RandomizedClassifier, good: Path, tmp_path: Path,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", str(attacked(network, tmp_path, seed=5)), "--against", str(good)) == 0
+    assert "seed 5, was 0" in capsys.readouterr().out
+
+
+def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["check", str(QUICKSTART), "--against", str(QUICKSTART)]
+    assert run(*command) == 0
+    assert capsys.readouterr().out == "PASS 10 cells compared: 10 within their interval\n"
+    assert run(*command, "--all", "--out", str(tmp_path / "page.md")) == 0
+    shown, page = capsys.readouterr().out, (tmp_path / "page.md").read_text()
+    for text in (shown, page):
+        assert text.count("passes") == 10
+        assert "82.3" in text
+    shutil.copytree(QUICKSTART, tmp_path / "new")
+    (tmp_path / "new" / "bn.json").unlink()
+    assert run("check", str(tmp_path / "new"), "--against", str(QUICKSTART), "--out", str(tmp_path / "page.md")) == 1
+    shown, page = capsys.readouterr().out, (tmp_path / "page.md").read_text()
+    for text in (shown, page):
+        assert "10 cells compared: 6 within their interval, 4 vanished" in text
+        assert "worst case of 2" in text
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["nowhere", "--against", "."], "results: 'nowhere' does not exist; expected a folder with records"),
+    ([str(QUICKSTART), "--against", str(ROOT / "results" / "quikstart")], "did you mean 'quickstart'?"),
+    ([str(QUICKSTART), "--against", str(ROOT / "results")], "--against: "),
+    ([str(QUICKSTART), "--against", str(ROOT / "tests")], "has no results; expected"),
+    ([str(QUICKSTART), "--against", str(ROOT / "README.md")], "expected a table.csv"),
+    ([str(QUICKSTART), "--against", str(QUICKSTART), "--tolerance", "-1"], "--tolerance: -1.0 is not valid"),
+    ([str(QUICKSTART), "--against", str(QUICKSTART), "--tolerance", "nan"], "--tolerance: nan is not valid"),
+    ([str(QUICKSTART)], "--against"),
+])
+def test_bad_input_is_no_regression(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", *arguments) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_the_workflow_runs_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "results.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    script = "\n".join(step.get("run", "") for step in job["steps"])
+    commands = [line.split() for line in script.splitlines() if line.startswith("rnabench ")]
+    assert [words[1] for words in commands] == ["reproduce", "check"]
+    for _, command, *words in commands:
+        assert run(command, "--help") == 0
+        shown = capsys.readouterr().out
+        for word in words:
+            assert not word.startswith("--") or word in shown, word
+    (_, _, recipe, *_, out), (_, _, results, _, against, *_) = commands
+    loaded = load_recipe(ROOT / recipe)
+    assert results == f"{out}/{loaded.name}"
+    assert {file.stem for file in (ROOT / against).glob("*.json")} == set(loaded.table)
+    assert json.loads((ROOT / against / "bn.json").read_text())["evaluation"]["suite"] == loaded.evaluate.suite
