@@ -6,23 +6,117 @@ from pathlib import Path
 
 import pytest
 
-from rnabench.errors import InvalidRecipe, RnabenchError
+from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError
+from rnabench.norm.space import parse_space
 from rnabench.pixels import pixel_units
 from rnabench.recipe_file import load_recipe
+from rnabench.recipe_source import profiles
+from rnabench.reference import published
+from rnabench.report.comparison import is_row, published_numbers
+from rnabench.training.run import run_name
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "recipes"
+RECIPES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem != "paper")  # the base of others
+RUNS: list[tuple[Path, str | None]] = [(file, profile) for file in RECIPES for profile in (profiles(file) or [None])]
+TABLES = [file for file in RECIPES if file.stem.startswith("table")]
 
 
-@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
-def test_shipped_recipes_are_valid_and_headed_by_their_command(file: Path) -> None:
-    recipe = load_recipe(file)
+@pytest.mark.parametrize(("file", "profile"), RUNS, ids=lambda value: getattr(value, "stem", value))
+def test_shipped_recipes_are_valid_and_headed_by_their_command(file: Path, profile: str | None) -> None:
+    recipe = load_recipe(file, profile)
     assert recipe.name == file.stem
     assert recipe.models
-    assert file.read_text().splitlines()[0] == f"# rnabench reproduce recipes/{file.name}"
+    assert recipe.table or recipe.figures
+    command, *rest = file.read_text().splitlines()[0].split(" --profile ")
+    assert command == f"# rnabench reproduce recipes/{file.name}"
+    assert (rest[0] if rest else None) in (profiles(file) or [None])
 
 
-def test_there_are_recipes() -> None:
-    assert "quickstart" in [file.stem for file in RECIPES]
+def test_there_are_recipes_for_every_table_and_figure() -> None:
+    assert {"table1", "table2", "table3", "table4", "table5", "figure1", "figure2", "figure3", "figure5"} <= {
+        file.stem for file in RECIPES if profiles(file) == ["paper", "short", "cpu", "smoke"]}
+
+
+def test_every_row_of_the_papers_tables_is_one_model_of_its_recipe() -> None:
+    """Except other authors' defences; and every model but a baseline is a row."""
+    for table in (f"table{k}" for k in range(1, 6)):
+        models = {}
+        for file in TABLES:
+            recipe = load_recipe(file, "paper")
+            if recipe.published == table:
+                models |= {name: recipe.defined[name] for name in recipe.table}
+        for row in published(table):
+            if row["space"]:
+                names = [name for name, model in models.items() if is_row(row, model)]
+                assert len(names) == 1, (row, names)
+        unknown = [name for name, model in models.items() if not published_numbers(table, model)]
+        assert unknown == {"table3": ["BN-wrn"], "table5": ["BN"]}.get(table, []), table
+
+
+def test_profiles_change_the_scale_and_not_what_is_compared() -> None:
+    for file in TABLES:
+        full = load_recipe(file, "paper")
+        for profile in ("short", "cpu", "smoke"):
+            smaller = load_recipe(file, profile)
+            assert smaller.defined == {name: full.defined[name] for name in smaller.models}
+            for name, training in smaller.models.items():
+                defined = full.models[name]
+                assert (training.objective, training.layer_based) == (defined.objective, defined.layer_based)
+                assert len(parse_space(training.space).norms) == len(parse_space(defined.space).norms)
+
+
+def test_a_quarter_of_the_width_has_groups_of_the_same_size() -> None:
+    full, small = (load_recipe(FOLDER / "table4.yaml", profile) for profile in ("paper", "cpu"))
+    for name, training in small.models.items():
+        defined = full.models[name]
+        for one, other in zip(parse_space(training.space).norms, parse_space(defined.space).norms, strict=True):
+            if one.label != "ln":
+                assert [c // one.groups(c) for c in (16, 32, 64, 128)] == [
+                    c // other.groups(c) for c in (64, 128, 256, 512)], name
+
+
+def test_recipes_share_their_networks() -> None:
+    """What is the same network has the same run folder, whichever recipe names it."""
+    runs = {file.stem: {run_name(training): name for name, training in load_recipe(file, "cpu").models.items()}
+            for file in RECIPES if profiles(file)}
+    assert len(runs["table1"]) == 6
+    assert len(runs["table1"] | runs["table4"]) == 9
+    assert len(runs["table1"] | runs["table5"]) == 13  # bn and bn+in are shared
+    assert set(runs["figure2"]) <= set(runs["table1"])
+    assert set(runs["figure5"]) <= set(runs["table1"] | runs["table4"])
+
+
+def test_a_base_a_profile_and_other_data(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "train: {dataset: cifar10, data_dir: data, width: 8, lr: 0.3}\n"
+        "models: {one: {space: bn}, two: {space: gn32+ln, lr: 0.1}}\n"
+        "evaluate: {attacks: [fgsm], protocols: [paper], n_examples: 9}\n"
+        "profiles:\n  big: {}\n  tiny: {summary: small, train: {width: 2}, norms: {gn32: gn2},\n"
+        "    models: {two: {epochs: 7}}, evaluate: {n_examples: 3}, studies: {n_examples: 5}}\n")
+    file = tmp_path / "own.yaml"
+    file.write_text("base: base.yaml\nname: own\ntitle: Own\ntable: [two]\nevaluate: {draws: 4}\n"
+                    "figures: {f: {study: gradient-similarity, models: [one, two], batch_size: 3}}\n"
+                    "profiles: {tiny: {evaluate: {seed: 2}}}\n")
+    assert profiles(file) == ["big", "tiny"]
+    tiny, big = load_recipe(file, "tiny"), load_recipe(file, "big")
+    assert (tiny.folder, tiny.summary, tiny.table) == ("own-tiny", "small", ("two",))
+    two = tiny.models["two"]
+    assert (two.space, two.width, two.lr, two.epochs) == ("gn2+ln", 2, 0.1, 7)
+    assert (tiny.evaluate.n_examples, tiny.evaluate.draws, tiny.evaluate.seed) == (3, 4, 2)
+    assert (tiny.figures["f"].study.n_examples, tiny.figures["f"].study.batch_size) == (5, 3)
+    assert (big.models["two"].space, big.evaluate.n_examples, big.figures["f"].study.n_examples) == (
+        "gn32+ln", 9, None)
+    assert tiny.defined["two"].space == "gn32+ln"
+    other = load_recipe(file, "tiny", {"dataset": "digits"})
+    assert {(model.dataset, model.data_dir) for model in other.models.values()} == {("digits", None)}
+    moved = load_recipe(file, "tiny", {"data_dir": "there"})
+    assert {(model.dataset, str(model.data_dir)) for model in moved.models.values()} == {("cifar10", "there")}
+    for profile, hint in ((None, "big, tiny"), ("tny", "did you mean 'tiny'")):
+        with pytest.raises(InvalidValue, match=hint):
+            load_recipe(file, profile)
+    file.write_text("base: base.yaml\nname: own\ntitle: Own\nprofiles: {tiny: {trian: {}}}\n")
+    with pytest.raises(InvalidRecipe, match=r"profiles\.tiny\.trian: .*'train'"):
+        load_recipe(file, "tiny")
 
 
 BAD = """\

@@ -34,12 +34,13 @@ def published_numbers(table: str, model: Defined) -> dict[str, float]:
     """What the paper's table says of a network, percent by column; empty if it has no such row."""
     found = {}
     for row in published(table):
-        if _is(row, model) and row["accuracy_percent"]:
+        if is_row(row, model) and row["accuracy_percent"]:
             found[row["column"]] = float(row["accuracy_percent"])
     return found
 
 
-def _is(row: Mapping[str, str], model: Defined) -> bool:
+def is_row(row: Mapping[str, str], model: Defined) -> bool:
+    """Whether a row of the paper's table is about this network."""
     if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"]:
         return False
     norms = set(parse_space(ASSUMED.get(row["space"], row["space"])).norms)
@@ -76,7 +77,7 @@ def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[st
     measured = [models[name] for name in names if name in models]
     others: dict[str, dict[str, float | None]] = {}
     for row in everything:
-        if not any(_is(row, model) for model in measured):
+        if not any(is_row(row, model) for model in measured):
             number = float(row["accuracy_percent"]) if row["accuracy_percent"] else None
             others.setdefault(_title(row), {})[row["column"]] = number
     for title, numbers in others.items():
