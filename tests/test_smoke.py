@@ -1,4 +1,4 @@
-"""Every table and figure of the paper at the smallest scale against the committed results: `pytest -m smoke`, minutes."""
+"""Every table and figure of the paper at the smallest scale, against the committed results: `pytest -m smoke`."""
 
 from __future__ import annotations
 

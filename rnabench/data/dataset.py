@@ -79,13 +79,3 @@ def load_images(
     from rnabench.data.folder import folder
 
     return folder(title, split, data_dir)
-
-
-def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
-    """`count` images drawn without replacement, in the data set's order; all of them if there are not more."""
-    if count >= len(images):
-        return images
-    from rnabench.seeding import stream
-
-    chosen = torch.randperm(len(images), generator=stream(seed, "subset"))[:count].sort().values
-    return images.take(chosen.numpy())

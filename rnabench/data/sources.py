@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnabench.data.batches import BatchSource, ResidentSource
-from rnabench.data.dataset import ImageSet, load_images, subset
+from rnabench.data.dataset import ImageSet, load_images
 from rnabench.data.registry import dataset_info
 from rnabench.errors import InvalidValue
 from rnabench.recipe import DataKeys, chosen_indices
@@ -38,7 +38,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """The test examples, in the data set's order."""
+    """The test examples, in the order in which they are attacked."""
 
     source: BatchSource
     name: str
@@ -74,8 +74,8 @@ def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, se
 
 def evaluation_data(keys: DataKeys, n_examples: int | None, device: torch.device, indices: str | None = None
                     ) -> EvaluationData:
-    """The first `n_examples` test examples, or a fixed random choice of them where the files come class by class; or
-    those whose indices in the data set `indices` names (`0-99,250`), in that order.
+    """The first `n_examples` test examples (where the files come class by class: in a fixed random order, so that any
+    first ones are of all classes); or those whose indices in the data set `indices` names (`0-99,250`), in that order.
 
     Raises InvalidValue for an index that is not there.
     """
@@ -85,7 +85,7 @@ def evaluation_data(keys: DataKeys, n_examples: int | None, device: torch.device
         from rnabench.data.streaming import StreamingSource
 
         everything = StreamingSource(_folder(keys), "test", device)
-        rows, _ = _positions(len(everything), min(n_examples or len(everything), len(everything)), 0, 0)
+        rows = _mixed(len(everything), n_examples)
         if indices is not None:
             rows = _places(everything.indices, indices)
         source = everything.part(rows.tolist())
@@ -129,7 +129,10 @@ def _positions(
 
 
 def _first(images: ImageSet, count: int | None) -> ImageSet:
-    if count is None or count >= len(images):
-        return images
     by_class = bool((np.diff(images.labels) >= 0).all())
-    return subset(images, count, seed=0) if by_class else images.take(slice(0, count))
+    return images.take(_mixed(len(images), count) if by_class else slice(0, count))
+
+
+def _mixed(total: int, count: int | None) -> NDArray[np.int64]:
+    """`count` of so many positions in a fixed random order, so that the first ones are of all classes."""
+    return torch.randperm(total, generator=stream(0, "subset"))[:count].numpy()

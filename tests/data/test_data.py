@@ -175,3 +175,19 @@ def test_streaming_is_reproducible_and_can_start_anywhere(tmp_path: Path, worker
     assert [index for batch in ordered for index in batch.indices] == list(range(12))
     assert ordered[0].images.shape == (5, 3, 16, 16)
     assert 0 <= float(ordered[0].images.min()) <= float(ordered[0].images.max()) <= 1
+
+
+@pytest.mark.parametrize("dataset", ["folder", "imagenet"])
+def test_first_images_of_class_folders_are_of_all_classes(tmp_path: Path, dataset: str) -> None:
+    """Whatever runs on the first of them only (slow attacks, sanity checks) sees no single class."""
+    root = write_folder(tmp_path, per_class=16)
+    keys = DataKeys.model_validate({"dataset": dataset, "data_dir": root})
+
+    def labels(count: int | None) -> list[tuple[int, int]]:
+        source = evaluation_data(keys, count, CPU).source
+        return [pair for batch in source.in_order(7) for pair in zip(batch.indices, batch.labels.tolist(), strict=True)]
+
+    everything = labels(None)
+    assert sorted(index for index, _ in everything) == list(range(48))
+    assert labels(20) == everything[:20]
+    assert {label for _, label in everything[:12]} == {0, 1, 2}
