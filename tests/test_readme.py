@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from rnabench.cli.main import main
+from rnabench.recipe_file import load_recipe
 from rnabench.report.record import read_record
 from rnabench.report.studies import markdown
 from rnabench.report.study import read_study
@@ -54,6 +56,14 @@ def test_the_library_example_runs() -> None:
     names: dict[str, object] = {}
     exec(example, names)
     assert names["space"].count == 2**20  # type: ignore[attr-defined]
+
+
+def test_the_recipe_of_ones_own_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(base: .*?)```", README, re.DOTALL)
+    shutil.copy(ROOT / "recipes" / "paper.yaml", tmp_path)
+    (tmp_path / "mine.yaml").write_text(example)
+    for profile, width in (("paper", 128), ("cpu", 32), ("smoke", 16)):
+        assert load_recipe(tmp_path / "mine.yaml", profile).models["RNA-wide"].width == width
 
 
 @pytest.mark.parametrize("command", ["train", "attack", "reproduce", "check", "describe", "bench", "crosscheck",
