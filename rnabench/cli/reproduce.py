@@ -25,7 +25,8 @@ def reproduce(
     jobs: Annotated[int, o.option("Processes that train, attack and study side by side, each with its share of the CPU "
                                   "threads (training with other threads rounds differently).", o.RUN)] = 1,
     max_minutes: o.MaxMinutes = None,
-    dataset: o.DatasetOrNone = None,
+    dataset: Annotated[Optional[str], o.option("Data set to train and attack on.  [default: the recipe's]", o.DATA)
+                       ] = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
     download: o.Download = False,
