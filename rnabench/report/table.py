@@ -54,13 +54,16 @@ def caption(records: Sequence[dict[str, Any]]) -> str:
 
 def _fewer(records: Sequence[dict[str, Any]]) -> str:
     """Which attacks were run on fewer images, as the end of a sentence."""
-    found: dict[int, list[str]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for record in records:
         for result in record["results"]:
-            if (count := images_of(result)) < len(record["data"]["indices"]):
-                names = found.setdefault(count, [])
-                names.append(result["attack"] if result["protocol"] == "any" else
-                             f"{result['attack']} / {result['protocol']}")
+            counts.setdefault(result["attack"], {})[result["protocol"]] = images_of(result)
+    total, found = len(records[0]["data"]["indices"]), dict[int, list[str]]()
+    for attack, protocols in counts.items():
+        everywhere = len(set(protocols.values())) == 1
+        for protocol, count in protocols.items():
+            if count < total:
+                found.setdefault(count, []).append(attack if everywhere else f"{attack} / {protocol}")
     return "".join(f"; {', '.join(dict.fromkeys(names))}: the first {count:,}"
                    for count, names in sorted(found.items()))
 

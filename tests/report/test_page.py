@@ -191,7 +191,8 @@ def test_text_from_a_record_stays_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("cells", "numeric"), [
     (["52.3 ± 1.0 (paper 52.16)!", "-"], True), (["98.2 - 99.9"], True), (["52.1 [48.0, 56.2]"], True),
     (["20/batch", "1"], True), (["1,240", "-6.0"], True), (["-", "-"], False), (["pgd10", "3"], False),
-    (["any"], False), (["6.1e-08", ".5"], True), (["1.stages.0.norm1"], False),
+    (["any"], False),
+    (["- (paper 85.27)", "52.3 ± 1.0 (paper 52.16)"], True), (["6.1e-08", ".5"], True), (["1.stages.0.norm1"], False),
 ])
 def test_which_columns_are_numbers(cells: list[str], numeric: bool) -> None:
     assert table("t", ["h"], [[cell] for cell in cells]).numeric == [numeric]

@@ -5,7 +5,7 @@ const ORDERS = { none: "ascending", ascending: "descending", descending: "none" 
 const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 function keyOf(row, column, numeric) {
-  const text = row.cells[column].textContent.trim();
+  const text = row.cells[column].textContent.split(" (paper ")[0].trim();
   if (text === "" || text === "-" || text === "nan") return null;
   if (!numeric) return text;
   const found = text.replace("\u2212", "-").match(NUMBER);

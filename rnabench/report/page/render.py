@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rnabench.files import write_text
 from rnabench.report.page.contents import read_folders
 from rnabench.report.page.sections import section
-from rnabench.report.page.view import Section, fragment
+from rnabench.report.page.view import BESIDE, Section, fragment
 
 HERE = Path(__file__).parent
 
@@ -45,6 +45,7 @@ def render(sections: Sequence[Section]) -> str:
     """The page's HTML, with its style and script inside."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
+    environment.globals["BESIDE"] = BESIDE
     style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     title = sections[0].title if len(sections) == 1 else "Robustness results"
     template = environment.get_template("page.html")

@@ -13,6 +13,7 @@ from rnabench.report.page.settings import Group
 
 NUMBER = re.compile(r"[-+\u2212]?(\d[\d,]*(\.\d+)?|\.\d+)(e[-+]?\d+)?(?![\w.])")  # no `1.norm1`
 NONE = ("", "-", "nan")
+BESIDE = " (paper "  # what follows is the published number
 LONG = 40  # rows from which a table is folded
 EMPTY = Markup("")
 
@@ -28,7 +29,8 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        columns = [[row[place] for row in self.rows if row[place] not in NONE] for place in range(len(self.headings))]
+        columns = [[own for row in self.rows if (own := row[place].partition(BESIDE)[0]) not in NONE]
+                   for place in range(len(self.headings))]
         return [bool(column) and all(NUMBER.match(cell) for cell in column) for column in columns]
 
     @property
