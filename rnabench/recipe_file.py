@@ -31,6 +31,7 @@ class _File(Part):
     evaluate: dict[str, Any] = Field({})
     table: list[str] | None = None
     published: str | None = Field(None, pattern=r"^table[1-5]$")
+    claims: list[Claim] = Field([])
     figures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field({})
 
 
@@ -40,6 +41,15 @@ class Figure(Part):
     study: SerializeAsAny[StudyKeys]
     models: tuple[str, ...]
     title: str
+
+
+class Claim(Part):
+    """What the paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
+
+    says: str
+    higher: str
+    lower: tuple[str, ...] = Field(min_length=1)
+    attack: str = "pgd20"
 
 
 class Defined(Part):
@@ -57,8 +67,8 @@ class Recipe(Part):
 
     `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
     deterministic model that the randomised ones of the table are compared with; `published` the paper's table that
-    the table stands beside. `profile` and `summary` say at what scale. `attacks`: run only these of the table
-    (`natural`, `sanity` for the sanity checks' own); None: all.
+    the table stands beside, and `claims` what it says of the order of the rows. `profile` and `summary` say at what
+    scale. `attacks`: run only these of the table (`natural`, `sanity` for the sanity checks' own); None: all.
     """
 
     name: str
@@ -70,6 +80,7 @@ class Recipe(Part):
     table: tuple[str, ...]
     figures: dict[str, Figure]
     published: str | None = None
+    claims: tuple[Claim, ...] = ()
     profile: str | None = None
     summary: str = ""
     defined: dict[str, Defined] = Field({})
@@ -150,6 +161,10 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     for name in table if isinstance(table, list) else ():
         if isinstance(name, str) and name not in models:
             lines.append(f"{file}: table: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}")
+    for claim in content["claims"] if isinstance(content.get("claims"), list) else ():
+        for name in (claim.get("higher"), *(claim.get("lower") or ())) if isinstance(claim, dict) else ():
+            if isinstance(name, str) and name not in models:
+                lines.append(f"{file}: claims: {name!r} is not valid; {one_of(models)}{did_you_mean(name, models)}")
     if isinstance(table, list) and isinstance(baseline, str) and baseline in models and baseline not in table and table:
         lines.append(f"{file}: baseline: {baseline!r} is not valid; expected a model of the table")
     figures, listed = {}, content.get("figures")
@@ -167,6 +182,7 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
         "name": content["name"], "title": content["title"], "baseline": baseline, "test": data_keys,
         "models": {name: training for name, training in trainings.items() if name in used},
         "evaluate": evaluation, "table": table, "figures": figures, "published": content.get("published"),
+        "claims": content.get("claims") or (),
         "profile": source.profile, "summary": source.summary,
         "defined": {name: {key: values[key] for key in Defined.model_fields if key in values}
                     for name, values in source.defined.items() if name in used},

@@ -14,6 +14,7 @@ from rnabench.files import write_text
 from rnabench.norm.space import parse_space
 from rnabench.recipe_file import Defined, Recipe
 from rnabench.reference import published
+from rnabench.report.claims import sentences
 from rnabench.report.record import rows
 from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
@@ -106,7 +107,7 @@ def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: 
     assert recipe.published is not None
     found = comparison(records, recipe.published, recipe.defined)
     table = pd.DataFrame([[name, *cells] for name, cells in found.lines], columns=["model", *found.headings])
-    said = [_scale(recipe, records), *verdicts(records)]
+    said = [_scale(recipe, records), *sentences(recipe.claims, records), *verdicts(records)]
     write_text(folder / "paper.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "paper.md", "\n\n".join([
         f"# {recipe.heading}, beside the paper's",
