@@ -148,8 +148,16 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
     journal = cell_journal(target, keys, file)
     if not resume:
         journal.remove()
-    found = evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
-                     progress, stop, chosen)
+
+    def run(chosen: Callable[[Cell], bool]) -> Evaluation | None:
+        return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
+                        progress, stop, chosen)
+
+    if keys.cumulative:  # a cell needs all before it: one process does them all, in order
+        with claimed(file.with_suffix(".cumulative"), file.name):
+            found = run(lambda cell: True)
+    else:
+        found = run(chosen)
     if found is None:
         return None
     with claimed(file, file.name):
@@ -162,8 +170,10 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
 
 
 def cell_journal(target: Target, keys: EvaluationKeys, file: Path) -> Journal:
-    """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away."""
-    return Journal(file.with_suffix(".progress"), digest(_settings(target, keys)))
+    """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away, unless
+    they are cumulative."""
+    name = identity(target, keys) if keys.cumulative else digest(_settings(target, keys))
+    return Journal(file.with_suffix(".progress"), name, lambda: finished(target, keys, file) is not None)
 
 
 def finished(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any] | None:

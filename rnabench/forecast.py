@@ -20,7 +20,7 @@ from rnabench.model.saved import RUN, read_run
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
-from rnabench.reproduce import Place, images, target, trained
+from rnabench.reproduce import Place, check, images, target, trained
 from rnabench.study import finished_study
 from rnabench.study_plan import Attacking, DifferenceKeys, SimilarityKeys, SmoothnessKeys, StudyKeys, TheoryKeys
 from rnabench.training.state import State
@@ -39,14 +39,16 @@ class Piece:
 
 
 def forecast(recipe: Recipe, place: Place) -> list[Piece]:
-    """Everything in the order in which it is done. Raises as `reproduce` does before it starts."""
+    """Everything in the order in which it is done; at the evaluation's precision, without compiling. Raises as
+    `reproduce` does before it starts."""
+    check(recipe, place.device)
     return list(_Forecast(recipe, place).pieces())
 
 
 class _Forecast:
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self.recipe, self.place, self.device = recipe, place, find_device(place.device)
-        self._speeds: dict[tuple[str, int | None, str, int], Speed] = {}
+        self._speeds: dict[tuple[str, int | None, str, str], Speed] = {}
 
     def pieces(self) -> Iterator[Piece]:
         seen = set()
@@ -117,8 +119,7 @@ class _Forecast:
 
     def _speed(self, name: str, keys: EvaluationKeys) -> Speed:
         training = self.recipe.models[name]
-        pixels = images(self.recipe, name, keys, self.device).source
-        key = (training.arch, training.width, keys.precision, len(pixels))
+        key = (training.arch, training.width, training.space, keys.precision)
         if key not in self._speeds:
             model, batch, classes = self._network(name, keys)
             self._speeds[key] = speed(Attacker(model, keys, classes), batch)

@@ -13,6 +13,23 @@ from rnabench.files import writing
 from rnabench.stopping import Stopped
 
 
+def is_claimed(place: Path) -> bool:
+    """Whether another process is at it at this moment; nothing is left behind."""
+    if not _lock_of(place).exists():
+        return False
+    lock = FileLock(_lock_of(place))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_name(f".{place.name}.lock")
+
+
 @contextmanager
 def claimed(place: Path, what: str) -> Iterator[None]:
     """Hold the lock of the file or folder `place` inside the block; the lock is `.<name>.lock` beside it.
@@ -23,13 +40,16 @@ def claimed(place: Path, what: str) -> Iterator[None]:
     new = not place.parent.exists()
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-    file = place.with_name(f".{place.name}.lock")
+    file = _lock_of(place)
     lock = FileLock(file)
     with writing(file):
         try:
             lock.acquire(timeout=0)
         except Timeout:
             raise Busy(f"{what}: another process is at it ({str(file)!r} is locked); wait until it is done") from None
+    if not file.exists():  # its holder removed it while we opened it: what we hold locks nothing
+        lock.release()
+        raise Busy(f"{what}: another process has just been at it; try again")
     try:
         yield
     except (Stopped, KeyboardInterrupt):

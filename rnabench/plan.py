@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -94,6 +94,13 @@ class EvaluationKeys(Part):
                 raise ValueError("expected n_examples or indices, not both")
         return value
 
+    @field_validator("cumulative")
+    @classmethod
+    def _all_images(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("n_examples_of"):
+            raise ValueError("expected all attacks on the same images with it, no n_examples_of")
+        return value
+
     @field_validator("eps", "step_size")
     @classmethod
     def _size(cls, value: float | None, info: ValidationInfo) -> float | None:
@@ -153,11 +160,16 @@ class EvaluationKeys(Part):
 
 def _is_known(name: str) -> bool:
     """Whether a name is an attack's or a protocol's: settings that recipes share may name what one of them lacks."""
-    for parse in (parse_attack, parse_protocol):
+    attack, both, protocol = name.partition(" / ")
+
+    def parses(parse: Callable[[str], object], text: str) -> bool:
         with suppress(InvalidValue):
-            parse(name.partition(" / ")[0])
-            return True
-    return False
+            return parse(text) is not None
+        return False
+
+    if both:
+        return parses(parse_attack, attack) and parses(parse_protocol, protocol)
+    return parses(parse_attack, name) or parses(parse_protocol, name)
 
 
 def _built(own: Mapping[str, OwnSuite]) -> dict[str, Suite]:

@@ -16,6 +16,22 @@ class Progress(Protocol):
         """A result worth keeping on screen."""
 
 
+class Named:
+    """Tells another progress whose work it is."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self.name, self.progress = name, progress
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        self.progress.begin(f"{self.name} {title}", total, done)
+
+    def advance(self, images: int, note: str = "") -> None:
+        self.progress.advance(images, note)
+
+    def line(self, text: str) -> None:
+        self.progress.line(f"{self.name}: {text}")
+
+
 class Silent:
     """Tells nothing."""
 

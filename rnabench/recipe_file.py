@@ -98,20 +98,23 @@ class Recipe(Part):
     def only(self, chosen: str) -> Recipe:
         """The part of it that a comma-separated list names: `table`, figures, `model=NAME` and `attack=NAME` of the
         table. Raises InvalidValue."""
-        words = [word.strip() for word in chosen.split(",")]
-        wanted: dict[str, list[str]] = {"": [], "model": [], "attack": []}
+        groups = ["natural", *(planned.attack.name for planned in self.evaluate.plan())]
         there = {"": [*(["table"] if self.table else []), *self.figures], "model": list(self.models),
-                 "attack": list(dict.fromkeys(["natural", *(planned.attack.name for planned in self.evaluate.plan()),
-                                               "sanity"]))}
-        for word in words:
+                 "attack": list(dict.fromkeys([*groups, *(["sanity"] if self.evaluate.sanity else [])]))
+                 if self.table else []}
+        wanted: dict[str, list[str]] = {"": [], "model": [], "attack": []}
+        for word in (word.strip() for word in chosen.split(",")):
             kind, equals, name = word.partition("=") if word not in there[""] else ("", "", word)
-            if not equals:
-                kind, name = "", word
+            kind, name = (kind, name) if equals else ("", word)
             names = there.get(kind, [])
             if name not in names:
-                shown = names or [*there[""], "model=NAME", "attack=NAME"]
-                raise InvalidValue("--only", word, one_of(shown), names or shown)
+                shown = names or [*there[""], "model=NAME", *(["attack=NAME"] if self.table else [])]
+                raise InvalidValue("--only", word, one_of(shown), shown)
             wanted[kind].append(name)
+        for name in wanted["model"] if wanted["attack"] else ():
+            if name not in self.table:
+                raise InvalidValue("--only", f"model={name}", f"a model that is attacked, {one_of(self.table)}",
+                                   self.table)
         table: tuple[str, ...] = self.table if "table" in wanted[""] or wanted["attack"] else ()
         if wanted["model"]:
             table = tuple(name for name in self.table if name in wanted["model"])
@@ -161,14 +164,13 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     for name in table if isinstance(table, list) else ():
         if isinstance(name, str) and name not in models:
             lines.append(f"{file}: table: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}")
-    for claim in content["claims"] if isinstance(content.get("claims"), list) else ():
-        for name in (claim.get("higher"), *(claim.get("lower") or ())) if isinstance(claim, dict) else ():
-            if isinstance(name, str) and name not in models:
-                lines.append(f"{file}: claims: {name!r} is not valid; {one_of(models)}{did_you_mean(name, models)}")
+    lines.extend(f"{file}: claims: {line}" for line in _unclaimable(content.get("claims"), models, evaluation))
+    if isinstance(table, list) and len({str(name) for name in table}) < len(table):
+        lines.append(f"{file}: table: {table!r} is not valid; expected different models")
     if isinstance(table, list) and isinstance(baseline, str) and baseline in models and baseline not in table and table:
         lines.append(f"{file}: baseline: {baseline!r} is not valid; expected a model of the table")
     figures, listed = {}, content.get("figures")
-    taken = {*models, "table", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
+    taken = {*models, "table", "paper", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
     for name, described in listed.items() if isinstance(listed, dict) else ():
         if isinstance(described, dict):
             figures[name] = _figure(f"{file}: figures.{name}.", described, trainings, judge, lines)
@@ -187,6 +189,20 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
         "defined": {name: {key: values[key] for key in Defined.model_fields if key in values}
                     for name, values in source.defined.items() if name in used},
     })
+
+
+def _unclaimable(claims: Any, models: Mapping[str, Any], evaluation: EvaluationKeys | None) -> Iterator[str]:
+    """What is wrong with the names in claims; their form is judged elsewhere."""
+    attacks = {attack.name for _, suite in evaluation.chosen for attack in evaluation.attacks_of(suite)
+               } if evaluation else set()
+    for claim in claims if isinstance(claims, list) else ():
+        values = claim if isinstance(claim, dict) else {}
+        lower = values.get("lower")
+        for name in (values.get("higher"), *(lower if isinstance(lower, list) else ())):
+            if isinstance(name, str) and name not in models:
+                yield f"{name!r} is not valid; {one_of(models)}{did_you_mean(name, models)}"
+        if attacks and isinstance(attack := values.get("attack", "pgd20"), str) and attack not in attacks:
+            yield f"{attack!r} is not valid; {one_of(sorted(attacks))}{did_you_mean(attack, attacks)}"
 
 
 def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, TrainRecipe | None], judge: Judge,

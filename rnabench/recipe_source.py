@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, one_of
+from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, did_you_mean, one_of
 from rnabench.recipe import DataKeys, Part, problems
 
 Content = dict[str, Any]
@@ -32,7 +33,8 @@ class Profile(Part):
     figures: dict[str, dict[str, Any]] = Field({})
 
 
-class Source(Part):
+@dataclass(frozen=True)
+class Source:
     """`content`: the recipe under `profile`. `defined`: training settings by model before the profile changed them."""
 
     content: Content
@@ -90,10 +92,16 @@ def _on(data: Mapping[str, Any], part: Content, own: bool = False) -> Content:
 
 def _profiles(file: Path, content: Content) -> dict[str, Profile]:
     """The profiles in the file. Raises InvalidRecipe for all their problems at once."""
-    found, lines = {}, []
+    found: dict[str, Profile] = {}
+    lines: list[str] = []
+    if not isinstance(content.get("profiles"), dict | None):
+        lines.append(f"{file}: profiles: {content['profiles']!r} is not valid; expected profiles by name")
+    models = _dict(content, "models")
     for name, values in _dict(content, "profiles").items():
         try:
             found[str(name)] = Profile.model_validate(values if values is not None else {})
+            lines += [f"{file}: profiles.{name}.models: {model!r} is not valid; {one_of(models)}"
+                      f"{did_you_mean(model, models)}" for model in found[str(name)].models if model not in models]
         except ValidationError as error:
             lines += [f"{file}: profiles.{name}.{key}: {text}" for key, text in problems(error, Profile)]
     if lines:
@@ -107,6 +115,10 @@ def _merged(file: Path) -> Content:
     own = _read(file)
     if "base" not in own:
         return own
+    for key in ("train", "models", "evaluate", "profiles", "figures"):
+        if not isinstance(own.get(key, {}), dict):
+            raise InvalidRecipe(f"{file}: {key}: {own[key]!r} is not valid; expected keys and values, merged into the "
+                                "base's")
     name = own.pop("base")
     if not isinstance(name, str):
         raise InvalidRecipe(f"{file}: base: {name!r} is not valid; expected the name of a YAML file")
@@ -124,7 +136,7 @@ def _read(file: Path) -> Content:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise RnabenchError(f"recipe: cannot read {str(file)!r} ({reason}); expected a YAML file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no such day, as in 2020-13-45
         raise InvalidRecipe(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InvalidRecipe(f"{file}: expected keys such as name, title, train, models, evaluate")

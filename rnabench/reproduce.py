@@ -20,7 +20,7 @@ from rnabench.evaluation.cells import Cell
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, read_run
 from rnabench.plan import EvaluationKeys
-from rnabench.progress import Progress
+from rnabench.progress import Named, Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
 from rnabench.report.record import write_record
@@ -30,7 +30,7 @@ from rnabench.study import run_study
 from rnabench.study_plan import Attacking
 from rnabench.training.run import run_name, train
 
-POLL_SECONDS = 1.0
+POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two looks at what other processes are at
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
     Other processes may work on the same recipe in the same folders: nothing is done twice. Raises Stopped, and the
     errors of training, evaluation and studies.
     """
-    _check(recipe, place.device)
+    check(recipe, place.device)
     side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
     records: dict[str, dict[str, Any]] = {}
     missing = []
@@ -91,33 +91,38 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
 def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:
     """Train, attack and study until nothing is left; what other processes are at is left to them, and waited for."""
     once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
-    left: list[Callable[[], object]] = [
-        *(lambda run=run, training=training: _train(training, run, place.device, progress, stop)
+    left: list[tuple[str, Callable[[], object]]] = [
+        *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device))
           for run, training in once.items()),
-        *(lambda name=name: _attack(recipe, place, name, progress, stop) for name in recipe.table),
-        *(lambda name=name: _study(recipe, place, name, progress, stop) for name in recipe.figures),
+        *((name, lambda name=name: _attack(recipe, place, name, progress, stop)) for name in recipe.table),
+        *((name, lambda name=name: _study(recipe, place, name, progress, stop)) for name in recipe.figures),
     ]
-    told = False
+    pause = POLL_SECONDS
     while left:
-        waiting = []
-        for unit in left:
+        waiting: list[tuple[str, Callable[[], object]]] = []
+        for name, unit in left:
+            started = time.monotonic()
             try:
                 unit()
             except Busy as busy:
-                waiting.append(unit)
+                waiting.append((name, unit))
                 said = str(busy)
+            if time.monotonic() - started > LONGEST_PAUSE:
+                pause = POLL_SECONDS  # it did something
             if stop and waiting:
                 raise stop.stopped("other processes are at the rest")
         if len(waiting) == len(left):
-            if not told:
+            if pause == POLL_SECONDS:
                 progress.line(f"waiting: {said}")
-                told = True
-            time.sleep(POLL_SECONDS)
+            _sleep(pause, stop)
+            pause = min(2 * pause, LONGEST_PAUSE)
         left = waiting
 
 
-def _train(training: TrainRecipe, run: Path, device: str, progress: Progress, stop: StopRequest) -> None:
-    train(training, run, progress, stop, device)
+def _sleep(seconds: float, stop: StopRequest) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not stop:
+        time.sleep(0.2)
 
 
 def trained(run: Path) -> bool:
@@ -141,8 +146,7 @@ def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: S
 
     if finished(found, recipe.evaluate, place.record(name)) is not None:
         return
-    progress.line(f"{name}: attacks on {found.data.name}, {len(found.data.source):,} images")
-    attack_some(found, recipe.evaluate, place.record(name), chosen, progress, stop)
+    attack_some(found, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop)
 
 
 def _record(recipe: Recipe, place: Place, name: str) -> dict[str, Any] | None:
@@ -156,15 +160,14 @@ def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: St
     figure = recipe.figures[name]
     evaluation = figure.study.evaluation()
     targets = [target(recipe, place, model, evaluation) for model in figure.models]
-    progress.line(f"{name}: {figure.study.kind} of {', '.join(figure.models)}")
-    return run_study(targets, figure.study, place.record(name), progress, stop)
+    return run_study(targets, figure.study, place.record(name), Named(name, progress), stop)
 
 
 def _test_data(recipe: Recipe) -> dict[str, Any]:
     return recipe.test.model_dump() if recipe.test else {}
 
 
-def _check(recipe: Recipe, device: str) -> None:
+def check(recipe: Recipe, device: str) -> None:
     """Fail before the first training, not after: every network can be built, all test images are there, and every study
     can attack."""
     found = find_device(device)

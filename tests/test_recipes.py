@@ -156,6 +156,32 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
         load_recipe(tmp_path / "none.yaml")
 
 
+MISTAKES = [  # what is added to a good recipe, and what the error names
+    ("claims: [{says: s, higher: one, lower: 5}]", "claims"),
+    ("claims: [{says: s, higher: one, lower: [tow]}]", "'two'"),
+    ("claims: [{says: s, higher: one, lower: [two], attack: pgd21}]", "'pgd20'"),
+    ("claims: x", "claims"), ("baseline: 2020-13-45", "YAML"), ("table: [one, one]", "different models"),
+    ("profiles: [a]", "profiles"), ("profiles: {a: {models: {onne: {lr: 1}}}}", "'one'"),
+    ("profiles: {a: {norms: [1]}}", "norms"), ("profiles: {a: 3}", "profiles.a"), ("base: 5", "base"),
+    ("base: none.yaml", "none.yaml"), ("train: {1: 2}", "train"),
+    ("evaluate: {attacks: [pgd20], n_examples_of: {pgd20 / tpyo: 3}}", "n_examples_of"),
+    ("figures: {paper: {study: gradient-similarity}}", "paper"),
+]
+
+
+@pytest.mark.parametrize(("text", "named"), MISTAKES)
+def test_a_mistake_is_named_and_no_traceback(tmp_path: Path, text: str, named: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("name: x\ntitle: X\nmodels: {one: {space: bn}, two: {space: in}}\n"
+                    "evaluate: {attacks: [pgd20, fgsm]}\n" if not text.startswith("evaluate") else
+                    "name: x\ntitle: X\nmodels: {one: {space: bn}, two: {space: in}}\n")
+    load_recipe(file)
+    with file.open("a") as opened:
+        opened.write(text + "\n")
+    with pytest.raises(RnabenchError, match=named):
+        load_recipe(file, "a" if "profiles" in text else None)
+
+
 def test_pixel_units() -> None:
     assert pixel_units("8/255") == 8 / 255
     assert pixel_units("0.1") == pixel_units(0.1) == 0.1

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
+from rnabench.benchmark import attack_some, cell_journal
 from rnabench.cli.main import main
-from rnabench.errors import Busy, InvalidValue
+from rnabench.errors import Busy, InvalidRecipe, InvalidValue
+from rnabench.evaluation.engine import evaluate
 from rnabench.forecast import forecast
 from rnabench.locks import claimed
 from rnabench.progress import Silent
 from rnabench.recipe_file import Recipe, load_recipe
-from rnabench.reproduce import Place, Reproduced, reproduce
+from rnabench.reproduce import Place, Reproduced, reproduce, target
 from rnabench.stopping import Stopped, StopRequest
 from tests.helpers import AfterSteps, full_evaluation, lively_model
 
@@ -191,3 +193,37 @@ def test_the_plan_on_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert "0 of 5 cells" in shown  # natural, two attacks, two protocols
     assert "left: about" in shown
+
+
+def test_what_another_process_finished_meanwhile_is_not_done_again(recipe: Recipe, whole: tuple[Path, Reproduced],
+                                                                   tmp_path: Path) -> None:
+    """Between looking for the record and beginning a cell, another process may write the record and tidy up."""
+    here = place(tmp_path)
+    run(recipe, tmp_path, only="model=bn,attack=natural")
+    found, file = target(recipe, here, "bn", recipe.evaluate), here.record("bn")
+
+    class Other(Silent):
+        def begin(self, title: str, total: int, done: int = 0) -> None:
+            raise AssertionError("the cell was begun again")
+
+    journal = cell_journal(found, recipe.evaluate, file)
+    attack_some(found, recipe.evaluate, file, lambda cell: True, Silent(), StopRequest())  # the other process
+    with pytest.raises(Busy, match="just finished"), journal.writing(("fgsm", "any", "x")):
+        pass
+    with pytest.raises(Busy):
+        evaluate(found.module, found.defence, found.data.source, 10, recipe.evaluate, journal, Other(), StopRequest())
+    assert sorted(each.name for each in (tmp_path / "results").iterdir()) == ["bn.json"]
+
+
+def test_cumulative_attacks_are_one_piece(tmp_path: Path) -> None:
+    """Each needs what all before it have broken; so a part of them is all of them, and adding one begins anew."""
+    file = tmp_path / "tiny.yaml"
+    text = TEXT.replace("n_examples_of: {pgd2 / eot:2: 6}", "cumulative: true").replace(", bn+in: {space: bn+in}", "")
+    file.write_text(text[: text.index("figures:")])
+    recipe = load_recipe(file)
+    found = run(recipe, tmp_path, only="attack=pgd2")
+    assert not found.missing
+    assert numbers(found) == numbers(run(recipe, tmp_path / "again"))
+    file.write_text(file.read_text().replace("cumulative: true", "cumulative: true, n_examples_of: {fgsm: 2}"))
+    with pytest.raises(InvalidRecipe, match="n_examples_of"):
+        load_recipe(file)

@@ -71,6 +71,8 @@ def evaluate(
                 busy = error
         if busy is not None:
             raise busy
+        # what was not chosen may have been done elsewhere in the meantime
+        found = [outcome or run.done(cell) for cell, outcome in zip(todo, found, strict=True)]
         outcomes = [outcome for outcome in found if outcome is not None]
         if len(outcomes) < len(todo):
             return None
@@ -96,7 +98,8 @@ class _Run:
 
     def announce(self, todo: list[Cell]) -> None:
         """Say about how long it takes, unless that is seconds."""
-        left = [(cell, images) for cell in todo if (images := self._total(cell) - self._finished(cell)) > 0]
+        left = [(cell, images) for cell in todo if (images := self._total(cell) - self._finished(cell)) > 0
+                and self.journal.is_free(self._name(cell))]
         if not left:
             return
         batch = next(self.source.in_order(self.evaluator.keys.batch_size))
@@ -125,9 +128,10 @@ class _Run:
 
     def done(self, cell: Cell) -> Outcome | None:
         """The outcome of a cell that is finished, else None."""
-        if self._finished(cell) < self._total(cell):
+        parts = self.journal.parts(self._name(cell))
+        if sum(len(part.correct) for part in parts) < self._total(cell):
             return None
-        return self._kept(cell, joined(self.journal.parts(self._name(cell))), self._standing(cell))
+        return self._kept(cell, joined(parts), self._standing(cell))
 
     def cell(self, cell: Cell, number: int) -> Outcome:
         """Run it, or what is left of it. Raises Busy, Stopped."""

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from rnabench.errors import Busy
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.files import write_text, writing
-from rnabench.locks import claimed
+from rnabench.locks import claimed, is_claimed
 
 Key = tuple[str, ...]
 
@@ -56,7 +57,10 @@ class Lines:
         if self.file is None or not self.file.exists():
             return []
         kept: list[str] = []
-        lines = self.file.read_text(errors="replace").splitlines()
+        try:
+            lines = self.file.read_text(errors="replace").splitlines()
+        except FileNotFoundError:  # another process has just finished the run, and removed it
+            return []
         try:
             if not lines or json.loads(lines[0])["digest"] != digest:
                 return []
@@ -73,11 +77,12 @@ class Lines:
 class Journal:
     """The journals of an evaluation: in `folder` (None: in memory only) a file per cell, an `Outcome` per batch.
 
-    Processes may share the folder: each cell's file has a lock of its own.
+    Processes may share the folder: each cell's file has a lock of its own. `is_over` says whether one of them has
+    finished the evaluation, and so removed the folder.
     """
 
-    def __init__(self, folder: Path | None, digest: str) -> None:
-        self.folder, self.digest = folder, digest
+    def __init__(self, folder: Path | None, digest: str, is_over: Callable[[], bool] = lambda: False) -> None:
+        self.folder, self.digest, self.is_over = folder, digest, is_over
         self._memory: dict[Key, Lines] = {}
 
     def parts(self, key: Key) -> list[Outcome]:
@@ -91,9 +96,16 @@ class Journal:
         if self.folder is None:
             yield lambda outcome: lines.append(key, _to_json(outcome))
             return
-        with claimed(self._file(key), " / ".join(key[:2])):
+        name = " / ".join(key[:2])
+        with claimed(self._file(key), name):
+            if self.is_over():
+                raise Busy(f"{name}: another process has just finished it")
             lines = self._lines(key)  # what the process that had it has done
             yield lambda outcome: lines.append(key, _to_json(outcome))
+
+    def is_free(self, key: Key) -> bool:
+        """Whether no other process works on the cell."""
+        return self.folder is None or not is_claimed(self._file(key))
 
     def remove(self) -> None:
         """Delete the files: the record holds everything now."""

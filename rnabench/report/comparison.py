@@ -47,8 +47,8 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
     norms = set(parse_space(ASSUMED.get(row["space"], row["space"])).norms)
     if norms != set(parse_space(model.space).norms):
         return False
-    if len(norms) == 1:  # one path: the same network however it is trained
-        return True
+    if len(norms) == 1:  # one path: black-box training is white-box training
+        return model.objective != "standard"
     return row["training"] in ("", model.objective) and (
         not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnabench.files import writing
+from rnabench.files import atomic, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,9 +35,10 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
     with writing(files[0]):
         stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(files[0], dpi=160, metadata={"Software": None})
-        with matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
-            figure.savefig(files[1], metadata={"Date": None})
+        with atomic(files[0]) as temporary:
+            figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+        with atomic(files[1]) as temporary, matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
     plt.close(figure)
     return files
 

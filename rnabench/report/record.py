@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,10 @@ def averaging(record: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def headline(record: dict[str, Any]) -> Headline | None:
-    """The worst case over these, on the images that all of them saw."""
-    outcomes = [outcome_of(result, record["evaluation"]["batch_size"]) for result in averaging(record)]
+def headline(record: dict[str, Any], attacks: Collection[str] | None = None) -> Headline | None:
+    """The worst case over these (over those named in `attacks`), on the images that all of them saw."""
+    outcomes = [outcome_of(result, record["evaluation"]["batch_size"]) for result in averaging(record)
+                if attacks is None or result["attack"] in attacks]
     shared = min((len(outcome.correct) for outcome in outcomes), default=0)
     return worst_case([outcome.first(shared) for outcome in outcomes])
 

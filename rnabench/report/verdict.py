@@ -18,17 +18,19 @@ def verdicts(records: Sequence[dict[str, Any]]) -> list[str]:
 
 def verdict(record: dict[str, Any], baseline: dict[str, Any]) -> str:
     """Which is more robust under the adaptive suite (or what was run of it), with the difference on the same images."""
-    mine, theirs = headline(record), headline(baseline)
+    attacks = {result["attack"] for result in averaging(record)}
+    mine, theirs = headline(record), headline(baseline, attacks)  # both meet the same attacks
     name, other = record["model"]["label"], baseline["model"]["label"]
-    if mine is None or theirs is None:
+    if mine is None or headline(baseline) is None:
         return f"No attack that averages over paths was run: whether {name} or {other} is more robust stays open."
     if baseline["model"]["randomised"]:
         return f"{other} is randomised itself: it is no deterministic baseline of {name}."
     if record["data"]["fingerprint"] != baseline["data"]["fingerprint"]:
         return f"{name} and {other} were attacked on different images: they are not compared."
-    attacks = [{result["attack"] for result in averaging(each)} for each in (record, baseline)]
-    if record["threat"] != baseline["threat"] or not attacks[0] <= attacks[1]:  # more attacks only hurt the baseline
+    lacking = attacks - {result["attack"] for result in averaging(baseline)}
+    if record["threat"] != baseline["threat"] or lacking:
         return f"{name} and {other} were attacked in different ways (threat model or attacks): they are not compared."
+    assert theirs is not None
     suite = ("the adaptive suite" if record["headline"]["adaptive_suite"] else
              f"the averaging attacks of suite {record['evaluation']['suite']} (not the adaptive suite)")
     shared = min(len(mine.outcome.correct), len(theirs.outcome.correct))

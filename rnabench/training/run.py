@@ -12,9 +12,9 @@ import torch
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
-from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.errors import Busy, CheckpointError, InvalidValue
 from rnabench.files import remove_leftovers, sha256, write_text, writing
-from rnabench.locks import claimed
+from rnabench.locks import claimed, is_claimed
 from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, WEIGHTS, describe_model, load_model, read_run, save_weights
@@ -39,6 +39,8 @@ def train(
     A finished run of the same recipe is returned as it is. Raises Stopped (state saved), CheckpointError if the
     folder holds something else, Busy if another process trains in it, and the errors of the data set and the recipe.
     """
+    if is_claimed(folder):  # before the images are read, for whoever waits and asks again
+        raise Busy(f"{folder.name}: another process trains it; wait until it is done")
     device = find_device(device_name)
     data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment)
     finished = _same_run(recipe, folder, data.fingerprint)
