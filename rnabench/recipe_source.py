@@ -122,7 +122,18 @@ def _merged(file: Path) -> Content:
     name = own.pop("base")
     if not isinstance(name, str):
         raise InvalidRecipe(f"{file}: base: {name!r} is not valid; expected the name of a YAML file")
+    if not (file.parent / name).is_file():
+        near = [other.name for other in file.parent.glob("*.yaml") if other != file]
+        raise InvalidRecipe(f"{file}: base: {name!r} is not valid; expected a YAML file beside the recipe"
+                            f"{did_you_mean(name, near)}")
     base = _read(file.parent / name)
+    if "base" in base:
+        raise InvalidRecipe(f"{file}: base: {name!r} has a base itself; expected a recipe without one")
+    known = _dict(base, "profiles")
+    for profile in _dict(own, "profiles"):
+        if known and profile not in known:
+            raise InvalidRecipe(f"{file}: profiles: {profile!r} is not valid; expected the base's: {one_of(known)}"
+                                f"{did_you_mean(str(profile), known)}")
     if own.get("table") is None:
         own["table"] = list(_dict(own, "models"))
     return _deep(base, own)
@@ -150,6 +161,12 @@ def _dict(content: Mapping[str, Any], key: str) -> Content:
 
 
 def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Content:
-    """`above` over `below`; where both are mappings, key by key."""
+    """`above` over `below`; where both are mappings, key by key. Raises InvalidRecipe where only one of them is one."""
+    for key, value in above.items():
+        there = below.get(key)
+        if value is not None and there is not None and isinstance(value, dict) != isinstance(there, dict):
+            wrong = there if isinstance(value, dict) else value
+            raise InvalidRecipe(f"recipe: {key}: {wrong!r} is not valid; expected keys and values, as its base or profile "
+                                "has them there")
     return {**below, **{key: _deep(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict)
                         else value for key, value in above.items()}}
