@@ -166,7 +166,7 @@ def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Content:
         there = below.get(key)
         if value is not None and there is not None and isinstance(value, dict) != isinstance(there, dict):
             wrong = there if isinstance(value, dict) else value
-            raise InvalidRecipe(f"recipe: {key}: {wrong!r} is not valid; expected keys and values, as its base or profile "
-                                "has them there")
+            raise InvalidRecipe(f"recipe: {key}: {wrong!r} is not valid; expected keys and values, as its base or "
+                                "profile has them there")
     return {**below, **{key: _deep(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict)
                         else value for key, value in above.items()}}
