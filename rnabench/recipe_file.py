@@ -108,7 +108,8 @@ class Recipe(Part):
             kind, name = (kind, name) if equals else ("", word)
             names = there.get(kind, [])
             if name not in names:
-                shown = names or [*there[""], "model=NAME", *(["attack=NAME"] if self.table else [])]
+                every = [*there[""], "model=NAME", *(["attack=NAME"] if self.table else [])]
+                shown = names if kind and names else every
                 raise InvalidValue("--only", word, one_of(shown), shown)
             wanted[kind].append(name)
         for name in wanted["model"] if wanted["attack"] else ():

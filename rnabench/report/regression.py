@@ -65,13 +65,15 @@ class Line:
 class Comparison:
     """A line per cell, and per record that says something; `notes` are sentences on what is no failure.
 
-    `compared`: how many cells the old results have; `tolerance`: points, None for intervals.
+    `compared`: how many cells the old results have, of `records` records and studies; `tolerance`: points, None for
+    intervals.
     """
 
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
     compared: int
     tolerance: float | None
+    records: int = 0
 
     @property
     def failed(self) -> bool:
@@ -86,7 +88,9 @@ class Comparison:
         cells = [f"{good} within {within}", *(f"{counts[kind]} {kind}" for kind in OF_CELLS if counts[kind])]
         records = [f"{kind}: {counts[kind]}" for kind in OF_RECORDS if counts[kind]]
         fresh = sum(line.is_new for line in self.lines)
-        return "; ".join([f"{self.compared} cells compared: {', '.join(cells)}", *records,
+        said = f"{self.compared} cells compared: {', '.join(cells)}" if self.compared else (
+            f"only studies without accuracies compared, {self.records}: whether they are there, and their settings")
+        return "; ".join([said, *records,
                           *([f"new cells: {fresh}"] if fresh else [])])
 
     def rows(self, everything: bool = False) -> list[tuple[str, ...]]:
@@ -110,7 +114,7 @@ def compare(new: Results, old: Results, tolerance: float | None = None) -> Compa
     lines = [_cell(key, cell, new.cells.get(key), tolerance) for key, cell in old.cells.items()]
     lines += [Line(key, None, cell.accuracy) for key, cell in new.cells.items() if key not in old.cells]
     lines += _records(new, old)
-    return Comparison(tuple(lines), tuple(_notes(new, old)), len(old.cells), tolerance)
+    return Comparison(tuple(lines), tuple(_notes(new, old)), len(old.cells), tolerance, len(old.sources))
 
 
 def markdown(comparison: Comparison, title: str, everything: bool = False) -> str:
