@@ -145,7 +145,7 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
     """The same for some of the cells; the record is written, and returned, once no cell is left."""
     if resume and (there := finished(target, keys, file)) is not None:
         return there
-    journal = cell_journal(target, keys, file)
+    journal = cell_journal(target, keys, file, resume)
     if not resume:
         journal.remove()
 
@@ -169,11 +169,11 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
     return record
 
 
-def cell_journal(target: Target, keys: EvaluationKeys, file: Path) -> Journal:
+def cell_journal(target: Target, keys: EvaluationKeys, file: Path, resume: bool = True) -> Journal:
     """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away, unless
-    they are cumulative."""
+    they are cumulative. Without `resume` a record that is there does not end it."""
     name = identity(target, keys) if keys.cumulative else digest(_settings(target, keys))
-    return Journal(file.with_suffix(".progress"), name, lambda: finished(target, keys, file) is not None)
+    return Journal(file.with_suffix(".progress"), name, lambda: resume and finished(target, keys, file) is not None)
 
 
 def finished(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any] | None:

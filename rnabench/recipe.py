@@ -138,15 +138,22 @@ def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, s
         key = ".".join(map(str, item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            names = list(kind.model_fields)
-            message = f"unknown key; expected one of {', '.join(names)}{did_you_mean(key, names)}"
+            names = list(kind.model_fields) if len(item["loc"]) == 1 else []
+            message = "unknown key"
+            if names:
+                message += f"; expected one of {', '.join(names)}{did_you_mean(key, names)}"
         elif item["type"] == "missing":
             message = "missing; expected a value"
         else:
             expected = " ".join(message.split()).removeprefix("Input should be ").removeprefix("expected ")
-            message = f"{_short(item['input'])} is not valid; expected {expected}"
+            message = f"{_short(item['input'])} is not valid; expected {_in_words(expected)}"
         found.append((key, message))
     return found
+
+
+def _in_words(expected: str) -> str:
+    """A type in a recipe's words and not in Python's."""
+    return re.sub(r"^a valid (tuple|list)$", "a list", re.sub(r"^a valid dictionary.*", "keys and values", expected))
 
 
 def _short(value: object) -> str:

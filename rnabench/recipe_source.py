@@ -103,7 +103,7 @@ def _profiles(file: Path, content: Content) -> dict[str, Profile]:
             lines += [f"{file}: profiles.{name}.models: {model!r} is not valid; {one_of(models)}"
                       f"{did_you_mean(model, models)}" for model in found[str(name)].models if model not in models]
         except ValidationError as error:
-            lines += [f"{file}: profiles.{name}.{key}: {text}" for key, text in problems(error, Profile)]
+            lines += [f"{file}: profiles.{name}{key and '.'}{key}: {text}" for key, text in problems(error, Profile)]
     if lines:
         raise InvalidRecipe("\n".join(lines))
     return found
