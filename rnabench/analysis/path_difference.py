@@ -15,7 +15,7 @@ from rnabench.attack.catalogue import AttackSpec
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.attacker import check_plan
-from rnabench.evaluation.engine import Evaluator
+from rnabench.evaluation.evaluator import Evaluator
 from rnabench.evaluation.interval import Bits, accuracy_interval, difference_interval
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path

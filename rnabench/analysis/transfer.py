@@ -13,7 +13,7 @@ from rnabench.analysis.work import Arrays, OnBatch, Work
 from rnabench.attack.catalogue import AttackSpec
 from rnabench.data.batches import Batch
 from rnabench.evaluation.attacker import check_plan
-from rnabench.evaluation.engine import Evaluator
+from rnabench.evaluation.evaluator import Evaluator
 from rnabench.evaluation.interval import Bits, accuracy_interval, ratio_interval
 from rnabench.evaluation.protocol import Protocol
 from rnabench.plan import EvaluationKeys

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch, BatchSource
 from rnabench.evaluation.attacker import memory_ran_out
-from rnabench.evaluation.engine import check_images
+from rnabench.evaluation.evaluator import check_images
 from rnabench.evaluation.journal import Lines
 from rnabench.evaluation.outcome import bits, from_bits
 from rnabench.progress import Progress

@@ -1,8 +1,7 @@
-"""Attacks under protocols over a test set: adversarial images batch by batch, each scored on fresh draws."""
+"""Attacks under protocols over a test set: every cell, batch by batch, from where it stopped."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,24 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from rnabench.attack.estimators import frozen_parameters
-from rnabench.data.batches import Batch, BatchSource
-from rnabench.errors import Busy, NumericalError
-from rnabench.evaluation.attacker import Attacker, check_plan, memory_ran_out, parameters
+from rnabench.data.batches import BatchSource
+from rnabench.errors import Busy
+from rnabench.evaluation.attacker import check_plan, parameters
 from rnabench.evaluation.cells import Cell, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, in_words, speed
-from rnabench.evaluation.defence import Defence, check_logits
+from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, diagnose
+from rnabench.evaluation.evaluator import Evaluator
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome, joined
-from rnabench.evaluation.protocol import Protocol
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
-from rnabench.path.path import Path
 from rnabench.plan import EvaluationKeys
-from rnabench.progress import Progress, Silent
+from rnabench.progress import Progress
 from rnabench.recipe import digest
 from rnabench.stopping import StopRequest
 
@@ -199,121 +197,3 @@ def parameters_of(cell: Cell, keys: EvaluationKeys) -> dict[str, Any]:
     if cell.attack is None:
         return {}
     return parameters(cell.attack, keys, cell.protocol.samples if cell.protocol else 0)
-
-
-class Evaluator:
-    """Attacks and scores one batch."""
-
-    def __init__(self, defence: Defence, keys: EvaluationKeys, classes: int, progress: Progress | None = None) -> None:
-        self.defence, self.keys, self.classes, self.progress = defence, keys, classes, progress or Silent()
-        self.random = defence.space.is_random
-        self.attacker = Attacker(defence, keys, classes)
-        self.take_all_memory()
-
-    def take_all_memory(self) -> None:
-        """Forget that memory ran out: the next attack may need less."""
-        self.at_once, self.attacker.most_pixels = self.keys.batch_size, None
-
-    def outcome(self, cell: Cell, batch: Batch, number: int, alive: NDArray[np.bool_] | None = None) -> Outcome:
-        """The batch's outcome; images that are not `alive` count as broken and are not attacked.
-
-        If memory runs out the batch is worked on in halves. Frozen paths, scoring paths and the paths that gradients
-        average over are the whole batch's; only libraries' attacks draw other random numbers then.
-        """
-        started = time.perf_counter()
-        check_images(batch.images)
-        rows = np.arange(len(batch.indices)) if alive is None else np.flatnonzero(alive)
-        pieces: list[Outcome] = []
-        place = 0
-        while place < len(rows):
-            part = batch.take(rows[place : place + self.at_once].tolist())
-            try:
-                pieces.append(self._outcome(cell, part, number))
-            except RuntimeError as error:
-                if not self.halve(error, part):
-                    raise
-            else:
-                place += len(part.indices)
-                continue
-            # outside the handler, which holds on to the failed attack's tensors
-            if batch.images.device.type == "cuda":
-                torch.cuda.empty_cache()
-        whole = _spread(cell, joined(pieces) if pieces else None, rows, batch, number, self.random and
-                        self.keys.granularity == "batch")
-        return whole.timed(time.perf_counter() - started)
-
-    def halve(self, error: RuntimeError, batch: Batch) -> bool:
-        """Whether memory ran out with this batch and there is a half to go on with."""
-        images = len(batch.indices)
-        if not memory_ran_out(error) or images == 1:
-            return False
-        self.at_once = images // 2
-        # averaging over paths may then take no more images at once either
-        self.attacker.most_pixels = self.at_once * batch.images[0, 0].numel()
-        self.progress.line(f"out of memory: going on with {self.at_once} images at once")
-        return True
-
-    def _outcome(self, cell: Cell, batch: Batch, number: int) -> Outcome:
-        images, attacked = batch.images, None
-        if cell.attack is not None:
-            images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, number)
-        same_path = cell.protocol is not None and cell.protocol.same_path
-        predictions = self.predictions(images, attacked if same_path else None, batch, number)
-        right = predictions == batch.labels
-        majority = most_frequent(predictions, self.classes) == batch.labels
-        reported = right[0] if attacked is None else self._predict(images, attacked) == batch.labels
-        shared = self.random and self.keys.granularity == "batch"
-        distances = None
-        if cell.attack is not None and not cell.attack.bounded:
-            distances = (images - batch.images).flatten(1).norm(dim=1).double().cpu().numpy()
-        return Outcome(*cell.key, right.T.cpu().numpy(), majority.cpu().numpy(), reported.cpu().numpy(),
-                       np.full(len(images), number) if shared else None, 0.0, distances)
-
-    def predictions(self, images: Tensor, path: Path | None, batch: Batch, number: int) -> Tensor:
-        """Predicted classes int64 [D, N]: on `path` if given, else on fresh draws from a stream of their own.
-
-        The draws of an example (of a batch) are the same for every attack, so that attacks compare on equal draws.
-        """
-        if path is None and not self.random:
-            path = self.defence.space.sample(torch.Generator())  # the only one
-        if path is not None:
-            return self._predict(images, path)[None]
-        draw = self.attacker.drawer("scoring paths", batch, number)
-        return torch.stack([self._predict(images, draw(1)) for _ in range(self.keys.draws)])
-
-    def _predict(self, images: Tensor, path: Path) -> Tensor:
-        with torch.no_grad():
-            logits = self.defence.on(path)(images)
-        check_logits(logits, len(images), self.classes)
-        return logits.argmax(1)
-
-
-def _spread(cell: Cell, found: Outcome | None, rows: NDArray[np.int64], batch: Batch, number: int, shared: bool
-            ) -> Outcome:
-    """The outcome of a whole batch of which only `rows` were worked on: the others count as broken."""
-    count = len(batch.indices)
-    if found is not None and len(rows) == count:
-        return found
-    correct = np.zeros((count, 1), dtype=bool)
-    majority, reported = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    if found is not None:
-        correct[rows], majority[rows], reported[rows] = found.correct, found.majority, found.reported
-    distances = None
-    if cell.attack is not None and not cell.attack.bounded:
-        distances = np.zeros(count)
-        if found is not None and found.distances is not None:
-            distances[rows] = found.distances
-    return Outcome(*cell.key, correct, majority, reported, np.full(count, number) if shared else None, 0.0, distances)
-
-
-def most_frequent(predictions: Tensor, classes: int) -> Tensor:
-    """The class predicted most often for each image, int64 [N] from [D, N]; of equals, the lower."""
-    votes = torch.nn.functional.one_hot(predictions, classes).sum(0)
-    return (votes * classes - torch.arange(classes, device=votes.device)).argmax(1)
-
-
-def check_images(images: Tensor) -> None:
-    """Raises NumericalError unless all pixels are in [0, 1]."""
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):
-        raise NumericalError(f"images: pixels from {low:g} to {high:g}; expected [0, 1] (normalise inside the model)")

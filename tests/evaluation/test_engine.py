@@ -12,7 +12,7 @@ from rnabench.attack.catalogue import parse_attack
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.defence import ForeignModel, import_model
-from rnabench.evaluation.engine import Evaluator, check_images, most_frequent
+from rnabench.evaluation.evaluator import Evaluator, check_images, most_frequent
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.evaluation.protocol import parse_protocol
 from rnabench.plan import EvaluationKeys
