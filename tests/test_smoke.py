@@ -1,4 +1,4 @@
-"""Every table and figure of the paper at the smallest scale, against the committed results: `pytest -m smoke`."""
+"""Every table and figure of the paper at the smallest scale, against the committed results: `pytest -n 0 -m smoke`."""
 
 from __future__ import annotations
 

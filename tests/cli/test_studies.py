@@ -99,7 +99,8 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not (tmp_path / "results" / "tiny" / "two.csv").exists()
     capsys.readouterr()
     assert run(*command, "--only", "one,tow") == 2
-    assert "--only: 'tow' is not valid; expected one of one, two; did you mean 'two'?" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--only: 'tow' is not valid; expected one of one, two, model=NAME; did you mean 'two'?" in said
     assert run(*command, "--jobs", "0") == 2
     assert "--jobs: 0 is not valid; expected at least 1" in capsys.readouterr().err
 
