@@ -56,3 +56,9 @@ def did_you_mean(value: str, candidates: Iterable[str]) -> str:
 def one_of(names: Iterable[str]) -> str:
     """`one of a, b, c`: the phrase for a closed set of names."""
     return "one of " + ", ".join(names)
+
+
+def unknown(name: object, known: Iterable[str]) -> str:
+    """The end of a line about a name that is none of those that are known."""
+    known = list(known)
+    return f"{name!r} is not valid; expected {one_of(known)}{did_you_mean(str(name), known)}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, ValidationError
 
-from rnabench.errors import InvalidRecipe, InvalidValue, did_you_mean, one_of
+from rnabench.errors import InvalidRecipe, InvalidValue, one_of, unknown
 from rnabench.norm.space import parse_space
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
@@ -131,7 +131,8 @@ class Recipe(Part):
 def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] | None = None) -> Recipe:
     """Read and check a YAML recipe under a profile, on the data set that `data` (keys of DataKeys) names, if it names
     one. Raises InvalidRecipe with a line for every problem, all at once."""
-    source = read_source(file, profile, data or {})
+    given = data or {}
+    source = read_source(file, profile, given)
     content = source.content
     lines: list[str] = []
 
@@ -139,7 +140,8 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
         try:
             return kind.model_validate(values)
         except ValidationError as error:
-            lines.extend(f"{file}: {place(key)}{text}" for key, text in problems(error, kind))
+            lines.extend(f"--{key.replace('_', '-')}: {text}" if key in given else f"{file}: {place(key)}{text}"
+                         for key, text in problems(error, kind))
             return None
 
     judge(_File, content, lambda key: f"{key}: ")
@@ -160,11 +162,11 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
             lines.append(f"{file}: evaluate.{error}")
     baseline = content.get("baseline")
     if isinstance(baseline, str) and baseline not in models:
-        lines.append(f"{file}: baseline: {baseline!r} is not valid; {one_of(models)}{did_you_mean(baseline, models)}")
+        lines.append(f"{file}: baseline: {unknown(baseline, models)}")
     table = list(models) if content.get("table") is None else content["table"]
     for name in table if isinstance(table, list) else ():
         if isinstance(name, str) and name not in models:
-            lines.append(f"{file}: table: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}")
+            lines.append(f"{file}: table: {unknown(name, models)}")
     lines.extend(f"{file}: claims: {line}" for line in _unclaimable(content.get("claims"), models, evaluation))
     if isinstance(table, list) and len({str(name) for name in table}) < len(table):
         lines.append(f"{file}: table: {table!r} is not valid; expected different models")
@@ -201,9 +203,9 @@ def _unclaimable(claims: Any, models: Mapping[str, Any], evaluation: EvaluationK
         lower = values.get("lower")
         for name in (values.get("higher"), *(lower if isinstance(lower, list) else ())):
             if isinstance(name, str) and name not in models:
-                yield f"{name!r} is not valid; {one_of(models)}{did_you_mean(name, models)}"
+                yield unknown(name, models)
         if attacks and isinstance(attack := values.get("attack", "pgd20"), str) and attack not in attacks:
-            yield f"{attack!r} is not valid; {one_of(sorted(attacks))}{did_you_mean(attack, attacks)}"
+            yield unknown(attack, sorted(attacks))
 
 
 def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, TrainRecipe | None], judge: Judge,
@@ -212,7 +214,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, Train
     values = dict(described)
     kind, chosen, title = values.pop("study", None), values.pop("models", list(models)), values.pop("title", None)
     if not isinstance(kind, str) or kind not in STUDIES:
-        lines.append(f"{place}study: {kind!r} is not valid; {one_of(STUDIES)}{did_you_mean(str(kind), STUDIES)}")
+        lines.append(f"{place}study: {unknown(kind, STUDIES)}")
         return None
     if not isinstance(title, str | None):
         lines.append(f"{place}title: {title!r} is not valid; expected a text")
@@ -222,7 +224,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, Train
         return None
     for name in chosen:
         if not isinstance(name, str) or name not in models:
-            lines.append(f"{place}models: {name!r} is not valid; {one_of(models)}{did_you_mean(str(name), models)}")
+            lines.append(f"{place}models: {unknown(name, models)}")
             return None
     trainings = {name: training for name in chosen if (training := models[name]) is not None}
     if keys is None or len(trainings) < len(chosen):

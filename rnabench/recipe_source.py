@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, did_you_mean, one_of
-from rnabench.recipe import DataKeys, Part, problems
+from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, did_you_mean, one_of, unknown
+from rnabench.norm.space import parse_space
+from rnabench.plan import EvaluationKeys
+from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
 
 Content = dict[str, Any]
 
@@ -100,13 +102,35 @@ def _profiles(file: Path, content: Content) -> dict[str, Profile]:
     for name, values in _dict(content, "profiles").items():
         try:
             found[str(name)] = Profile.model_validate(values if values is not None else {})
-            lines += [f"{file}: profiles.{name}.models: {model!r} is not valid; {one_of(models)}"
-                      f"{did_you_mean(model, models)}" for model in found[str(name)].models if model not in models]
+            lines += [f"{file}: profiles.{name}.{line}" for line in _unknown(found[str(name)], models, content)]
         except ValidationError as error:
             lines += [f"{file}: profiles.{name}{key and '.'}{key}: {text}" for key, text in problems(error, Profile)]
     if lines:
         raise InvalidRecipe("\n".join(lines))
     return found
+
+
+def _unknown(profile: Profile, models: Content, content: Content) -> Iterator[str]:
+    """Names in a profile that the recipe does not have, and keys that its parts do not have, also where it is not the
+    profile that is chosen. Values are judged when it is."""
+    training, evaluating = TrainRecipe.model_fields, EvaluationKeys.model_fields
+    spaces = [own.get("space") for own in (_dict(content, "train"), *models.values()) if isinstance(own, dict)]
+    terms = list(dict.fromkeys(term for space in spaces if isinstance(space, str) for term in space.split("+")))
+    for place, names, known in (
+        ("models", profile.models, models), ("table", profile.table or (), models),
+        ("figures", profile.figures, _dict(content, "figures")), ("norms", profile.norms, terms),
+        ("train", profile.train, training), ("evaluate", profile.evaluate, evaluating),
+        ("test", profile.test or (), DataKeys.model_fields),
+        *((f"models.{model}", own, training) for model, own in profile.models.items()),
+    ):
+        for name in names:
+            if name not in known:
+                yield f"{place}: {unknown(name, known)}"
+    for old, new in profile.norms.items():
+        try:
+            parse_space(new)
+        except InvalidValue as error:
+            yield f"norms.{old}: {error}"
 
 
 def _merged(file: Path) -> Content:
@@ -142,8 +166,20 @@ def _merged(file: Path) -> Content:
 def _read(file: Path) -> Content:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that stands twice: the first would be lost in silence."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in seen:
+                    again = f"the second time in line {key.start_mark.line + 1}"
+                    raise yaml.YAMLError(f"{key.value!r} stands twice, {again}")
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise RnabenchError(f"recipe: cannot read {str(file)!r} ({reason}); expected a YAML file") from None

@@ -162,6 +162,13 @@ MISTAKES = [  # what is added to a good recipe, and what the error names
     ("claims: [{says: s, higher: one, lower: [two], attack: pgd21}]", "'pgd20'"),
     ("claims: x", "claims"), ("baseline: 2020-13-45", "YAML"), ("table: [one, one]", "different models"),
     ("profiles: [a]", "profiles"), ("profiles: {a: {models: {onne: {lr: 1}}}}", "'one'"),
+    ("profiles: {a: {}, b: {train: {epohcs: 3}}}", r"profiles\.b\.train: 'epohcs' .*'epochs'"),
+    ("profiles: {a: {}, b: {evaluate: {n_exmaples: 3}}}", r"profiles\.b\.evaluate: .*'n_examples'"),
+    ("profiles: {a: {}, b: {models: {one: {objetcive: standard}}}}", r"profiles\.b\.models\.one: .*'objective'"),
+    ("profiles: {a: {}, b: {norms: {im: bn}}}", r"profiles\.b\.norms: 'im' .*'in'"),
+    ("profiles: {a: {}, b: {norms: {in: gm4}}}", r"profiles\.b\.norms\.in: .*'gm4'"),
+    ("profiles: {a: {}, b: {table: [tow]}}", r"profiles\.b\.table: 'tow' .*'two'"),
+    ("title: Again", "'title' stands twice"),
     ("profiles: {a: {norms: [1]}}", "norms"), ("profiles: {a: 3}", "profiles.a"), ("base: 5", "base"),
     ("base: none.yaml", "none.yaml"), ("train: {1: 2}", "train"),
     ("evaluate: {attacks: [pgd20], n_examples_of: {pgd20 / tpyo: 3}}", "n_examples_of"),
@@ -180,6 +187,13 @@ def test_a_mistake_is_named_and_no_traceback(tmp_path: Path, text: str, named: s
         opened.write(text + "\n")
     with pytest.raises(RnabenchError, match=named):
         load_recipe(file, "a" if "profiles" in text else None)
+
+
+def test_what_an_option_says_is_named_by_the_option(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("name: x\ntitle: X\nmodels: {one: {space: bn}}\n")
+    with pytest.raises(InvalidRecipe, match=r"^--data-dir: 'there' .*digits"):
+        load_recipe(file, data={"data_dir": "there"})
 
 
 def test_pixel_units() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,7 @@ def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: 
     write_text(folder / "paper.md", "\n\n".join([
         f"# {recipe.heading}, beside the paper's",
         table.to_markdown(index=False, disable_numparse=True, colalign=("left",) + ("right",) * len(found.headings)),
-        *said, LEGEND]) + "\n")
+        *said, _legend(found)]) + "\n")
     tex = tabulate(table.values.tolist(), headers=list(table.columns), tablefmt="latex_booktabs", disable_numparse=True,
                    colalign=("left",) + ("right",) * len(found.headings))
     comments = "\n".join(f"% {line}" for line in [recipe.heading, *said])
@@ -131,11 +132,17 @@ def _scale(recipe: Recipe, records: Sequence[dict[str, Any]]) -> str:
     return f"{profile}{networks}; {caption(records)}.{other}"
 
 
+def _legend(found: Comparison) -> str:
+    worst = WORST_LEGEND if any(heading.startswith(WORST) for heading in found.headings) else ""
+    return textwrap.fill(LEGEND.format(worst=worst), 120, break_on_hyphens=False)
+
+
 LEGEND = """\
 Accuracy in percent, `measured ± half of the 95 % interval` (its larger half), which counts images and path draws as
 samples, and the paper's number. The paper's columns are under its protocol: one path is attacked, others predict. The
 columns with `eot:K` are what the paper does not have: the attacker averages the gradient over K fresh paths at every
-step; a network with a single path has the same number under all protocols. **worst case**: every image meets the
-averaging attack that is worst for it (of a network with a single path: the bounded attack). **!**: a sanity check that
-concerns the number failed; do not rely on it. The paper's numbers are of full networks, 200 epochs and all test images
-of the data set that it names."""
+step; a network with a single path has the same number under all protocols. {worst}**!**: a sanity check that concerns
+the number failed; do not rely on it. The paper's numbers are of full networks, 200 epochs and all test images of the
+data set that it names."""
+WORST_LEGEND = ("**worst case**: every image meets the averaging attack that is worst for it (of a network with a "
+                "single path: the bounded attack). ")
