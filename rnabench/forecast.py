@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rnabench.attack.catalogue import AttackSpec
-from rnabench.benchmark import cell_journal, finished
+from rnabench.benchmark import cell_journal
 from rnabench.data.batches import Batch
 from rnabench.data.sources import training_data
 from rnabench.device import find_device
@@ -20,7 +20,7 @@ from rnabench.model.saved import RUN, read_run
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
-from rnabench.reproduce import Place, check, images, target, trained
+from rnabench.reproduce import Place, check, images, target, there, trained
 from rnabench.study import finished_study
 from rnabench.study_plan import Attacking, DifferenceKeys, SimilarityKeys, SmoothnessKeys, StudyKeys, TheoryKeys
 from rnabench.training.state import State
@@ -83,7 +83,7 @@ class _Forecast:
         left = list(todo)
         if trained(self.place.run(self.recipe.models[name])):
             found = target(self.recipe, self.place, name, keys)
-            if finished(found, keys, self.place.record(name)) is not None:
+            if there(found, keys, self.place, name) is not None:
                 return Piece("attack", name, "done", 0.0)
             journal = cell_journal(found, keys, self.place.record(name))
             left = [(cell, max(0, total - keys.batch_size * len(journal.parts(cell_name(cell, keys, count)))))

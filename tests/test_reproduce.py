@@ -103,6 +103,30 @@ def test_only_names_what_is_there(recipe: Recipe) -> None:
             recipe.only(bad)
 
 
+def test_what_another_recipe_has_attacked_is_not_attacked_again(whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
+    """Whatever it calls the network, and whether there is a baseline; another evaluation is another record."""
+    class Forbidden(Silent):
+        def begin(self, title: str, total: int, done: int = 0) -> None:
+            raise AssertionError(title)
+
+    file = tmp_path / "other.yaml"
+    file.write_text(TEXT.replace("baseline: bn\n", "").replace("{bn: {", "{plain: {").split("figures:")[0])
+    recipe, folder = load_recipe(file), whole[0]
+    beside = Place(folder / "runs", folder / "other", "cpu")
+    assert [piece.state for piece in forecast(recipe, beside)] == ["done"] * 4
+    found = reproduce(recipe, recipe, beside, Forbidden(), StopRequest()).table
+    assert list(found) == ["plain", "bn+in"]
+    assert found["plain"]["model"]["label"] == "plain"
+    for name, record in zip(("bn", "bn+in"), found.values(), strict=True):
+        assert record["results"] == whole[1].table[name]["results"]
+        assert "baseline" not in record
+        assert json.loads((folder / "other" / f"{record['model']['label']}.json").read_text()) == json.loads(
+            json.dumps(record))
+    file.write_text(file.read_text().replace("draws: 2", "draws: 3"))
+    changed = load_recipe(file)
+    assert [piece.state for piece in forecast(changed, beside)][2:] == ["0 of 3 cells", "0 of 5 cells"]
+
+
 def test_two_processes_do_every_cell_once(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(TEXT)
