@@ -159,7 +159,7 @@ def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: S
 
 
 def there(found: Target, keys: EvaluationKeys, place: Place, name: str) -> dict[str, Any] | None:
-    """The finished record of a model, also if it is another recipe's, in a folder beside: records are shared as networks
+    """The finished record of a model, also if another recipe has it, in a folder beside: records are shared as networks
     are, each recipe has its own name for them. A record says itself which revision made it, and where."""
     own = place.record(name)
     if (record := finished(found, keys, own)) is not None:
