@@ -175,7 +175,7 @@ def test_exported_state_dicts(made: Path, tmp_path: Path, capsys: pytest.Capture
     assert (again / "model.safetensors").read_bytes() == (made / "model.safetensors").read_bytes()
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated")
 @pytest.mark.parametrize(("space", "options"), [
     ("bn+in", ["--path", "bn"]), ("bn+in", ["--path", "1"]), ("bn+in", ["--seed", "7"]), ("bn+in", []),
     ("bn+in", ["--path", "01101001100101101001"]), ("bn+in", ["--path", "1,1,0,0" + ",0,1" * 8]),
