@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rnabench.attack.estimators import OnePath
 from rnabench.attack.losses import LOSSES
 from rnabench.data.batches import Batch
 from rnabench.evaluation.defence import Defence
@@ -41,12 +40,13 @@ def diagnose(defence: Defence, path: Path, batches: Iterable[Batch], was_trainin
     logits, labels, zero = [], [], list[dict[str, Tensor]]()
     right: dict[str, list[Tensor]] = {}
     for batch in batches:
-        logits.append(_outputs(defence, path, batch.images))
+        outputs, zero_here = _zero_gradients(defence, path, batch)
+        logits.append(outputs)
         labels.append(batch.labels)
-        zero.append(_zero_gradients(defence, path, batch, logits[-1].shape[1]))
+        zero.append(zero_here)
         if statistics is not None:
             for name, images in _otherwise_normalised(batch.images, statistics).items():
-                right.setdefault(name, []).append(_outputs(defence, path, images).argmax(1) == batch.labels)
+                right.setdefault(name, []).append(_predicted(defence, path, images) == batch.labels)
     outputs = torch.cat(logits)
     correct = outputs.argmax(1) == torch.cat(labels)
     counted = correct if bool(correct.any()) else torch.ones_like(correct)
@@ -58,16 +58,21 @@ def diagnose(defence: Defence, path: Path, batches: Iterable[Batch], was_trainin
                      {name: bits(values.cpu().numpy()) for name, values in seen.items()})
 
 
-def _outputs(defence: Defence, path: Path, images: Tensor) -> Tensor:
+def _zero_gradients(defence: Defence, path: Path, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits [N, classes] and, by loss, which images bool [N] have a gradient of exactly zero; DLR needs 3 classes."""
+    images = batch.images.detach().requires_grad_()
+    logits = defence.on(path)(images).float()
+    zero = {}
+    for name, loss in LOSSES.items():
+        if logits.shape[1] > 2 or name != "dlr":
+            (gradient,) = torch.autograd.grad(loss(logits, batch.labels).sum(), images, retain_graph=True)
+            zero[name] = gradient.flatten(1).abs().sum(1) == 0
+    return logits.detach(), zero
+
+
+def _predicted(defence: Defence, path: Path, images: Tensor) -> Tensor:
     with torch.no_grad():
-        return defence.on(path)(images).float()
-
-
-def _zero_gradients(defence: Defence, path: Path, batch: Batch, classes: int) -> dict[str, Tensor]:
-    """By loss, which images bool [N] have a gradient of exactly zero; DLR needs three classes."""
-    view = OnePath(defence, path)
-    return {name: view.gradient(batch.images, batch.labels, loss).flatten(1).abs().sum(1) == 0
-            for name, loss in LOSSES.items() if classes > 2 or name != "dlr"}
+        return defence.on(path)(images).argmax(1)
 
 
 def _otherwise_normalised(images: Tensor, statistics: Statistics) -> dict[str, Tensor]:

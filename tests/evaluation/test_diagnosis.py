@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import rnabench
 from rnabench.data.batches import Batch
 from rnabench.evaluation.defence import ForeignModel
 from rnabench.evaluation.diagnosis import Diagnosis, diagnose
@@ -16,6 +18,7 @@ from rnabench.evaluation.flag import Flag, Row
 from rnabench.evaluation.model_checks import gradients, normalisation
 from rnabench.evaluation.outcome import Outcome
 from rnabench.path.path import Path
+from rnabench.report.record import judged, read_record
 from tests.helpers import Lambda, lively_model
 
 EPS = 0.1
@@ -100,6 +103,15 @@ def test_a_few_zero_gradients_warn_and_other_faults_concern_all_rows() -> None:
 def test_records_that_know_only_cross_entropy_are_read_as_such() -> None:
     assert check4(0.0).status == "PASS"
     assert [name for name, _ in check4(1.0).rows] == ["fgsm", "pgd20"]
+
+
+def test_a_record_without_these_observations_is_judged_by_what_it_has() -> None:
+    old = read_record(FilePath(rnabench.__file__).parents[1] / "results" / "quickstart" / "bn.json")
+    old["sanity"]["diagnosis"] = {"images": 16, "zero_gradients": 1.0, "probabilities": False, "was_training": False,
+                                  "changed": []}
+    flags = {flag["check"]: flag for flag in judged(old)["sanity"]["flags"]}
+    assert flags[4]["status"] == "FAIL"
+    assert flags[8]["status"] == "n/a"
 
 
 def test_a_model_without_gradients_fails_in_words_with_what_other_attacks_left() -> None:

@@ -107,6 +107,15 @@ def test_a_stronger_black_box_attack() -> None:
     assert flag(5, [white, row(170, name="square", kind="square", eps=0.1)]).status == "PASS"
 
 
+def test_transferred_images_are_compared_with_the_strongest_white_box_attack_under_any_protocol() -> None:
+    white = [row(right, protocol=protocol, name="pgd20", **PGD)
+             for protocol, right in (("paper", 180), ("eot:10", 120), ("same-path", 20))]
+    for right, status in ((60, "FAIL"), (125, "PASS")):
+        found = flag(5, [*white, row(right, name="transfer-pgd20", **{**PGD, "kind": "transfer"})], random=True)
+        assert found.status == status
+        assert "against pgd20 / eot:10 60.0" in found.text
+
+
 def test_one_path_against_the_baseline() -> None:
     baseline = (row(80, name="pgd20", **PGD),)
     for right, status in ((82, "PASS"), (150, "FAIL")):
