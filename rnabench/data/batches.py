@@ -50,6 +50,15 @@ class BatchSource(Protocol):
         """One training epoch from batch number `start` on; the last incomplete batch is left out."""
 
 
+def first_images(source: BatchSource, batch_size: int, count: int) -> Iterator[Batch]:
+    """The first `count` examples (all, if there are fewer), in order, in batches of at most `batch_size`."""
+    for batch in source.in_order(batch_size):
+        if count <= 0:
+            break
+        yield batch.part(0, count)
+        count -= len(batch.indices)
+
+
 class ResidentSource:
     """A data set held on the device as uint8."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rnabench.data.batches import ResidentSource, pad_crop_flip
+from rnabench.data.batches import ResidentSource, first_images, pad_crop_flip
 from rnabench.data.dataset import load_images
 from rnabench.data.folder import cache_folder
 from rnabench.data.sources import evaluation_data, training_data
@@ -192,3 +192,12 @@ def test_first_images_of_class_folders_are_of_all_classes(tmp_path: Path, datase
     assert sorted(index for index, _ in everything) == list(range(48))
     assert labels(20) == everything[:20]
     assert {label for _, label in everything[:12]} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 23, 100])
+def test_the_first_images_are_the_same_in_batches_of_any_size(batch_size: int) -> None:
+    source = ResidentSource(random_images(23), CPU)
+    for count in (1, 10, 23, 30):
+        batches = list(first_images(source, batch_size, count))
+        assert [index for batch in batches for index in batch.indices] == source.indices[:count]
+        assert all(0 < len(batch.images) == len(batch.indices) <= batch_size for batch in batches)
