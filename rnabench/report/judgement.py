@@ -109,17 +109,15 @@ def _change(new: Cell, old: Cell, after: Source | None, before: Source | None) -
     one, other = new.outcome, old.outcome
     assert one is not None
     assert other is not None
-    shared = one.batches is not None
-    if not shared or (after.seed, after.streams) == (before.seed, before.streams):
+    if one.batches is None or other.batches is None:
         return ByImage(one, other)
-    return ByGroup(one, other)
+    if one.batches.tolist() != other.batches.tolist():
+        return ByIntervals(new, old)
+    same_draws = (after.seed, after.streams) == (before.seed, before.streams)
+    return ByImage(one, other) if same_draws else ByGroup(one, other)
 
 
 def _comparable(new: Cell, old: Cell, after: Source, before: Source) -> bool:
     """Whether both measured the same on the same images, and kept the outcomes."""
     return new.outcome is not None and old.outcome is not None and new.settings == old.settings and (
-        after.settings == before.settings) and _groups(new) == _groups(old)
-
-
-def _groups(cell: Cell) -> list[int] | None:
-    return None if cell.outcome is None or cell.outcome.batches is None else cell.outcome.batches.tolist()
+        after.settings == before.settings)

@@ -111,6 +111,12 @@ def test_how_often_other_draws_fail_a_comparison() -> None:
     assert failed / repetitions < 0.12
 
 
+def test_groups_that_are_others_are_not_paired() -> None:
+    correct = np.random.default_rng(0).random((64, 2)) < 0.5
+    sides = [recorded({SPOT: correct}, np.arange(64) // size) for size in (8, 16)]
+    assert rules(compare(*sides)) == {SPOT: INTERVALS}
+
+
 def test_draws_of_the_images_own_need_no_groups() -> None:
     rng = np.random.default_rng(4)
     sides = [recorded({SPOT: rng.random((300, 5)) < 0.7}, None, seed) for seed in range(2)]
