@@ -169,7 +169,10 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     networks, trainings = {}, {}
     for name, own in models.items():
         own = own if isinstance(own, dict) else {}
-        where = lambda key, own=own, name=name: f"models.{name}.{key}: " if key in own else f"train.{key}: "  # noqa: E731
+
+        def where(key: str, own: Mapping[str, Any] = own, name: str = name) -> str:
+            return f"models.{name}.{key}: " if key.partition(".")[0] in own else f"train.{key}: "
+
         settings, said = settings_and_seeds(shared, own)
         networks[name], seeds = judge(TrainRecipe, settings, where), judge(Seeds, said, where)
         if own.get(KEY) is not None and "seed" in own:
