@@ -55,6 +55,18 @@ def test_where_only_trainings_vary_it_is_welchs_test() -> None:
     assert found.difference.p_value == pytest.approx(welch.pvalue, rel=0.1)
 
 
+def test_the_variance_is_that_of_the_two_way_layout() -> None:
+    """Trainings by images, both random: between trainings plus between images, less the interaction, held by both."""
+    sides = drawn(np.random.default_rng(7), 0.4, 4, 60, (0.1, 1.0, 0.6, 0.4))[:2]
+    tables = [np.stack([each.correct[:, 0] for each in side]).astype(float) for side in sides]
+    apart = tables[0].mean(0) - tables[1].mean(0)
+    expected = float(apart.var(ddof=1)) / 60
+    for table in tables:
+        interaction = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+        expected += float(table.mean(1).var(ddof=1)) / 4 - float((interaction**2).sum()) / (3 * 59) / (4 * 60)
+    assert compare(*sides).difference.error == pytest.approx(math.sqrt(expected))
+
+
 @pytest.mark.parametrize("sds", [(0.1, 1.0, 0.0, 0.5), (0.02, 1.0, 0.5, 0.5), (0.3, 1.0, 0.3, 0.5)],
                          ids=["trainings", "images", "both"])
 def test_the_interval_covers_the_truth_for_other_trainings_and_other_images(sds: tuple[float, float, float, float]
