@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rnabench.evaluation.defence import Defence, ForeignModel, import_model
 from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome
+from rnabench.evaluation.surrogate import Surrogate
 from rnabench.files import sha256
 from rnabench.locks import claimed
 from rnabench.model.mode import in_mode
@@ -36,13 +37,15 @@ NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: n
 
 @dataclass(frozen=True)
 class Target:
-    """A loaded network, the data that it is attacked on, and what a record says of it."""
+    """A loaded network, the data that it is attacked on, and what a record says of it; `surrogate` is the network that
+    a transfer attack makes its images on."""
 
     module: nn.Module
     defence: Defence
     data: EvaluationData
     description: dict[str, Any]
     device: torch.device
+    surrogate: Surrogate | None = None
 
 
 def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKeys, device_name: str,
@@ -104,8 +107,26 @@ def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, dev
         weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
                       str(tensor.item()).encode())
     description = {"label": reference, "digest": None, "weights_sha256": weights.hexdigest(),
-                   "randomised": model.space.is_random, "replayable": model.replayable}
+                   "randomised": model.space.is_random, "replayable": model.replayable,
+                   "differentiable": model.differentiable}
     return Target(model, model, data, description, device)
+
+
+def with_surrogate(target: Target, folder: Path, evaluation: EvaluationKeys) -> Target:
+    """The target, to be attacked also by images that are made on the network of a run folder.
+
+    Raises InvalidValue for an evaluation without such an attack, CheckpointError for a network that knows other
+    classes, and as `load_model` does.
+    """
+    if not any(cell.surrogate for cell in probes(evaluation, False, str(folder))):
+        raise InvalidValue("--transfer-from", str(folder), "--norm Linf, --backend native and --sanity with it (the "
+                           "transfer attack is one of the sanity checks')")
+    _check_classes(read_run(folder)["model"]["classes"], target.data, folder)
+    model = load_model(folder).to(  # type: ignore[call-overload]
+        device=target.device, memory_format=torch.channels_last).requires_grad_(False)
+    model.precision = evaluation.precision
+    name = f"{folder.resolve().name} (weights {sha256(folder / WEIGHTS)[:12]})"
+    return replace(target, surrogate=Surrogate(name, model))
 
 
 def open_data(keys: DataKeys, evaluation: EvaluationKeys, device: torch.device) -> EvaluationData:
@@ -116,7 +137,8 @@ def identity(target: Target, keys: EvaluationKeys) -> str:
     """The digest of everything that decides the outcomes. A run's label does not; a foreign model's names its code."""
     plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
     return digest(_settings(target, keys) | {"plan": plan} | (
-        {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}))
+        {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}) | (
+        {"surrogate": target.surrogate.name} if target.surrogate else {}))
 
 
 def _settings(target: Target, keys: EvaluationKeys) -> dict[str, Any]:
@@ -155,7 +177,7 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
 
     def run(chosen: Callable[[Cell], bool]) -> Evaluation | None:
         return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
-                        progress, stop, chosen)
+                        progress, stop, chosen, (target.data.mean, target.data.std), target.surrogate)
 
     if keys.cumulative:  # a cell needs all before it: one process does them all, in order
         with claimed(file.with_suffix(".cumulative"), file.name):
@@ -191,6 +213,7 @@ def finished(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any]
 
 def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str, Any]:
     random = target.defence.space.is_random
+    checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
 
     def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         draws_are = keys.granularity if random else "-"
@@ -207,7 +230,7 @@ def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device)),
         "sanity": {"diagnosis": asdict(found.diagnosis),
-                   "probes": [as_json(*pair) for pair in zip(probes(keys, random), found.probes, strict=True)]},
+                   "probes": [as_json(*pair) for pair in zip(checked, found.probes, strict=True)]},
         "results": [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)],
     })
 

@@ -74,9 +74,9 @@ class Estimator(ABC):
         total = None
         for logits in self.forward(images, rows):
             (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), images)
-            total = gradient if total is None else total.add_(gradient)
+            total = gradient if total is None else total + gradient  # not in place: it may be an expanded tensor
         assert total is not None
-        return total if self.samples == 1 else total.div_(self.samples)
+        return total if self.samples == 1 else total / self.samples
 
     def estimate(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None,
                  gradient: bool = True) -> Estimate:

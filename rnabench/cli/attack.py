@@ -22,6 +22,8 @@ def attack(
                      ] = None,
     baseline: Annotated[Optional[Path], o.option("Record (JSON) of the deterministic baseline on the same images, to "
                                                  "compare with.", o.MODEL)] = None,
+    transfer_from: Annotated[Optional[Path], o.option(
+        "Run folder: the sanity checks also attack with images made on its network by PGD-20.", o.MODEL)] = None,
     dataset: o.DatasetOrNone = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
@@ -90,7 +92,7 @@ def attack(
     compared = read_record(baseline) if baseline is not None else None
 
     from rnabench.benchmark import attack as run_attack
-    from rnabench.benchmark import beside_baseline, identity, load_foreign, load_run
+    from rnabench.benchmark import beside_baseline, identity, load_foreign, load_run, with_surrogate
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request
     from rnabench.cli.results import finish
@@ -99,12 +101,18 @@ def attack(
               else load_foreign(str(model), from_options(DataKeys, data), keys, device))
     if compared is not None and compared["data"]["fingerprint"] != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
+    if transfer_from is not None:
+        target = with_surrogate(target, transfer_from, keys)
     name = f"attack-{keys.suite}-{identity(target, keys)}"
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if not target.description.get("replayable", True):
             progress.line("warning: this model draws random numbers that torch's seed does not fix: its draws cannot "
                           "be frozen or replayed, and `paper` and `same-path` act as `resample`")
+        if not target.description.get("differentiable", True):
+            other = "" if transfer_from else "; for a transfer attack too, name a run with --transfer-from"
+            progress.line("warning: no gradient reaches this model's images: attacks that follow it say nothing; see "
+                          f"sanity check 4{other}")
         record = run_attack(target, keys, folder / "record.json", progress, stop, resume)
     records = [record] if compared is None else [compared, beside_baseline(record, compared, folder / "record.json")]
     finish(records, folder, f"Robustness of {target.description['label']}")

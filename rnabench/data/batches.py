@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnabench.data.dataset import ImageSet
-from rnabench.seeding import stream
+from rnabench.seeding import ExampleStreams
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ class BatchSource(Protocol):
         """One training epoch from batch number `start` on; the last incomplete batch is left out."""
 
 
+def first_images(source: BatchSource, batch_size: int, count: int) -> Iterator[Batch]:
+    """The first `count` examples (all, if there are fewer), in order, in batches of at most `batch_size`."""
+    for batch in source.in_order(batch_size):
+        if count <= 0:
+            break
+        yield batch.part(0, count)
+        count -= len(batch.indices)
+
+
 class ResidentSource:
     """A data set held on the device as uint8."""
 
@@ -69,16 +78,16 @@ class ResidentSource:
             yield Batch(_to_float(self._pixels[rows]), self._labels[rows], self.indices[rows])
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        order = torch.randperm(len(self), generator=stream(seed, "order", epoch))
+        order = ExampleStreams(seed, "order", indices=self.indices, first=epoch).order()
         on_device = order.to(self._device)
         for number in range(start, len(self) // batch_size):
             rows = slice(number * batch_size, (number + 1) * batch_size)
             pixels = self._pixels[on_device[rows]]
+            indices = [self.indices[row] for row in order[rows].tolist()]
             if self._augment:
-                generator = stream(seed, "augmentation", epoch, number, device=self._device)
-                pixels = pad_crop_flip(pixels, generator, flip=self._flip)
-            yield Batch(_to_float(pixels), self._labels[on_device[rows]],
-                        [self.indices[row] for row in order[rows].tolist()])
+                streams = ExampleStreams(seed, "augmentation", indices=indices, first=epoch, device=self._device)
+                pixels = pad_crop_flip(pixels, streams, flip=self._flip)
+            yield Batch(_to_float(pixels), self._labels[on_device[rows]], indices)
 
 
 def _to_float(pixels: Tensor) -> Tensor:
@@ -86,16 +95,14 @@ def _to_float(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
-def pad_crop_flip(pixels: Tensor, generator: torch.Generator, pad: int = 4, flip: bool = True) -> Tensor:
+def pad_crop_flip(pixels: Tensor, streams: ExampleStreams, pad: int = 4, flip: bool = True) -> Tensor:
     """Zero-pad, crop back at a random place per image, and mirror a random half of them; uint8 [N, H, W, 3]."""
     count, height, width, _ = pixels.shape
     device = pixels.device
-    corner = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator, device=device)
-    rows = corner[0] + torch.arange(height, device=device)
-    columns = corner[1] + torch.arange(width, device=device)
+    top, left, mirrored = streams.below([2 * pad + 1, 2 * pad + 1, 2])[0].T[:, :, None]
+    rows, columns = top + torch.arange(height, device=device), left + torch.arange(width, device=device)
     if flip:
-        mirrored = torch.rand(count, 1, generator=generator, device=device) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
+        columns = torch.where(mirrored == 1, columns.flip(1), columns)
     padded = F.pad(pixels, (0, 0, pad, pad, pad, pad))
     samples = torch.arange(count, device=device)[:, None, None]
     return padded[samples, rows[:, :, None], columns[:, None, :]]

@@ -38,12 +38,15 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """The test examples, in the order in which they are attacked."""
+    """The test examples, in the order in which they are attacked; `mean`, `std` by channel: those published for the
+    data set, else the examples' own."""
 
     source: BatchSource
     name: str
     classes: tuple[str, ...]
     fingerprint: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, seed: int, device: torch.device,
@@ -89,10 +92,12 @@ def evaluation_data(keys: DataKeys, n_examples: int | None, device: torch.device
         if indices is not None:
             rows = _places(everything.indices, indices)
         source = everything.part(rows.tolist())
-        return EvaluationData(source, keys.title, everything.classes, everything.fingerprint(rows.tolist()))
+        return EvaluationData(source, keys.title, everything.classes, everything.fingerprint(rows.tolist()),
+                              *IMAGENET_STATISTICS)
     images = load_images(keys.dataset, "test", keys.data_dir, keys.title, keys.download)
     chosen = _first(images, n_examples) if indices is None else images.take(_places(images.indices.tolist(), indices))
-    return EvaluationData(ResidentSource(chosen, device), keys.title, images.classes, chosen.fingerprint())
+    mean, std = PUBLISHED_STATISTICS.get(keys.dataset) or chosen.statistics()
+    return EvaluationData(ResidentSource(chosen, device), keys.title, images.classes, chosen.fingerprint(), mean, std)
 
 
 def _places(there: list[int], indices: str) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from rnabench.data.batches import Batch
 from rnabench.data.dataset import Split
 from rnabench.data.folder import list_images, open_image
 from rnabench.errors import DataUnavailable
-from rnabench.seeding import derive, stream
+from rnabench.seeding import ExampleStreams, derive
 
 
 class _Files(Dataset[tuple[torch.Tensor, int, int]]):
@@ -75,7 +75,7 @@ class StreamingSource:
         yield from self._read(self.indices[start * batch_size:], None, batch_size)
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        order = torch.randperm(len(self), generator=stream(seed, "order", epoch)).tolist()
+        order = ExampleStreams(seed, "order", indices=self.indices, first=epoch).order().tolist()
         whole = len(self) // batch_size * batch_size
         positions = [self.indices[row] for row in order[start * batch_size : whole]]
         seeds = [derive(seed, "augmentation", epoch, position) for position in positions]

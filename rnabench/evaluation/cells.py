@@ -17,17 +17,20 @@ LARGE = 64 / 255  # an attacker who may move every pixel so far leaves no accura
 class Cell:
     """One attack under one protocol; `attack` None is the natural accuracy.
 
-    `limit`: only on so many of the first images. `probe`: for a sanity check and not for the table.
+    `limit`: only on so many of the first images. `probe`: for a sanity check and not for the table. `surrogate`: the
+    name of the network that the attack is made on instead, to see how its images transfer.
     """
 
     attack: AttackSpec | None
     protocol: Protocol | None
     limit: int | None = None
     probe: bool = False
+    surrogate: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
-        return (self.attack.name if self.attack else NATURAL, self.protocol.name if self.protocol else ANY_PROTOCOL)
+        name = self.attack.name if self.attack else NATURAL
+        return ("transfer-" if self.surrogate else "") + name, self.protocol.name if self.protocol else ANY_PROTOCOL
 
     @property
     def title(self) -> str:
@@ -49,10 +52,11 @@ def cells(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
     return list(found.values())
 
 
-def probes(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
+def probes(keys: EvaluationKeys, is_random: bool, surrogate: str | None = None) -> list[Cell]:
     """What the sanity checks need and the table does not have, on few images.
 
-    The strongest averaging protocol of the table is theirs too (eot:10 if it has none).
+    The strongest averaging protocol of the table is theirs too (eot:10 if it has none). `surrogate` is the name of the
+    network for the transfer attack, if there is one.
     """
     if not keys.sanity or keys.norm != "Linf" or keys.backend != "native":
         return []
@@ -66,6 +70,8 @@ def probes(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
         pgd = parse_attack("pgd20")
         wanted += [(pgd, parse_protocol(f"eot:{max(1, samples // 2)}")), (pgd, parse_protocol("same-path"))]
     made = [Cell(attack, protocol, keys.sanity_examples, probe=True) for attack, protocol in wanted]
+    if surrogate is not None:
+        made.append(Cell(parse_attack("pgd20"), None, keys.sanity_examples, probe=True, surrogate=surrogate))
     return [cell for cell in made if cell.key not in there]
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.attack.estimators import OnePath
+from rnabench.attack.losses import margin
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
@@ -65,15 +66,17 @@ class ForeignModel(nn.Module):
     """Anybody's network, from [0, 1] images [N, 3, H, W] to logits [N, classes].
 
     If two forwards differ it is randomised: its draws are then seeds of torch's global generators, which freeze it as
-    long as it takes its random numbers from there (`replayable` says whether it does). Raises ModelError for a
-    network that fails on `images`, returns no logits, or lets no gradient through; NumericalError for NaN.
+    long as it takes its random numbers from there (`replayable` says whether it does). `differentiable` says whether
+    any gradient reaches `images`; where autograd finds no way to them (a detached tensor, integers, numpy), gradient
+    attacks see a gradient of zero. Raises ModelError for a network that fails on `images` or returns no logits;
+    NumericalError for NaN.
     """
 
     space: Draws
 
     def __init__(self, network: nn.Module, images: Tensor, classes: int, bf16: bool = False) -> None:
         super().__init__()
-        self.network, self.bf16 = network, bf16
+        self.network, self.bf16, self._severed = network, bf16, False
         self.space = _Seeds()
         labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         try:
@@ -84,10 +87,12 @@ class ForeignModel(nn.Module):
                              "logits") from error
         check_logits(first, len(images), classes)
         try:
-            OnePath(self, Path.of(1)).gradient(images, labels)
-        except RuntimeError as error:
-            raise ModelError(f"model: lets no gradient through to the images ({_one_line(error)}); expected logits "
-                             "that depend on the images by differentiable operations") from error
+            gradient = OnePath(self, Path.of(1)).gradient(images, labels, margin)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # autograd's, which comes in many wordings
+            self._severed, gradient = True, torch.zeros(())
+        self.differentiable = bool(gradient.any())
         self.replayable = torch.equal(first, again)
         if self.replayable and torch.equal(first, second):
             self.space = _One()
@@ -104,8 +109,12 @@ class ForeignModel(nn.Module):
                 return self._forward(images)
 
     def _forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
-        return logits
+        if not (self._severed and torch.is_grad_enabled() and images.requires_grad):
+            logits: Tensor = self.network(images)
+            return logits
+        with torch.no_grad():
+            logits = self.network(images.detach())
+        return logits + (0 * images).flatten(1).sum(1, keepdim=True)  # the same logits, with a gradient of zero
 
 
 def _one_line(error: BaseException) -> str:

@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rnabench.attack.estimators import frozen_parameters
-from rnabench.data.batches import BatchSource
+from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
 from rnabench.evaluation.attacker import check_plan, parameters
 from rnabench.evaluation.cells import Cell, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, in_words, speed
 from rnabench.evaluation.defence import Defence
-from rnabench.evaluation.diagnosis import Diagnosis, diagnose
+from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.evaluator import Evaluator
 from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome, joined
+from rnabench.evaluation.surrogate import Surrogate
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
 from rnabench.recipe import digest
+from rnabench.seeding import stream
 from rnabench.stopping import StopRequest
 
 
@@ -42,22 +44,24 @@ class Evaluation:
 def evaluate(
     model: nn.Module, defence: Defence, source: BatchSource, classes: int, keys: EvaluationKeys, journal: Journal,
     progress: Progress, stop: StopRequest, chosen: Callable[[Cell], bool] = lambda cell: True,
+    statistics: Statistics | None = None, surrogate: Surrogate | None = None,
 ) -> Evaluation | None:
     """Outcomes of all cells; None if some that are not `chosen` are still to be done. Batches that the journal has are
     not run again.
 
     `model` is the module behind `defence` (often the same object); its mode, buffers, parameters' requires_grad and
-    gradients are left as they were. Raises Busy if nothing is left but what other processes are at, Stopped between two
-    batches if asked to, InvalidValue for an attack that cannot be run like this, NumericalError for images outside
-    [0, 1] or logits that are not finite.
+    gradients are left as they were. `statistics` are the data set's, for sanity check 8; on `surrogate`, if any, the
+    images of a transfer attack are made. Raises Busy if nothing is left but what other processes are at, Stopped
+    between two batches if asked to, InvalidValue for an attack that cannot be run like this, NumericalError for images
+    outside [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
-    todo = cells(keys, random) + probes(keys, random)
+    todo = cells(keys, random) + probes(keys, random, surrogate.name if surrogate else None)
     check_plan(keys, [(cell.attack, cell.protocol.samples if cell.protocol else 0) for cell in todo if cell.attack],
                random, classes)
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    run = _Run(Evaluator(defence, keys, classes, progress), source, journal, progress, stop, len(todo))
+    run = _Run(Evaluator(defence, keys, classes, progress, surrogate), source, journal, progress, stop, len(todo))
     with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model):
         run.announce([cell for cell in todo if chosen(cell)])
         found: list[Outcome | None] = []
@@ -74,10 +78,10 @@ def evaluate(
         outcomes = [outcome for outcome in found if outcome is not None]
         if len(outcomes) < len(todo):
             return None
-        first = next(source.in_order(min(run.evaluator.at_once, keys.sanity_examples)))
-        path = run.evaluator.attacker.drawer("diagnosis", first, 0)(1)
+        path = defence.space.sample(stream(keys.seed, "diagnosis"))
         changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
-        diagnosis = diagnose(defence, path, first, was_training, changed)
+        first = first_images(source, run.evaluator.at_once, keys.sanity_examples)
+        diagnosis = diagnose(defence, path, first, was_training, changed, statistics)
     count = len(cells(keys, random))
     return Evaluation(outcomes[:count], outcomes[count:], diagnosis)
 
@@ -196,4 +200,7 @@ def parameters_of(cell: Cell, keys: EvaluationKeys) -> dict[str, Any]:
     """Every parameter of a cell's attack; none for the natural accuracy."""
     if cell.attack is None:
         return {}
-    return parameters(cell.attack, keys, cell.protocol.samples if cell.protocol else 0)
+    values = parameters(cell.attack, keys, cell.protocol.samples if cell.protocol else 0)
+    if cell.surrogate is None:
+        return values
+    return values | {"kind": "transfer", "attack": cell.attack.name, "surrogate": cell.surrogate}

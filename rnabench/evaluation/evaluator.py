@@ -16,6 +16,7 @@ from rnabench.evaluation.cells import Cell
 from rnabench.evaluation.defence import Defence, check_logits
 from rnabench.evaluation.outcome import Outcome, joined
 from rnabench.evaluation.protocol import Protocol
+from rnabench.evaluation.surrogate import SURROGATE_PROTOCOL, Surrogate
 from rnabench.path.path import Path
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress, Silent
@@ -24,10 +25,12 @@ from rnabench.progress import Progress, Silent
 class Evaluator:
     """Attacks and scores one batch."""
 
-    def __init__(self, defence: Defence, keys: EvaluationKeys, classes: int, progress: Progress | None = None) -> None:
+    def __init__(self, defence: Defence, keys: EvaluationKeys, classes: int, progress: Progress | None = None,
+                 surrogate: Surrogate | None = None) -> None:
         self.defence, self.keys, self.classes, self.progress = defence, keys, classes, progress or Silent()
         self.random = defence.space.is_random
         self.attacker = Attacker(defence, keys, classes)
+        self.surrogate = Attacker(surrogate.defence, keys, classes) if surrogate else None
         self.take_all_memory()
 
     def take_all_memory(self) -> None:
@@ -70,12 +73,17 @@ class Evaluator:
         self.at_once = images // 2
         # averaging over paths may then take no more images at once either
         self.attacker.most_pixels = self.at_once * batch.images[0, 0].numel()
+        if self.surrogate is not None:
+            self.surrogate.most_pixels = self.attacker.most_pixels
         self.progress.line(f"out of memory: going on with {self.at_once} images at once")
         return True
 
     def _outcome(self, cell: Cell, batch: Batch, number: int) -> Outcome:
         images, attacked = batch.images, None
-        if cell.attack is not None:
+        if cell.surrogate is not None and cell.attack is not None:
+            assert self.surrogate is not None
+            images, _ = self.surrogate(cell.attack, SURROGATE_PROTOCOL, batch, number)
+        elif cell.attack is not None:
             images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, number)
         same_path = cell.protocol is not None and cell.protocol.same_path
         predictions = self.predictions(images, attacked if same_path else None, batch, number)

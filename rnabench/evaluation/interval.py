@@ -1,98 +1,132 @@
-"""95 % intervals of an accuracy that count images and path draws as samples."""
+"""95 % intervals that count images and path draws as samples.
+
+The units of an evaluation are images and, where a draw of a path serves a group of images, groups. Group means are
+independent: other images, other attack paths, other scoring draws. So the variance of an overall mean can be read from
+the spread between groups, whatever the paths do; and, as if the paths did nothing, from the spread between images. The
+larger of the two counts: the first with Student's quantile for the number of groups, the second with the normal one.
+The spread between few images may be zero by luck (all eight are right): two more images are counted with them, which
+vary as much as single outcomes can.
+
+`docs/intervals.md` has the coverage of all this by simulation.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import nctdtr, stdtr, stdtrit
 
 Z = 1.959963984540054
+EXTRA_IMAGES = 2
+FEW_GROUPS = 8  # with fewer, the paths are too few to say how others would do: tables mark the cell
 Bits = NDArray[np.bool_]
+Groups = NDArray[np.int64]
 
 
-def accuracy_interval(correct: NDArray[Any], batches: NDArray[np.int64] | None = None) -> tuple[float, float]:
-    """The interval of the mean of `correct` [N images, D draws] (bool, or numbers in [0, 1]), as two numbers in [0, 1].
+def too_few_groups(groups: Groups | None) -> bool:
+    """Whether the images shared so few path draws that an interval of their outcomes is little more than a guess."""
+    return groups is not None and len(np.unique(groups)) < FEW_GROUPS
 
-    The variance of the mean has the parts of a two-way layout: between images (with the residual over draws), plus,
-    where a draw is shared by a batch of images (`batches` [N] numbers them), between draws. The latter is estimated
-    from the draws' effects within batches and from the spread between batches, whichever is larger: the second also
-    holds what the attacker's one path per batch does. The result is Wilson's interval for the number of independent
-    examples that would have this variance, widened (Student's t, Welch and Satterthwaite's degrees of freedom) where
-    the draws' part rests on few batches; for a deterministic model it is exactly Wilson's interval for N images. A
-    single draw shared by a single batch says nothing about other draws: the interval is then [0, 1].
+
+def accuracy_interval(correct: NDArray[Any], groups: Groups | None = None) -> tuple[float, float]:
+    """The 95 % interval of the mean of `correct` [N images, D draws] (bool, or numbers in [0, 1]), in [0, 1].
+
+    `groups` [N] numbers the groups of images that shared their draws; None: no two images shared one. The result is
+    Wilson's interval for as many independent images as would have the mean's variance (for a deterministic model,
+    where D is 1 and `groups` None, exactly Wilson's for N images). A single group says nothing about other draws: the
+    interval is then [0, 1].
     """
     images, draws = correct.shape
     share = float(correct.mean())
-    per_image = correct.mean(1)
-    between_images = float(per_image.var()) / images
-    between_draws, degrees = 0.0, math.inf
-    if batches is not None:
-        numbers, sizes = np.unique(batches, return_counts=True)
-        if len(numbers) * draws == 1:
-            return 0.0, 1.0
-        shared, degrees = max(_by_draw(correct, batches), _by_batch(per_image, batches))
-        between_draws = shared * float((sizes.astype(float) ** 2).sum()) / images**2
-    variance, binomial = between_images + between_draws, share * (1 - share)
-    effective = binomial / variance if variance > 0 and binomial > 0 else float(images)
-    if between_draws > 0:
-        degrees = variance**2 / (between_draws**2 / degrees)
-    return wilson(share, effective, Z if between_draws == 0 else float(stdtrit(degrees, 0.975)))
+    if groups is None and draws == 1:
+        return wilson(share, images)
+    if groups is not None and len(np.unique(groups)) == 1 and images > 1:
+        return 0.0, 1.0
+    guess = (share * images + 2) / (images + 4)  # of a share that may be 0 or 1 by luck
+    variance, degrees = _of_mean(correct.mean(1), groups, guess * (1 - guess))
+    return wilson(share, _effective(share, variance, images, images * draws), _quantile(degrees, 0.95))
 
 
-def difference_interval(first: Bits, second: Bits, batches: NDArray[np.int64] | None = None, level: float = 0.95
-                        ) -> tuple[float, float, float]:
-    """The mean of `first` less that of `second` on the same images, and its interval, as numbers in [-1, 1].
-
-    Both are [N images, draws]; where both have draws, these are taken to be the same ones. The variance has the parts
-    that `accuracy_interval` names, of the differences by image and draw.
-    """
-    draws = max(first.shape[1], second.shape[1]) if 1 in (first.shape[1], second.shape[1]) else min(
-        first.shape[1], second.shape[1])
-    apart = (first[:, :draws].astype(float) - second[:, :draws]) * np.ones((1, draws))
-    images = len(apart)
-    per_image = apart.mean(1)
-    middle, variance, degrees = float(per_image.mean()), float(per_image.var()) / max(images - 1, 1), math.inf
-    if batches is not None and len(np.unique(batches)) * draws > 1:
-        _, sizes = np.unique(batches, return_counts=True)
-        shared, few = max(_by_draw(apart, batches), _by_batch(per_image, batches))
-        between = shared * float((sizes.astype(float) ** 2).sum()) / images**2
-        variance += between
-        degrees = variance**2 / (between**2 / few) if between > 0 else math.inf
-    half = math.sqrt(variance) * float(stdtrit(min(degrees, 1e9), (1 + level) / 2))
-    return middle, max(-1.0, middle - half), min(1.0, middle + half)
-
-
-def ratio_interval(hits: Bits, counted: Bits, batches: NDArray[np.int64] | None = None
-                   ) -> tuple[float, float, float] | None:
+def ratio_interval(hits: Bits, counted: Bits, groups: Groups | None = None) -> tuple[float, float, float] | None:
     """The share of `hits` among what is `counted`, both [N images, D draws], and its 95 % interval; None if nothing is.
 
-    As in `accuracy_interval`, for the linearised ratio: the variance between images, plus, where draws are shared by
-    batches, that between draws; Wilson's interval for as many trials as would have this variance. Without draws,
-    exactly Wilson's for the number counted; a single draw shared by a single batch gives [0, 1].
+    As in `accuracy_interval`, for the linearised ratio. Without draws, exactly Wilson's for the number counted.
     """
     total = int(counted.sum())
     if total == 0:
         return None
     images, draws = counted.shape
     share = float((hits & counted).sum()) / total
-    if draws == 1 and batches is None:
+    if draws == 1 and groups is None:
         return share, *wilson(share, total)
+    if groups is not None and len(np.unique(groups)) == 1 and images > 1:
+        return share, 0.0, 1.0
     residual = ((hits & counted) - share * counted) * (images * draws / total)  # whose mean is the ratio's error
-    per_image = residual.mean(1)
-    variance, degrees = float(per_image.var()) / images, math.inf
-    if batches is not None:
-        numbers, sizes = np.unique(batches, return_counts=True)
-        if len(numbers) * draws == 1:
-            return share, 0.0, 1.0
-        shared, few = max(_by_draw(residual, batches), _by_batch(per_image, batches))
-        between = shared * float((sizes.astype(float) ** 2).sum()) / images**2
-        variance += between
-        degrees = variance**2 / (between**2 / few) if between > 0 else math.inf
-    effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else total / draws
-    return share, *wilson(share, effective, Z if degrees == math.inf else float(stdtrit(degrees, 0.975)))
+    guess = (share * total / draws + 2) / (total / draws + 4)
+    variance, degrees = _of_mean(residual.mean(1), groups, guess * (1 - guess) * images * draws / total)
+    return share, *wilson(share, _effective(share, variance, total / draws, total), _quantile(degrees, 0.95))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much larger one mean is than another, on the same images: `gap` in [-1, 1], its standard `error`, and the
+    `degrees` of freedom of that (infinite: normal)."""
+
+    gap: float
+    error: float
+    degrees: float
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """What the true difference may be, in [-1, 1]."""
+        half = self.error * _quantile(self.degrees, level)
+        return max(-1.0, self.gap - half), min(1.0, self.gap + half)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided: how probable a gap as large as this is, were there no difference."""
+        if self.error == 0:
+            return 1.0 if self.gap == 0 else 0.0
+        return float(2 * stdtr(min(self.degrees, 1e9), -abs(self.gap) / self.error))
+
+    def detectable(self, power: float = 0.8, level: float = 0.95) -> float:
+        """The smallest true difference that would have been told from none with this probability."""
+        quantile, degrees = _quantile(self.degrees, level), min(self.degrees, 1e6)
+        low, high = 0.0, 20.0 + 2 * quantile  # in standard errors; bisection on the noncentral t distribution
+        for _ in range(60):
+            middle = (low + high) / 2
+            found = 1 - float(nctdtr(degrees, middle, quantile))
+            low, high = (middle, high) if found < power else (low, middle)
+        return min(2.0, self.error * high)
+
+
+def difference(first: NDArray[Any], second: NDArray[Any], groups: Groups | None = None) -> Difference:
+    """The mean of `first` less that of `second`, [N images, draws] each on the same images, with its error.
+
+    Where both have draws, these are taken to be the same ones; a model without draws is compared with each. `groups`
+    as in `accuracy_interval`: those of either model that has some. A single group says nothing about other draws: its
+    error is infinite.
+    """
+    draws = max(first.shape[1], second.shape[1]) if 1 in (first.shape[1], second.shape[1]) else min(
+        first.shape[1], second.shape[1])
+    apart = (first[:, :draws].astype(float) - second[:, :draws]) * np.ones((1, draws))
+    gap, images = float(apart.mean()), len(apart)
+    if images == 1 or (groups is not None and len(np.unique(groups)) == 1):
+        return Difference(gap, math.inf, 1.0)
+    # two outcomes of an image are apart in a share of the images that may be 0 by luck
+    guess = (float(np.square(apart.mean(1)).sum()) + 1) / (images + 2)
+    variance, degrees = _of_mean(apart.mean(1), groups, guess)
+    return Difference(gap, math.sqrt(variance), degrees if degrees < math.inf else images - 1.0)
+
+
+def difference_interval(first: NDArray[Any], second: NDArray[Any], groups: Groups | None = None, level: float = 0.95
+                        ) -> tuple[float, float, float]:
+    """The gap of `difference`, and its interval, as numbers in [-1, 1]."""
+    found = difference(first, second, groups)
+    return found.gap, *found.interval(level)
 
 
 def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
@@ -102,31 +136,27 @@ def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def _by_draw(correct: NDArray[Any], batches: NDArray[np.int64]) -> tuple[float, float]:
-    """What the images of a batch have in common, from the draws' effects within batches: the variance of the batch's
-    mean over its draws, and the estimate's degrees of freedom."""
-    draws, total, degrees = correct.shape[1], 0.0, 0
-    for number in np.unique(batches):
-        block = correct[batches == number].astype(float)
-        size = len(block)
-        if size > 1 and draws > 1:
-            effects = block.mean(0) - block.mean()
-            residual = block - block.mean(1, keepdims=True) - effects
-            noise = float((residual**2).sum()) / ((size - 1) * (draws - 1))
-            total += float((effects**2).sum()) - (draws - 1) * noise / size
-            degrees += draws - 1
-    return (max(0.0, total / degrees) / draws, float(degrees)) if degrees else (0.0, math.inf)
+def _of_mean(per_image: NDArray[Any], groups: Groups | None, largest: float) -> tuple[float, float]:
+    """The variance of the mean of `per_image` [N], and its degrees of freedom; `largest`: the variance that a
+    single outcome can have."""
+    images, apart = len(per_image), per_image - per_image.mean()
+    between_images = (float(np.square(apart).sum()) + EXTRA_IMAGES * largest) / images**2
+    if groups is None:
+        return between_images, math.inf
+    _, number = np.unique(groups, return_inverse=True)
+    sums = np.bincount(number, apart)  # a group's share in the error of the mean, times N
+    between_groups = float(np.square(sums).sum()) / images**2 * len(sums) / max(len(sums) - 1, 1)
+    if between_groups > between_images:
+        return between_groups, len(sums) - 1.0
+    return between_images, math.inf
 
 
-def _by_batch(per_image: NDArray[np.float64], batches: NDArray[np.int64]) -> tuple[float, float]:
-    """The same from the spread between batches beyond that within them (one-way analysis of variance)."""
-    numbers, sizes = np.unique(batches, return_counts=True)
-    count, total = len(numbers), len(per_image)
-    if not 1 < count < total:
-        return 0.0, math.inf
-    means = np.array([per_image[batches == number].mean() for number in numbers])
-    within = sum(float(((per_image[batches == number] - mean) ** 2).sum())
-                 for number, mean in zip(numbers, means, strict=True))
-    spread = float((sizes * (means - per_image.mean()) ** 2).sum()) / (count - 1)
-    typical = (total - float((sizes.astype(float) ** 2).sum()) / total) / (count - 1)
-    return max(0.0, (spread - within / (total - count)) / typical), float(count - 1)
+def _effective(share: float, variance: float, least: float, most: float) -> float:
+    """How many independent outcomes have a mean of that variance; `least` where the share is 0 or 1."""
+    binomial = share * (1 - share)
+    return min(binomial / variance, most) if binomial > 0 and variance > 0 else least
+
+
+def _quantile(degrees: float, level: float) -> float:
+    """Student's two-sided quantile; the normal one for infinitely many degrees of freedom."""
+    return Z if degrees == math.inf and level == 0.95 else float(stdtrit(min(degrees, 1e9), (1 + level) / 2))

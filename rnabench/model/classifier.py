@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
-from rnabench.path.choice import choice_layers, use_path
+from rnabench.path.choice import ChoiceLayer, PathNotSet, use_path
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
 from rnabench.seeding import stream
@@ -23,7 +23,15 @@ class FixedPath(nn.Module):
     def __init__(self, classifier: RandomizedClassifier, path: Path) -> None:
         super().__init__()
         self.classifier, self.path = classifier, path
-        self.training = classifier.training  # attack libraries restore the mode that they find
+
+    @property
+    def training(self) -> bool:
+        """The classifier's mode, so that attack libraries, which restore the mode that they find, restore that one."""
+        return self.classifier.training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        """Nothing: `train` and `eval` go on to the classifier."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.path.per_sample and len(self.path.rows) != len(x):
@@ -48,7 +56,6 @@ class RandomizedClassifier(nn.Module):
         self.precision: Precision = "fp32"
         self.compiled = False
         self.space = PathSpace.of(self)
-        self._layers = list(choice_layers(self).values())
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
@@ -65,9 +72,32 @@ class RandomizedClassifier(nn.Module):
         self.compiled = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._layers and self._layers[0].current is None:
-            path = self.space.sample(self.generator, len(x) if self.granularity == "sample" else 1)
-            return self.on(path).forward(x)
+        if self._path_is_set or not self.space.layers:
+            return self._logits(x)
+        with use_path(self, self._draw(len(x)), as_tensor=self.compiled):
+            return self._logits(x)
+
+    @property
+    def _path_is_set(self) -> bool:
+        """Whether this thread has set a path; asked of the model's own layer, which in a replica is the replica's."""
+        first = self.space.layers[:1]
+        return any(cast(ChoiceLayer, self.get_submodule(name)).current is not None for name in first)
+
+    def _draw(self, images: int) -> Path:
+        return self.space.sample(self.generator, images if self.granularity == "sample" else 1)
+
+    def _logits(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits: Tensor = self.network(x)
         return logits
+
+    def _replicate_for_data_parallel(self) -> RandomizedClassifier:
+        """Called by DataParallel in every forward, for each device.
+
+        The replicas run in threads: with a shared generator, which of them draws first would be a matter of luck.
+        """
+        if self._path_is_set:
+            raise PathNotSet("DataParallel runs in other threads, where no path is set; give it model.on(path)")
+        replica: RandomizedClassifier = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica.reseed(int(torch.randint(2**62, (), generator=self.generator)))
+        return replica

@@ -3,16 +3,18 @@
 Every normaliser of the paper is `x * scale + shift` with a scale and a shift [N, C] that follow from the mean and
 variance over H, W of each sample and channel (law of total variance). Both functions have their own backward, since
 autograd's for the naive formulas costs several more passes over x; the backwards are made of differentiable
-operations, so that Hessian-vector products work. A compiler derives (and fuses) its own backward: under torch.compile
-the plain formulas are used.
+operations, so that Hessian-vector products work. Where somebody else differentiates, the plain formulas are used: under
+torch.compile and torch.export, whose compiler derives (and fuses) its own backward, in torch.func and in forward mode.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 class _Moments(torch.autograd.Function):
@@ -59,9 +61,22 @@ def _map(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]).to(x.dtype)
 
 
+def _plain_formulas() -> bool:
+    """Whether a compiler, torch.func or forward mode is at work.
+
+    Functions with `setup_context`, a vmap rule and a `jvp` would do for most of that. But their calls cost 40
+    microseconds more each, and torch takes no `jvp` of a `jvp`: second derivatives in forward mode would be wrong.
+    """
+    return torch.compiler.is_compiling() or _transforms_active() or getattr(forward_ad, "_current_level", -1) >= 0
+
+
+# torch has no public names for these; without them torch says that the functions above lack what it needs
+_transforms_active: Callable[[], bool] = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+
+
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance over H, W of x [N, C, H, W]: two tensors [N, C], in float32 or better."""
-    if torch.compiler.is_compiling():
+    if _plain_formulas():
         return _mean_var(x)
     mean, var = _Moments.apply(x)  # type: ignore[no-untyped-call]
     return mean, var
@@ -77,7 +92,7 @@ def pooled(mean: Tensor, var: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Te
 
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x * scale + shift for x [N, C, H, W] and scale, shift [N, C] or [1, C] (both alike); the result has x's dtype."""
-    if torch.compiler.is_compiling():
+    if _plain_formulas():
         return _map(x, scale, shift)
     result: Tensor = _ScaleShift.apply(x, scale, shift)  # type: ignore[no-untyped-call]
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -13,29 +14,45 @@ from rnabench.path.path import Path
 
 
 class PathNotSet(RnabenchError):
-    """A choice layer was forwarded outside `use_path`."""
+    """A choice layer was forwarded outside `use_path`, or in another thread."""
+
+
+class _Blocks(threading.local):
+    """The `use_path` blocks that this thread is in, the innermost last: what each says to its layers."""
+
+    def __init__(self) -> None:
+        self.open: list[dict[ChoiceLayer, int | Tensor]] = []
+
+
+_blocks = _Blocks()
 
 
 class ChoiceLayer(nn.Module):
     """Named options, all kept and trained; `use_path` says which one a forward pass uses.
 
-    `current` is the option's number for the whole batch, or an int64 tensor [N] (or [1]) with one per sample.
-    A tensor makes the forward pass free of branches; subclasses may override `mixed` with something cheaper than
-    computing every option.
+    The layer itself holds no path, so that threads do not meet in it and copies of a network never have one set.
+    Subclasses may override `mixed` with something cheaper than computing every option.
     """
-
-    current: int | Tensor | None
 
     def __init__(self, options: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.names = tuple(options)
         self.options = nn.ModuleList(options.values())
-        self.current = None
+
+    @property
+    def current(self) -> int | Tensor | None:
+        """The choice that this thread has set: the option's number for the whole batch, or an int64 tensor [N] (or [1])
+        with one per sample, which makes the forward pass free of branches. None outside of `use_path`."""
+        for choices in reversed(_blocks.open):
+            if self in choices:
+                return choices[self]
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
         current = self.current
         if current is None:
-            raise PathNotSet("a choice layer was run without a path; wrap the call in rnabench.use_path(model, path)")
+            raise PathNotSet("a choice layer was run without a path; wrap the call in rnabench.use_path(model, path), "
+                             "in the thread that makes the call")
         if isinstance(current, int):
             result: Tensor = self.options[current](x)
             return result
@@ -53,34 +70,33 @@ def choice_layers(network: nn.Module) -> dict[str, ChoiceLayer]:
 
 @contextmanager
 def use_path(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Iterator[None]:
-    """Run `network` on `path` inside the block; nests, and restores what was set before.
+    """Run `network` on `path` inside the block, in this thread; nests, and ends with the block whatever happens.
 
-    `as_tensor` hands a one-row path to the layers as a tensor too, so that a compiled network has one graph for all
-    paths. Raises InvalidValue for a path that does not fit the network.
+    Threads that run one network at the same time each set a path of their own. `as_tensor` hands a one-row path to the
+    layers as a tensor too, so that a compiled network has one graph for all paths. Raises InvalidValue for a path that
+    does not fit the network.
     """
     layers = list(choice_layers(network).values())
-    table = torch.tensor(path.rows, dtype=torch.int64)
-    _check(table, path, layers)
+    _check(path, layers)
     choices: Sequence[int | Tensor] = path.rows[0]
     if layers and (path.per_sample or as_tensor):
-        choices = _per_sample(table, network)
-    previous = [layer.current for layer in layers]
+        choices = _per_sample(torch.tensor(path.rows, dtype=torch.int64), network)
+    block = dict(zip(layers, choices, strict=True))
+    blocks = _blocks.open  # this thread's, also where a generator with a block in it is closed by another thread
+    blocks.append(block)
     try:
-        for layer, choice in zip(layers, choices, strict=True):
-            layer.current = choice
         yield
     finally:
-        for layer, before in zip(layers, previous, strict=True):
-            layer.current = before
+        blocks[:] = [other for other in blocks if other is not block]
 
 
-def _check(table: Tensor, path: Path, layers: list[ChoiceLayer]) -> None:
+def _check(path: Path, layers: list[ChoiceLayer]) -> None:
     if len(path) != len(layers):
         raise InvalidValue("path", str(path), f"{len(layers)} choices, one per choice layer of the network")
-    if layers:
-        sizes = torch.tensor([len(layer.options) for layer in layers])
-        if bool(((table < 0) | (table >= sizes)).any()):
-            raise InvalidValue("path", str(path), f"option numbers below {sizes.tolist()}, layer by layer")
+    sizes = [len(layer.options) for layer in layers]
+    columns = zip(*path.rows, strict=True)
+    if any(min(column) < 0 or max(column) >= size for column, size in zip(columns, sizes, strict=True)):
+        raise InvalidValue("path", str(path), f"option numbers below {sizes}, layer by layer")
 
 
 def _per_sample(table: Tensor, network: nn.Module) -> tuple[Tensor, ...]:

@@ -57,12 +57,12 @@ class PathSpace:
 
     def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
         """`rows` independent uniform draws from `generator` (a CPU generator)."""
-        return self._path(torch.rand(rows, len(self._free), dtype=torch.float64, generator=generator))
+        uniform = torch.rand(rows, len(self._free), dtype=torch.float64, generator=generator)
+        return self._path_of((uniform * torch.tensor(self._free, dtype=torch.float64)).long())
 
     def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
         """A path of repeats x N rows: row k * N + i is the k-th draw from the stream of example i."""
-        draws = streams.uniform(repeats, len(self._free))
-        return self._path(draws.transpose(0, 1).reshape(repeats * len(streams), len(self._free)))
+        return self._path_of(streams.below(self._free, repeats).flatten(0, 1))
 
     def at_difference(self, path: Path, difference: int, generator: torch.Generator) -> Path:
         """A path that differs from the one-row `path` in exactly so many layers, uniform among all of these.
@@ -137,8 +137,8 @@ class PathSpace:
         """The option's name by layer, for a one-row path."""
         return {layer: names[c] for layer, names, c in zip(self.layers, self.options, path.rows[0], strict=True)}
 
-    def _path(self, uniform: torch.Tensor) -> Path:
-        drawn = (uniform * torch.tensor(self._free, dtype=torch.float64)).long()
+    def _path_of(self, choices: torch.Tensor) -> Path:
+        """The path with a row for each row of int64 `choices`, one number per independent draw."""
         if self.shared:
-            drawn = drawn[:, :1].expand(-1, len(self.layers))
-        return Path(tuple(map(tuple, drawn.tolist())))
+            choices = choices[:, :1].expand(-1, len(self.layers))
+        return Path(tuple(map(tuple, choices.tolist())))

@@ -13,9 +13,10 @@ import numpy as np
 from rnabench.attack.catalogue import parse_attack
 from rnabench.attack.suite import SUITES
 from rnabench.errors import RnabenchError
+from rnabench.evaluation.flag import Row
 from rnabench.evaluation.headline import Headline, worst_case
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
-from rnabench.evaluation.sanity import Row, judge
+from rnabench.evaluation.sanity import judge
 from rnabench.files import write_text
 
 FORMAT = 2

@@ -14,21 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnabench.data.batches import BatchSource
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError
 from rnabench.files import write_text
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
-from rnabench.seeding import stream
 from rnabench.stopping import StopRequest
+from rnabench.training.holdout import holdout_accuracy
 from rnabench.training.objective import Objective
 from rnabench.training.schedule import learning_rate
 from rnabench.training.state import State
 
 SAVE_SECONDS = 60.0  # a killed run loses at most this much work
-HOLDOUT_BATCH = 256
 LOG = "log.csv"
 
 
@@ -106,7 +104,7 @@ class Trainer:
         state, recipe = self.state, self.recipe
         seen = self.steps_per_epoch * recipe.batch_size
         self._check_finite()
-        natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout, state.epoch)
+        natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout)
         row = {
             "epoch": state.epoch + 1,
             "lr": round(self.optimizer.param_groups[0]["lr"], 8),
@@ -149,25 +147,6 @@ class Trainer:
             return ""
         last = self.state.log[-1]
         return f"held-out natural {last['holdout_natural']:.1%} PGD {last['holdout_pgd']:.1%}"
-
-
-def holdout_accuracy(
-    model: RandomizedClassifier, objective: Objective, source: BatchSource, epoch: int
-) -> tuple[float, float]:
-    """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts)."""
-    seed, device = objective.recipe.seed, next(model.parameters()).device
-    hits = torch.zeros(2, dtype=torch.int64, device=device)
-    model.eval()
-    for number, batch in enumerate(source.in_order(HOLDOUT_BATCH)):
-        paths = stream(seed, "held-out paths", epoch, number)
-        attacked, natural, predicting = (model.space.sample(paths) for _ in range(3))
-        noise = stream(seed, "held-out start", epoch, number, device=device)
-        adversarial = objective.adversarial(objective.attack(), batch, attacked, noise)
-        with torch.no_grad():
-            for position, (path, images) in enumerate(((natural, batch.images), (predicting, adversarial))):
-                hits[position] += (model.on(path)(images).argmax(1) == batch.labels).sum()
-    natural_hits, robust_hits = hits.tolist()
-    return natural_hits / len(source), robust_hits / len(source)
 
 
 def log_csv(rows: list[dict[str, float]]) -> str:

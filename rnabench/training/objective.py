@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rnabench.attack.attack import Uniform
 from rnabench.attack.estimators import OnePath, frozen_parameters
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
@@ -18,11 +19,11 @@ from rnabench.norm.layers import frozen_statistics
 from rnabench.path.choice import choice_layers
 from rnabench.path.path import Path
 from rnabench.recipe import TrainRecipe
-from rnabench.seeding import stream
+from rnabench.seeding import ExampleStreams
 
 
 class Objective:
-    """Batch in, loss out. Every draw comes from a stream named by (seed, what, epoch, step).
+    """Batch in, loss out. Every draw is named by (seed, what, epoch, and the example or, for a batch's path, the step).
 
     black-box: attack through path p_a, train path p (Algorithm 1). white-box: train p_a itself. standard: no attack.
     """
@@ -42,8 +43,9 @@ class Objective:
         images, path = batch.images, self._draw("update path", batch, epoch, step)
         if self.recipe.objective != "standard":
             attacked = self._draw("attack path", batch, epoch, step)
-            noise = stream(self.recipe.seed, "attack start", epoch, step, device=images.device)
-            images = self.adversarial(self.attack(epoch), batch, attacked, noise)
+            start = ExampleStreams(self.recipe.seed, "attack start", indices=batch.indices, first=epoch,
+                                   device=images.device)
+            images = self.adversarial(self.attack(epoch), batch, attacked, start.uniform)
             if self.recipe.objective == "white-box":
                 path = attacked
         self._trained = path
@@ -62,16 +64,14 @@ class Objective:
                     if number != choice:
                         option.zero_grad(set_to_none=True)
 
-    def adversarial(self, attack: PGD, batch: Batch, path: Path, generator: torch.Generator) -> Tensor:
-        """The batch's adversarial images through one frozen path, in the recipe's attack mode."""
-        count, channels, height, width = batch.images.shape
-        noise = torch.rand(count, height, width, channels, generator=generator, device=batch.images.device)
+    def adversarial(self, attack: PGD, batch: Batch, path: Path, uniform: Uniform) -> Tensor:
+        """The batch's adversarial images through a frozen path (or one for each image), in the recipe's attack mode."""
         training = self.model.training and self.recipe.attack_mode == "train"
         statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
         with in_mode(self.model, training), frozen_parameters(self.model), statistics:
             return attack(OnePath(self.model, path), batch.images, batch.labels,
-                          lambda *shape: noise.permute(0, 3, 1, 2))
+                          lambda *shape: uniform(*shape).to(memory_format=torch.channels_last))
 
     def _draw(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
-        rows = len(batch.indices) if self.recipe.granularity == "sample" else 1
-        return self.model.space.sample(stream(self.recipe.seed, what, epoch, step), rows)
+        names = batch.indices if self.recipe.granularity == "sample" else [step]
+        return self.model.space.sample_each(ExampleStreams(self.recipe.seed, what, indices=names, first=epoch))

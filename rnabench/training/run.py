@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from rnabench.algorithms import training_versions
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
@@ -67,6 +68,7 @@ def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progre
         "format": 1,
         "status": "training",
         "digest": recipe.digest(),
+        "algorithms": training_versions(recipe.select),
         "recipe": recipe.model_dump(mode="json"),
         "resolved": {"step_size": recipe.step, "width": recipe.width or architecture(recipe.arch).width},
         "model": describe_model(model, recipe.arch, recipe.space, recipe.width or architecture(recipe.arch).width,

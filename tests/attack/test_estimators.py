@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from rnabench import build_model
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
@@ -90,3 +93,19 @@ def test_per_example_gradients_do_not_mix() -> None:
     together = estimator.gradient(images, labels)
     alone = torch.cat([estimator.gradient(images[k : k + 1], labels[k : k + 1]) for k in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-9)  # the loss itself is taken in float32
+
+
+class Brightness:
+    """Logits that depend on the mean pixel alone: autograd's gradient is one number, expanded to an image."""
+
+    def on(self, path: Path) -> Callable[[Tensor], Tensor]:
+        factor = float(path.rows[0][0])
+        return lambda images: factor * images.flatten(1).mean(1, keepdim=True) * torch.tensor([1.0, 2.0, 3.0])
+
+
+def test_gradients_that_autograd_hands_back_expanded_are_summed_over_draws() -> None:
+    images, labels = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+    drawn = iter([1, 3])
+    mean = Expectation(Brightness(), lambda repeats: Path.of(next(drawn)), 2, most_pixels=1).gradient(images, labels)
+    each = [OnePath(Brightness(), Path.of(factor)).gradient(images, labels) for factor in (1, 3)]
+    torch.testing.assert_close(mean, (each[0] + each[1]) / 2)

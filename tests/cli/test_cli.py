@@ -179,7 +179,6 @@ BAD = [
     (["attack", "--model", "tests.cli.models:images_back"], "model", "logits"),
     (["attack", "--model", "tests.cli.models:not_a_number"], "model", "finite"),
     (["attack", "--model", "tests.cli.models:seven_classes"], "model", "7 classes"),
-    (["attack", "--model", "tests.cli.models:without_gradient"], "model", "gradient"),
     (["attack", "--model", "tests.cli.models:leaves"], "--model", "SystemExit"),
     (["attack", "--model", "tests.cli.models:fails"], "model", "on two lines"),
     (["attack", "--model", "tests.cli.models:noisy", "--granularity", "sample"], "--granularity", "batch"),

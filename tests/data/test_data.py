@@ -10,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from rnabench.data.batches import ResidentSource, pad_crop_flip
+from rnabench.data.batches import ResidentSource, first_images, pad_crop_flip
 from rnabench.data.dataset import load_images
 from rnabench.data.folder import cache_folder
 from rnabench.data.sources import evaluation_data, training_data
 from rnabench.data.streaming import StreamingSource
 from rnabench.errors import DataUnavailable, InvalidValue
 from rnabench.recipe import DataKeys
+from rnabench.seeding import ExampleStreams
 from tests.helpers import random_images
 
 CPU = torch.device("cpu")
@@ -139,7 +140,7 @@ def test_an_epoch_is_a_permutation_that_can_start_anywhere() -> None:
 
 def test_augmentation_only_shifts_and_mirrors() -> None:
     pixels = torch.from_numpy(random_images(64, size=32).images)
-    moved = pad_crop_flip(pixels, torch.Generator().manual_seed(0))
+    moved = pad_crop_flip(pixels, ExampleStreams(0, "crop", indices=range(64)))
     unmirrored = 0
     for before, after in zip(pixels, moved, strict=True):
         padded = torch.nn.functional.pad(before, (0, 0, 4, 4, 4, 4))
@@ -149,7 +150,7 @@ def test_augmentation_only_shifts_and_mirrors() -> None:
         assert len(found) == 1
         unmirrored += found[0][0] == 0
     assert 16 < unmirrored < 48
-    straight = pad_crop_flip(pixels, torch.Generator().manual_seed(0), flip=False)
+    straight = pad_crop_flip(pixels, ExampleStreams(0, "crop", indices=range(64)), flip=False)
     assert straight.shape == pixels.shape
 
 
@@ -191,3 +192,12 @@ def test_first_images_of_class_folders_are_of_all_classes(tmp_path: Path, datase
     assert sorted(index for index, _ in everything) == list(range(48))
     assert labels(20) == everything[:20]
     assert {label for _, label in everything[:12]} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 23, 100])
+def test_the_first_images_are_the_same_in_batches_of_any_size(batch_size: int) -> None:
+    source = ResidentSource(random_images(23), CPU)
+    for count in (1, 10, 23, 30):
+        batches = list(first_images(source, batch_size, count))
+        assert [index for batch in batches for index in batch.indices] == source.indices[:count]
+        assert all(0 < len(batch.images) == len(batch.indices) <= batch_size for batch in batches)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.evaluation.defence import ForeignModel
+from rnabench.evaluation.flag import Flag, Row
 from rnabench.evaluation.outcome import Outcome
-from rnabench.evaluation.sanity import Flag, Row, judge
+from rnabench.evaluation.sanity import judge
 from rnabench.report.record import judged, result
 from tests.helpers import Lambda, full_evaluation, lively_model, random_images
 
@@ -97,7 +98,7 @@ def test_convergence(more: int, status: str) -> None:
     ({"probabilities": True}, "FAIL"), ({"was_training": True}, "WARN"), ({"changed": ["bn.running_mean"]}, "FAIL"),
 ])
 def test_what_is_seen_of_the_model(seen: dict[str, object], status: str) -> None:
-    assert flag(4, [natural()], diagnosis={**CLEAN, **seen}).status == status
+    assert flag(4, [natural(), row(100, name="pgd20", **PGD)], diagnosis={**CLEAN, **seen}).status == status
 
 
 def test_a_stronger_black_box_attack() -> None:
@@ -106,12 +107,33 @@ def test_a_stronger_black_box_attack() -> None:
     assert flag(5, [white, row(170, name="square", kind="square", eps=0.1)]).status == "PASS"
 
 
+def test_transferred_images_are_compared_with_the_strongest_white_box_attack_under_any_protocol() -> None:
+    white = [row(right, protocol=protocol, name="pgd20", **PGD)
+             for protocol, right in (("paper", 180), ("eot:10", 120), ("same-path", 20))]
+    for right, status in ((60, "FAIL"), (125, "PASS")):
+        found = flag(5, [*white, row(right, name="transfer-pgd20", **{**PGD, "kind": "transfer"})], random=True)
+        assert found.status == status
+        assert "against pgd20 / eot:10 60.0" in found.text
+
+
 def test_one_path_against_the_baseline() -> None:
     baseline = (row(80, name="pgd20", **PGD),)
     for right, status in ((82, "PASS"), (150, "FAIL")):
         mine = row(right, protocol="same-path", name="pgd20", **PGD)
         assert flag(6, [mine], random=True, baseline=baseline).status == status
     assert flag(6, [mine], random=True).status == "n/a"
+
+
+def test_the_worst_attack_against_the_baseline_counts_whatever_their_order() -> None:
+    """One attack finds a frozen path as robust as the baseline, the other one much more robust."""
+    other = {**PGD, "steps": 100}
+    mine = [row(82, protocol="same-path", name="pgd20", **PGD), row(150, protocol="same-path", name="pgd100", **other)]
+    baseline = [row(80, name="pgd20", **PGD), row(78, name="pgd100", **other)]
+    for rows in (mine, mine[::-1]):
+        for theirs in (baseline, baseline[::-1]):
+            found = flag(6, rows, random=True, baseline=tuple(theirs))
+            assert found.status == "FAIL"
+            assert "pgd100 / same-path 75.0 against the baseline's pgd100 / any 39.0" in found.text
 
 
 class Wavy(nn.Module):
@@ -157,7 +179,7 @@ def test_a_plain_bn_network_passes() -> None:
     diagnosis = found.diagnosis
     assert not diagnosis.changed
     assert not diagnosis.probabilities
-    assert diagnosis.zero_gradients == 0
+    assert set(diagnosis.zero_gradients.values()) == {0.0}
     assert {probe.attack for probe in found.probes} >= {"pgd60", "square200", "pgd10@64/255"}
 
 

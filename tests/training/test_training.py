@@ -23,6 +23,7 @@ from rnabench.files import sha256
 from rnabench.model.factory import build_model
 from rnabench.progress import Silent
 from rnabench.recipe import TrainRecipe, from_options
+from rnabench.seeding import ExampleStreams
 from rnabench.stopping import Stopped, StopRequest
 from rnabench.training.objective import Objective
 from rnabench.training.run import train
@@ -201,7 +202,8 @@ def test_training_attacks_leave_no_gradients_and_move_no_statistics() -> None:
         objective = Objective(model, recipe(track_attack_stats=track, steps=2))
         before = {name: value.clone() for name, value in model.named_buffers()}
         path = model.space.sample(torch.Generator().manual_seed(0))
-        moved = objective.adversarial(objective.attack(), batch, path, torch.Generator().manual_seed(1))
+        start = ExampleStreams(0, "start", indices=batch.indices)
+        moved = objective.adversarial(objective.attack(), batch, path, start.uniform)
         assert all(p.grad is None and p.requires_grad for p in model.parameters())
         assert model.training
         assert float((moved - batch.images).abs().max()) <= 8 / 255 + 1e-6
