@@ -32,6 +32,8 @@ from rnabench.recipe import DataKeys, digest, from_options
 from rnabench.report.record import FORMAT, judged, read_record, result, write_record
 from rnabench.stopping import StopRequest
 
+NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: no part of what a record is
+
 
 @dataclass(frozen=True)
 class Target:
@@ -47,11 +49,12 @@ class Target:
 
 
 def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKeys, device_name: str,
-             label: str | None = None) -> Target:
+             label: str | None = None, method: str | None = None) -> Target:
     """The network of a run folder, on the test images of its own data set, or of the one that `changes` (keys of
     DataKeys) names.
 
-    Raises CheckpointError if the network's classes are not the data set's, and the errors of both.
+    Results call it `label`; networks that differ in their seed alone are trainings of one `method`. Raises
+    CheckpointError if the network's classes are not the data set's, and the errors of both.
     """
     device = find_device(device_name)
     run = read_run(folder)
@@ -61,7 +64,8 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKey
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.precision = evaluation.precision
     description = {
-        "label": label or folder.resolve().name, "digest": run["digest"],
+        "label": (name := label or folder.resolve().name), "method": method or name,
+        "training_seed": run["recipe"].get("seed"), "digest": run["digest"],
         "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
         "training": {name: run.get(name) for name in ("git", "versions", "device")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
@@ -202,7 +206,8 @@ def finished(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any]
     """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
     if not file.exists() or (there := read_record(file))["digest"] != identity(target, keys):
         return None
-    there |= {"model": there["model"] | {"label": target.description["label"]}}
+    named = {name: target.description[name] for name in NAMES if name in target.description}
+    there |= {"model": there["model"] | named}
     return there if "baseline" in there else judged(there)  # by this version's checks
 
 

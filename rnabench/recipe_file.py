@@ -12,6 +12,7 @@ from rnabench.errors import InvalidRecipe, InvalidValue, one_of, unknown
 from rnabench.norm.space import parse_space
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
+from rnabench.recipe_seeds import KEY, Seeds, by_seed, settings_and_seeds
 from rnabench.recipe_source import read_source
 from rnabench.study_plan import STUDIES, DifferenceKeys, SimilarityKeys, StudyKeys, TheoryKeys
 
@@ -65,6 +66,9 @@ class Defined(Part):
 class Recipe(Part):
     """Networks trained from shared settings, one evaluation of those in `table`, and studies, by the figure's name.
 
+    `models`, `table` and the figures name trainings; `trainings` says which of them are one model of the recipe's:
+    itself, or one per seed. `baseline`, `claims` and `defined` name models.
+
     `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
     deterministic model that the randomised ones of the table are compared with; `published` the paper's table that
     the table stands beside, and `claims` what it says of the order of the rows. `profile` and `summary` say at what
@@ -84,6 +88,7 @@ class Recipe(Part):
     profile: str | None = None
     summary: str = ""
     defined: dict[str, Defined] = Field({})
+    trainings: dict[str, tuple[str, ...]] = Field({})
     attacks: tuple[str, ...] | None = None
 
     @property
@@ -95,11 +100,24 @@ class Recipe(Part):
     def heading(self) -> str:
         return self.title if self.profile is None else f"{self.title} (profile {self.profile})"
 
+    def model_of(self, training: str) -> str:
+        """The model that a training belongs to."""
+        return next(model for model, names in self.trainings.items() if training in names)
+
+    def baseline_of(self, training: str) -> str | None:
+        """The training of the baseline that a training of another model is judged beside: with the same seed, or else
+        the first."""
+        names = self.trainings.get(self.baseline or "", ())
+        if not names or training in names:
+            return None
+        return next((name for name in names if self.models[name].seed == self.models[training].seed), names[0])
+
     def only(self, chosen: str) -> Recipe:
         """The part of it that a comma-separated list names: `table`, figures, `model=NAME` and `attack=NAME` of the
-        table. Raises InvalidValue."""
+        table; a model's name stands for all its trainings. Raises InvalidValue."""
         groups = ["natural", *(planned.attack.name for planned in self.evaluate.plan())]
-        there = {"": [*(["table"] if self.table else []), *self.figures], "model": list(self.models),
+        there = {"": [*(["table"] if self.table else []), *self.figures],
+                 "model": list(dict.fromkeys([*self.trainings, *self.models])),
                  "attack": list(dict.fromkeys([*groups, *(["sanity"] if self.evaluate.sanity else [])]))
                  if self.table else []}
         wanted: dict[str, list[str]] = {"": [], "model": [], "attack": []}
@@ -111,7 +129,7 @@ class Recipe(Part):
                 every = [*there[""], "model=NAME", *(["attack=NAME"] if self.table else [])]
                 shown = names if kind and names else every
                 raise InvalidValue("--only", word, one_of(shown), shown)
-            wanted[kind].append(name)
+            wanted[kind] += self.trainings.get(name, (name,)) if kind == "model" else (name,)
         for name in wanted["model"] if wanted["attack"] else ():
             if name not in self.table:
                 raise InvalidValue("--only", f"model={name}", f"a model that is attacked, {one_of(self.table)}",
@@ -148,11 +166,21 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     shared, models, test, evaluate = (
         part if isinstance(part := content.get(key), dict) else {} for key in ("train", "models", "test", "evaluate")
     )
-    trainings = {}
+    networks, trainings = {}, {}
     for name, own in models.items():
         own = own if isinstance(own, dict) else {}
-        where = lambda key, own=own, name=name: f"models.{name}.{key}: " if key in own else f"train.{key}: "  # noqa: E731
-        trainings[name] = judge(TrainRecipe, {**shared, **own}, where)
+
+        def where(key: str, own: Mapping[str, Any] = own, name: str = name) -> str:
+            return f"models.{name}.{key}: " if key.partition(".")[0] in own else f"train.{key}: "
+
+        settings, said = settings_and_seeds(shared, own)
+        networks[name], seeds = judge(TrainRecipe, settings, where), judge(Seeds, said, where)
+        if own.get(KEY) is not None and "seed" in own:
+            lines.append(f"{file}: models.{name}.{KEY}: {own[KEY]!r} is not valid; expected {KEY} or a seed, not both")
+        elif networks[name] is not None and seeds is not None:
+            trainings[name] = by_seed(name, networks[name], seeds.seeds)
+    lines.extend(f"{file}: models.{name}: {name!r} is not valid; expected another name: a training of {model!r} has it"
+                 for model, own in trainings.items() for name in own if name != model and name in models)
     data_keys = judge(DataKeys, test, lambda key: f"test.{key}: ") if test else None
     evaluation = judge(EvaluationKeys, evaluate, lambda key: f"evaluate.{key}: ")
     if evaluation is not None:
@@ -176,21 +204,30 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     taken = {*models, "table", "paper", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
     for name, described in listed.items() if isinstance(listed, dict) else ():
         if isinstance(described, dict):
-            figures[name] = _figure(f"{file}: figures.{name}.", described, trainings, judge, lines)
+            figures[name] = _figure(f"{file}: figures.{name}.", described, networks, judge, lines)
             if name in taken:
                 lines.append(f"{file}: figures.{name}: {name!r} is not valid; expected a name that no model and no "
                              "suite has: their files lie in one folder")
     if lines:
         raise InvalidRecipe("\n".join(dict.fromkeys(lines)))
-    used = {*table, *(name for figure in figures.values() if figure for name in figure.models)}
+    for name in models:  # a study is of one network: of several trainings, the first
+        if name not in table:
+            trainings[name] = dict(list(trainings[name].items())[:1])
+    first = {name: next(iter(own)) for name, own in trainings.items()}
+    studies = {name: figure.model_copy(update={"models": tuple(first[model] for model in figure.models)})
+               for name, figure in figures.items() if figure}
+    used = {*(first[name] for name in table), *(name for study in studies.values() for name in study.models)}
+    trainings = {name: own for name, own in trainings.items() if first[name] in used}
     return Recipe.model_validate({
         "name": content["name"], "title": content["title"], "baseline": baseline, "test": data_keys,
-        "models": {name: training for name, training in trainings.items() if name in used},
-        "evaluate": evaluation, "table": table, "figures": figures, "published": content.get("published"),
+        "models": {name: training for own in trainings.values() for name, training in own.items()},
+        "evaluate": evaluation, "table": [training for name in table for training in trainings[name]],
+        "figures": studies, "published": content.get("published"),
         "claims": content.get("claims") or (),
         "profile": source.profile, "summary": source.summary,
         "defined": {name: {key: values[key] for key in Defined.model_fields if key in values}
-                    for name, values in source.defined.items() if name in used},
+                    for name, values in source.defined.items() if name in trainings},
+        "trainings": {name: tuple(own) for name, own in trainings.items()},
     })
 
 

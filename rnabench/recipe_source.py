@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError, did_you_mean, one_of, unknown
 from rnabench.norm.space import parse_space
 from rnabench.plan import EvaluationKeys
-from rnabench.recipe import DataKeys, Part, TrainRecipe, problems
+from rnabench.recipe import DataKeys, Part, problems
+from rnabench.recipe_seeds import TRAINING_KEYS
 
 Content = dict[str, Any]
 
@@ -113,7 +114,7 @@ def _profiles(file: Path, content: Content) -> dict[str, Profile]:
 def _unknown(profile: Profile, models: Content, content: Content) -> Iterator[str]:
     """Names in a profile that the recipe does not have, and keys that its parts do not have, also where it is not the
     profile that is chosen. Values are judged when it is."""
-    training, evaluating = TrainRecipe.model_fields, EvaluationKeys.model_fields
+    training, evaluating = TRAINING_KEYS, EvaluationKeys.model_fields
     spaces = [own.get("space") for own in (_dict(content, "train"), *models.values()) if isinstance(own, dict)]
     terms = list(dict.fromkeys(term for space in spaces if isinstance(space, str) for term in space.split("+")))
     for place, names, known in (

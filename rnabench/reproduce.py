@@ -90,8 +90,8 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
             records[name] = there
     if not missing:
         for name, record in records.items():
-            if recipe.baseline is not None and name != recipe.baseline:
-                records[name] = beside_baseline(record, records[recipe.baseline], place.record(name))
+            if (baseline := recipe.baseline_of(name)) is not None:
+                records[name] = beside_baseline(record, records[baseline], place.record(name))
             else:
                 write_record(record, place.record(name))
     figures = {name: _study(chosen, place, name, progress, stop) for name in chosen.figures}
@@ -145,7 +145,7 @@ def target(recipe: Recipe, place: Place, name: str, keys: EvaluationKeys) -> Tar
     run = place.run(recipe.models[name])
     if not trained(run):
         raise Busy(f"{name} is not trained yet")
-    return load_run(run, _test_data(recipe), keys, place.device, label=name)
+    return load_run(run, _test_data(recipe), keys, place.device, label=name, method=recipe.model_of(name))
 
 
 def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+ERROR_RATE = 0.05  # of a family of tests: all claims of a table, all its verdicts
+
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the given order: those below 0.05 may all be called significant, and the chance that

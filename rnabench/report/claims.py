@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from rnabench.evaluation.interval import difference_interval
+from rnabench.evaluation.multiple import ERROR_RATE, holm
 from rnabench.evaluation.outcome import Outcome
+from rnabench.evaluation.trainings import Compared, compare
 from rnabench.recipe_file import Claim
+from rnabench.report.methods import Method, methods
 from rnabench.report.record import outcome_of
 
 ENDS = ("shown", "not shown", "the other way round")
@@ -16,62 +18,105 @@ ENDS = ("shown", "not shown", "the other way round")
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much higher the one model's accuracy is than the other's on the same images, with the 95 % interval."""
+    """How much higher the one method's accuracy is than the `other`'s under a protocol, on the same images.
+
+    `p_value` is corrected for all `tests` comparisons of the table's claims; the interval is not.
+    """
 
     other: str
-    gap: float
-    low: float
-    high: float
+    protocol: str
+    found: Compared
+    p_value: float
+    tests: int = 1
 
     @property
     def end(self) -> str:
-        return "shown" if self.low > 0 else "the other way round" if self.high < 0 else "not shown"
+        if self.p_value >= ERROR_RATE:
+            return "not shown"
+        return "shown" if self.found.difference.gap > 0 else "the other way round"
+
+    @property
+    def seen_from(self) -> float:
+        """The smallest difference that would be shown in 80 % of such experiments, whatever the other tests say."""
+        return self.found.difference.detectable(0.8, 1 - ERROR_RATE / self.tests)
 
 
-def comparisons(claim: Claim, records: Sequence[dict[str, Any]]) -> dict[str, list[Comparison]]:
-    """By protocol, the model that is said to be more robust against each of the others that were attacked alike."""
-    by_name = {record["model"]["label"]: _outcomes(record, claim.attack) for record in records}
-    best, found = by_name.get(claim.higher, {}), {}
-    protocols = [name for name in dict.fromkeys(name for each in by_name.values() for name in each)
-                 if name == "paper" or name.startswith("eot:")]
-    for protocol in protocols or ["any"]:
-        mine = best.get(protocol, best.get("any"))
-        made = []
-        for name in claim.lower:
-            theirs = by_name.get(name, {})
-            if mine is not None and (other := theirs.get(protocol, theirs.get("any"))) is not None:
-                made.append(_compared(mine, name, other))
-        if made:
-            found[protocol] = made
-    return found
+@dataclass(frozen=True)
+class Answer:
+    """What the records say of a claim; `open`: sentences on what cannot be compared."""
+
+    claim: Claim
+    made: tuple[Comparison, ...]
+    open: tuple[str, ...] = ()
 
 
-def _outcomes(record: dict[str, Any], attack: str) -> dict[str, Outcome]:
-    return {result["protocol"]: outcome_of(result, record["evaluation"]["batch_size"])
-            for result in record["results"] if result["attack"] == attack}
+def answers(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> list[Answer]:
+    """By claim, the method that is said to be more robust against each of the others that were attacked alike."""
+    by_name = {method.name: method for method in methods(records)}
+    found = [_answer(claim, by_name) for claim in claims]
+    corrected = iter(holm([each.p_value for answer in found for each in answer.made]))
+    tests = sum(len(answer.made) for answer in found)
+    return [replace(answer, made=tuple(replace(each, p_value=next(corrected), tests=tests) for each in answer.made))
+            for answer in found]
 
 
-def _compared(mine: Outcome, name: str, theirs: Outcome) -> Comparison:
-    shared = min(len(mine.correct), len(theirs.correct))
-    one, other = mine.first(shared), theirs.first(shared)
-    batches = one.batches if one.batches is not None else other.batches
-    return Comparison(name, *difference_interval(one.correct, other.correct, batches))
+def _answer(claim: Claim, by_name: dict[str, Method]) -> Answer:
+    best, made, why_not = by_name.get(claim.higher), list[Comparison](), list[str]()
+    for other in (by_name[name] for name in claim.lower if name in by_name):
+        if best is not None and (sentence := best.not_comparable(other)) is not None:
+            why_not.append(sentence)
+        elif best is not None:
+            made += _compared(best, other, claim.attack)
+    protocols = list(dict.fromkeys(each.protocol for each in made))
+    return Answer(claim, tuple(sorted(made, key=lambda each: protocols.index(each.protocol))), tuple(why_not))
+
+
+def _compared(best: Method, other: Method, attack: str) -> Iterator[Comparison]:
+    """Under every protocol that one of them was attacked under; a deterministic network's number is under all."""
+    ours, theirs = _outcomes(best, attack), _outcomes(other, attack)
+    named = [name for name in dict.fromkeys((*ours, *theirs)) if name == "paper" or name.startswith("eot:")]
+    for protocol in named or ["any"]:
+        first, second = (each.get(protocol, each.get("any")) for each in (ours, theirs))
+        if first and second:
+            found = compare(first, second)
+            yield Comparison(other.name, protocol, found, found.difference.p_value)
+
+
+def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
+    """By protocol, the outcome of each training."""
+    found: dict[str, list[Outcome]] = {}
+    for record in method.records:
+        for result in record["results"]:
+            if result["attack"] == attack:
+                found.setdefault(result["protocol"], []).append(outcome_of(result, record["evaluation"]["batch_size"]))
+    return {protocol: outcomes for protocol, outcomes in found.items() if len(outcomes) == len(method.records)}
 
 
 def sentences(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> list[str]:
     """A sentence per claim that these records can speak to."""
-    found = []
-    for claim in claims:
-        said = []
-        for protocol, made in comparisons(claim, records).items():
-            ends = {end: [each for each in made if each.end == end] for end in ENDS}
-            parts = [f"{end} against {', '.join(map(_shown, ends[end]))}" for end in ENDS if ends[end]]
-            said.append(f"under `{protocol}` {'; '.join(parts)}")
-        if said:
-            found.append(f"The paper: {claim.says}. Here {claim.higher}, {claim.attack}, points with 95 % intervals: "
-                         f"{'. And '.join(said)}.")
-    return found
+    return [said for answer in answers(claims, records) if (said := _sentence(answer))]
 
 
-def _shown(each: Comparison) -> str:
-    return f"{each.other} {100 * each.gap:+.1f} [{100 * each.low:+.1f}, {100 * each.high:+.1f}]"
+def _sentence(answer: Answer) -> str:
+    claim, made = answer.claim, answer.made
+    if not made:
+        return f"The paper: {claim.says}. {' '.join(answer.open)}" if answer.open else ""
+    bases = {each.found.basis for each in made}
+    shared = f"{next(iter(bases))}, " if len(bases) == 1 else ""
+    said = []
+    for protocol in dict.fromkeys(each.protocol for each in made):
+        under = [each for each in made if each.protocol == protocol]
+        ends = {end: [_shown(each, not shared) for each in under if each.end == end] for end in ENDS}
+        parts = [f"{end} against {', '.join(ends[end])}" for end in ENDS if ends[end]]
+        said.append(f"under `{protocol}` {'; '.join(parts)}")
+    told = f"Here {claim.higher}, {claim.attack}, {shared}points with 95 % intervals: {'. And '.join(said)}."
+    return " ".join([f"The paper: {claim.says}.", told, *answer.open])
+
+
+def _shown(each: Comparison, with_basis: bool) -> str:
+    low, high = each.found.difference.interval()
+    remarks = [each.found.basis] if with_basis else []
+    if each.end == "not shown":
+        remarks.append(f"seen from {100 * each.seen_from:.1f}")
+    in_brackets = f" ({'; '.join(remarks)})" if remarks else ""
+    return f"{each.other} {100 * each.found.difference.gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{in_brackets}"

@@ -17,7 +17,7 @@ from rnabench.norm.space import parse_space
 from rnabench.recipe_file import Defined, Recipe
 from rnabench.reference import published
 from rnabench.report.claims import sentences
-from rnabench.report.record import rows
+from rnabench.report.methods import method_rows, methods, shown_accuracy
 from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
 
@@ -65,25 +65,24 @@ def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[st
     cells: dict[tuple[str, str, str], str] = {}
     adaptive: dict[tuple[str, str], None] = {}  # a set that keeps its order
     here = {column: _run_for(column, columns, records) for column in columns}
-    for row in rows(records):
+    for row in method_rows(records):
         attack = WORST if row["attack"].startswith(WORST) else row["attack"]
-        cells[row["model"], attack, row["protocol"]] = _shown(row)
+        cells[row["model"], attack, row["protocol"]] = shown_accuracy(row)
         if row["protocol"].startswith("eot:"):
             adaptive[attack, row["protocol"]] = None
 
     def cell(name: str, attack: str, protocol: str) -> str:
         return cells.get((name, attack, protocol)) or cells.get((name, attack, "any")) or NONE
 
-    lines = []
-    for name in dict.fromkeys(record["model"]["label"] for record in records):
-        theirs = published_numbers(table, models[name]) if name in models else {}
-        lines.append((name, (*(_beside(cell(name, here[column], "paper"), theirs.get(column)) for column in columns),
-                             *(cell(name, *column) for column in adaptive))))
-    names = [name for name, _ in lines]
-    measured = [models[name] for name in names if name in models]
+    lines, measured = [], methods(records)
+    for method in measured:
+        title, theirs = method.title, published_numbers(table, models[method.name]) if method.name in models else {}
+        lines.append((title, (*(_beside(cell(title, here[column], "paper"), theirs.get(column)) for column in columns),
+                              *(cell(title, *column) for column in adaptive))))
+    defined = [models[method.name] for method in measured if method.name in models]
     others: dict[str, dict[str, float | None]] = {}
     for row in everything:
-        if not any(is_row(row, model) for model in measured):
+        if not any(is_row(row, model) for model in defined):
             number = float(row["accuracy_percent"]) if row["accuracy_percent"] else None
             others.setdefault(_title(row), {})[row["column"]] = number
     for title, numbers in others.items():
@@ -112,12 +111,6 @@ def _note(column: str, name: str, records: Sequence[dict[str, Any]]) -> str:
     return f"The column {column} holds {name} here ({'; '.join(differences) or 'the same parameters'})."
 
 
-def _shown(row: Mapping[str, Any]) -> str:
-    """`52.3 ± 1.9`: the larger half of the 95 % interval; `!` if a sanity check failed."""
-    half = max(row["high95"] - row["accuracy"], row["accuracy"] - row["low95"])
-    return f"{100 * row['accuracy']:.1f} ± {100 * half:.1f}" + ("!" if row["unreliable"] else "")
-
-
 def _beside(measured: str, theirs: float | None) -> str:
     return measured if theirs is None else f"{measured} (paper {theirs:.2f})"
 
@@ -138,7 +131,7 @@ def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: 
     write_text(folder / "paper.md", "\n\n".join([
         f"# {recipe.heading}, beside the paper's",
         table.to_markdown(index=False, disable_numparse=True, colalign=("left",) + ("right",) * len(found.headings)),
-        *said, _legend(found)]) + "\n")
+        *said, _legend(found, any(len(method.records) > 1 for method in methods(records)), len(said) > 1)]) + "\n")
     tex = tabulate(table.values.tolist(), headers=list(table.columns), tablefmt="latex_booktabs", disable_numparse=True,
                    colalign=("left",) + ("right",) * len(found.headings))
     comments = "\n".join(f"% {line}" for line in [recipe.heading, *said])
@@ -157,17 +150,26 @@ def _scale(recipe: Recipe, records: Sequence[dict[str, Any]]) -> str:
     return f"{profile}{networks}; {caption(records)}.{other}"
 
 
-def _legend(found: Comparison) -> str:
+def _legend(found: Comparison, several: bool, said: bool) -> str:
     worst = WORST_LEGEND if any(heading.startswith(WORST) for heading in found.headings) else ""
-    return textwrap.fill(LEGEND.format(worst=worst), 120, break_on_hyphens=False)
+    parts = [LEGEND.format(after=SEVERAL if several else ONE, worst=worst), *([SAID] if said else [])]
+    return textwrap.fill(" ".join(parts), 120, break_on_hyphens=False)
 
 
 LEGEND = """\
-Accuracy in percent, `measured ± half of the 95 % interval` (its larger half), which counts images and path draws as
-samples, and the paper's number. The paper's columns are under its protocol: one path is attacked, others predict. The
-columns with `eot:K` are what the paper does not have: the attacker averages the gradient over K fresh paths at every
-step; a network with a single path has the same number under all protocols. {worst}**!**: a sanity check that concerns
-the number failed; do not rely on it. The paper's numbers are of full networks, 200 epochs and all test images of the
-data set that it names."""
+Accuracy in percent, `measured ± {after}, and the paper's number. The paper's columns are under its protocol: one path
+is attacked, others predict. The columns with `eot:K` are what the paper does not have: the attacker averages the
+gradient over K fresh paths at every step; a network with a single path has the same number under all protocols.
+{worst}**!**: a sanity check that concerns the number failed; do not rely on it. The paper's numbers are of full
+networks, 200 epochs and all test images of the data set that it names."""
+ONE = "half of the 95 % interval` (its larger half), which counts images and path draws as samples"
+SEVERAL = """\
+...`: in rows of several trainings, which differ in their seed, the mean ± the standard deviation over them; in others
+half of the 95 % interval (its larger half), which counts images and path draws as samples"""
+SAID = """\
+Claims and verdicts over several trainings are about the method, with trainings, images and draws as samples; those of
+one training each are about these networks only. All comparisons of the claims share one error rate of 5 %, and so do
+the verdicts (Holm): one may be not shown although its own 95 % interval leaves out zero. `seen from`: the smallest
+difference that is shown in 80 % of such experiments."""
 WORST_LEGEND = ("**worst case**: every image meets the averaging attack that is worst for it (of a network with a "
                 "single path: the bounded attack). ")

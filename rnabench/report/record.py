@@ -171,12 +171,17 @@ def read_record(file: Path) -> dict[str, Any]:
     return content
 
 
+def method_of(record: dict[str, Any]) -> str:
+    """What several trainings have in common: the name of their model in a recipe; of one training alone, its own."""
+    return str(record["model"].get("method", record["model"]["label"]))
+
+
 def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per model, attack and protocol: the columns of `table.csv`, unrounded, and each model's worst case."""
     found = []
     for record in records:
-        shared = {"dataset": record["data"]["name"],
-                  "threat": record["threat"]["norm"], "digest": record["digest"]}
+        shared = {"dataset": record["data"]["name"], "threat": record["threat"]["norm"], "digest": record["digest"],
+                  "method": method_of(record), "training_seed": record["model"].get("training_seed")}
         for result in record["results"]:
             found.append({
                 "model": record["model"]["label"], "attack": result["attack"], "protocol": result["protocol"],

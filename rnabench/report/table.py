@@ -10,6 +10,7 @@ import pandas as pd
 
 from rnabench.files import write_text
 from rnabench.pixels import in_255ths
+from rnabench.report.methods import method_rows, shown_accuracy
 from rnabench.report.record import images_of, rows
 from rnabench.report.verdict import sanity_lines, verdicts
 
@@ -19,14 +20,19 @@ TEXT_COLUMNS = 3
 
 
 def display(records: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """What people read: headings, and one tuple per row; percentages with one decimal, `!` after unreliable ones."""
+    """What people read: headings, and one tuple per row; percentages with one decimal, `!` after unreliable ones.
+
+    Several trainings of a method share a row: means, and after ± the standard deviation over trainings.
+    """
     shown: list[tuple[str, ...]] = []
-    for row in rows(records):
+    for row in method_rows(records):
         draws = row["draws"] if row["draws_are"] == "-" else f"{row['draws']}/{row['draws_are']}"
         single = row["draws"] == 1
+        alone = row["sd"] is None
         shown.append((
-            row["model"], row["attack"], row["protocol"], percent(row["accuracy"]) + ("!" if row["unreliable"] else ""),
-            f"{percent(row['low95'])} - {percent(row['high95'])}",
+            row["model"], row["attack"], row["protocol"],
+            percent(row["accuracy"]) + ("!" if row["unreliable"] else "") if alone else shown_accuracy(row),
+            f"{percent(row['low95'])} - {percent(row['high95'])}" if alone else "-",
             "-" if single else percent(row["worst_of_draws"]),
             "-" if single else percent(row["majority"]),
             "-" if row["attack"] == "natural" else percent(row["attack_reported"]),
@@ -83,6 +89,10 @@ def markdown(records: Sequence[dict[str, Any]], title: str) -> str:
 def legend(records: Sequence[dict[str, Any]]) -> str:
     """What the columns mean, as far as they are there."""
     parts = [LEGEND]
+    if any(row["sd"] is not None for row in method_rows(records)):
+        parts.append(SEVERAL)
+    if len(verdicts(records)) > 1:
+        parts.append(CORRECTED)
     if any(not result["bounded"] for record in records for result in record["results"]):
         parts.append(UNBOUNDED)
     if any(record["unreliable"] for record in records):
@@ -101,6 +111,11 @@ serves a batch or a single image (sample). **protocol**: `paper` attacks one fro
 `same-path` predicts with the attacked path; `eot:K` averages the gradient over K fresh paths at every step; `any`:
 nothing is random, or nothing attacks, so all protocols agree. **worst case**: every image meets the bounded attack that
 is worst for it, chosen by its accuracy over draws (on one half of the draws, scored on the other)."""
+SEVERAL = """\
+**Trainings**: a row of several is the mean over them, and after ± stands the standard deviation over trainings, which
+differ in their seed; table.csv has every training with its interval."""
+CORRECTED = """\
+The verdicts share one error rate of 5 % (Holm): one may be open although its own 95 % interval leaves out zero."""
 UNBOUNDED = """\
 **median L2**: attacks that know no eps; the Euclidean change of the images that had to be moved and are misclassified
 on the attacker's path. They are no part of the worst case."""

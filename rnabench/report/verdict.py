@@ -2,49 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from rnabench.evaluation.interval import difference_interval
+from rnabench.evaluation.multiple import ERROR_RATE, holm
+from rnabench.evaluation.outcome import Outcome
+from rnabench.evaluation.trainings import Compared, compare
+from rnabench.report.methods import Method, methods
 from rnabench.report.record import averaging, headline
 
 
 def verdicts(records: Sequence[dict[str, Any]]) -> list[str]:
-    """For each randomised model whose record names a baseline among `records`, which of the two is more robust."""
-    by_digest = {record["digest"]: record for record in records}
-    pairs = [(record, by_digest.get(record["baseline"]["digest"])) for record in records if "baseline" in record]
-    return [verdict(record, baseline) for record, baseline in pairs if baseline and record["model"]["randomised"]]
+    """For each randomised method whose records name a baseline among `records`, which of the two is more robust; all
+    verdicts share one error rate."""
+    pairs = _pairs(methods(records))
+    found = [_compared(method, baseline) for method, baseline in pairs]
+    made = [each for each in found if isinstance(each, Compared)]
+    corrected = iter(holm([each.difference.p_value for each in made]))
+    return [each if isinstance(each, str) else _verdict(method, baseline, each, next(corrected), len(made))
+            for (method, baseline), each in zip(pairs, found, strict=True)]
 
 
-def verdict(record: dict[str, Any], baseline: dict[str, Any]) -> str:
-    """Which is more robust under the adaptive suite (or what was run of it), with the difference on the same images."""
-    attacks = {result["attack"] for result in averaging(record)}
-    mine, theirs = headline(record), headline(baseline, attacks)  # both meet the same attacks
-    name, other = record["model"]["label"], baseline["model"]["label"]
-    if mine is None or headline(baseline) is None:
+def _pairs(among: Sequence[Method]) -> list[tuple[Method, Method]]:
+    """The randomised methods, each with its baseline."""
+    by_digest = {record["digest"]: method for method in among for record in method.records}
+    found = []
+    for method in among:
+        named = [record["baseline"]["digest"] for record in method.records if "baseline" in record]
+        baseline = next((by_digest[digest] for digest in named if digest in by_digest), None)
+        if baseline is not None and method.records[0]["model"]["randomised"]:
+            found.append((method, baseline))
+    return found
+
+
+def _compared(method: Method, baseline: Method) -> Compared | str:
+    """The worst cases under the averaging attacks that both met; a sentence where they cannot be compared."""
+    name, other = method.name, baseline.name
+    attacks = {result["attack"] for record in method.records for result in averaging(record)}
+    ours, theirs = _worst_cases(method, attacks), _worst_cases(baseline, attacks)
+    if not ours or not _worst_cases(baseline):
         return f"No attack that averages over paths was run: whether {name} or {other} is more robust stays open."
-    if baseline["model"]["randomised"]:
+    if baseline.records[0]["model"]["randomised"]:
         return f"{other} is randomised itself: it is no deterministic baseline of {name}."
-    if record["data"]["fingerprint"] != baseline["data"]["fingerprint"]:
-        return f"{name} and {other} were attacked on different images: they are not compared."
-    lacking = attacks - {result["attack"] for result in averaging(baseline)}
-    if record["threat"] != baseline["threat"] or lacking:
-        return f"{name} and {other} were attacked in different ways (threat model or attacks): they are not compared."
-    assert theirs is not None
-    suite = ("the adaptive suite" if record["headline"]["adaptive_suite"] else
-             f"the averaging attacks of suite {record['evaluation']['suite']} (not the adaptive suite)")
-    shared = min(len(mine.outcome.correct), len(theirs.outcome.correct))
-    ours, its = mine.outcome.first(shared), theirs.outcome.first(shared)
-    gap, low, high = difference_interval(ours.correct, its.correct, ours.batches)
-    numbers = (f"worst case {100 * ours.accuracy:.1f} % against {100 * its.accuracy:.1f} %, "
-               f"{100 * gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]")
-    if low > 0:
-        said = f"{name} is more robust than its deterministic baseline {other}"
-    elif high < 0:
-        said = f"{name} is less robust than its deterministic baseline {other}"
+    if (why_not := method.not_comparable(baseline)) is not None:
+        return why_not
+    met = [{result["attack"] for result in averaging(record)} for record in (*method.records, *baseline.records)]
+    if any(attacks - each for each in met):
+        return f"{name} and {other} were attacked with different attacks: they are not compared."
+    return compare(ours, theirs)
+
+
+def _worst_cases(method: Method, attacks: Collection[str] | None = None) -> list[Outcome]:
+    """The headline of each training; nothing if one of them has none."""
+    found = [headline(record, attacks) for record in method.records]
+    return [] if None in found else [each.outcome for each in found if each is not None]
+
+
+def _verdict(method: Method, baseline: Method, found: Compared, p_value: float, tests: int) -> str:
+    """Which is more robust under the adaptive suite (or what was run of it), with the difference on the same images."""
+    records = (*method.records, *baseline.records)
+    suite = ("the adaptive suite" if all(record["headline"]["adaptive_suite"] for record in method.records) else
+             f"the averaging attacks of suite {records[0]['evaluation']['suite']} (not the adaptive suite)")
+    low, high = found.difference.interval()
+    numbers = (f"worst case {100 * found.first:.1f} % against {100 * found.second:.1f} %, "
+               f"{100 * found.difference.gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], {found.basis}")
+    if p_value >= ERROR_RATE:
+        said = f"{method.name} and its deterministic baseline {baseline.name} cannot be told apart"
+        seen_from = found.difference.detectable(0.8, 1 - ERROR_RATE / tests)
+        numbers += f"; a difference of {100 * seen_from:.1f} points could have been seen"
     else:
-        said = f"{name} and its deterministic baseline {other} cannot be told apart"
-    marred = [record["model"]["label"] for record in (record, baseline) if record["unreliable"]]
+        which = "more" if found.difference.gap > 0 else "less"
+        said = f"{method.name} is {which} robust than its deterministic baseline {baseline.name}"
+    marred = [record["model"]["label"] for record in records if record["unreliable"]]
     warning = f" A sanity check of {' and of '.join(marred)} failed: see below." if marred else ""
     return f"Under {suite}, {said}: {numbers}.{warning}"
 

@@ -1,67 +1,68 @@
-"""Claims of order: what one says of two models, its reverse says the other way round."""
+"""Claims of order: what one says of two methods, its reverse says the other way round; several share one error rate."""
 
 from __future__ import annotations
 
-import copy
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from rnabench.evaluation.outcome import bits
+from rnabench.evaluation.multiple import holm
 from rnabench.recipe_file import Claim
-from rnabench.report.claims import ENDS, comparisons, sentences
-from rnabench.report.record import read_record
-
-ROOT = Path(__file__).parents[2]
-
-
-def model(name: str, share: float, seed: int, fewer: int = 0) -> dict[str, Any]:
-    """A record of the randomised quickstart network whose PGD-10 outcomes are drawn anew with this accuracy."""
-    record = copy.deepcopy(read_record(ROOT / "results" / "quickstart" / "bn+in.json"))
-    record["model"]["label"] = name
-    rng = np.random.default_rng(seed)
-    for result in record["results"]:
-        kept = result["outcomes"]
-        count = len(kept["majority"]) - fewer
-        kept["correct"] = [bits(rng.random(count) < share) for _ in kept["correct"]]
-        kept["majority"], kept["reported"] = kept["majority"][:count], kept["reported"][:count]
-    return record
+from rnabench.report.claims import ENDS, Answer, answers, sentences
+from tests.report.records import model, trainings
 
 
 def claim(higher: str, *lower: str) -> Claim:
     return Claim(says="so", higher=higher, lower=lower, attack="pgd10")
 
 
+def answer(asked: Claim, records: list[dict[str, Any]]) -> Answer:
+    (found,) = answers([asked], records)
+    return found
+
+
 def test_the_reverse_is_the_other_way_round() -> None:
     records = [model("a", 0.8, 1), model("b", 0.5, 2)]
-    there, back = comparisons(claim("a", "b"), records), comparisons(claim("b", "a"), records)
-    assert list(there) == list(back) == ["paper", "eot:10"]
-    for protocol, (one,) in there.items():
-        (other,) = back[protocol]
+    there, back = answer(claim("a", "b"), records).made, answer(claim("b", "a"), records).made
+    assert [each.protocol for each in there] == [each.protocol for each in back] == ["paper", "eot:10"]
+    for one, other in zip(there, back, strict=True):
         assert (one.end, other.end) == ("shown", "the other way round")
-        assert one.gap == pytest.approx(-other.gap)
-        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
-        assert one.gap == pytest.approx(0.3, abs=0.02)
+        assert one.found.difference.gap == pytest.approx(-other.found.difference.gap)
+        low, high = other.found.difference.interval()
+        assert one.found.difference.interval() == pytest.approx((-high, -low))
+        assert one.found.difference.gap == pytest.approx(0.3, abs=0.02)
 
 
 def test_a_model_is_not_shown_to_be_above_itself_and_equals_seldom_are() -> None:
     record = model("a", 0.7, 1)
-    twin = record | {"model": record["model"] | {"label": "b"}}
-    for made in comparisons(claim("a", "b"), [record, twin]).values():
-        assert [(each.gap, each.end) for each in made] == [(0, "not shown")]
-    ends = [each.end for seed in range(20) for made in comparisons(
-        claim("a", "b"), [model("a", 0.7, seed), model("b", 0.7, 100 + seed)]).values() for each in made]
+    twin = record | {"model": record["model"] | {"label": "b", "method": "b"}}
+    for made in answer(claim("a", "b"), [record, twin]).made:
+        assert (made.found.difference.gap, made.end) == (0, "not shown")
+    ends = [made.end for seed in range(20) for made in answer(
+        claim("a", "b"), [model("a", 0.7, seed), model("b", 0.7, 100 + seed)]).made]
     assert ends.count("not shown") >= 0.85 * len(ends)
 
 
-def test_only_what_was_attacked_alike_and_on_the_same_images_is_compared() -> None:
+def test_only_what_was_attacked_alike_is_compared() -> None:
     records = [model("a", 0.8, 1), model("b", 0.5, 2, fewer=100)]
-    (one,) = comparisons(claim("a", "b", "c"), records)["paper"]
-    assert one.other == "b"
+    assert {each.other for each in answer(claim("a", "b", "c"), records).made} == {"b"}
     assert sentences([Claim(says="so", higher="a", lower=("b",), attack="pgd50")], records) == []
     assert sentences([claim("c", "a")], records) == []
+
+
+@pytest.mark.parametrize(("part", "name", "value", "why"), [
+    ("data", "fingerprint", "another", "on different images"), ("data", "indices", [5, 6], "on different images"),
+    ("threat", "eps", 0.5, "under different threat models"), ("threat", "norm", "L2", "under different threat models")])
+def test_what_met_other_images_or_another_threat_is_not_compared(part: str, name: str, value: object, why: str) -> None:
+    """Images with the same position are not the same images."""
+    one, other, third = model("a", 0.8, 1), model("b", 0.5, 2), model("c", 0.5, 3)
+    other[part] |= {name: value}
+    (said,) = sentences([claim("a", "b", "c")], [one, other, third])
+    assert f"a and b were attacked {why}: they are not compared." in said
+    assert " b +" not in said
+    assert "shown against c +" in said
+    (said,) = sentences([claim("a", "b")], [one, other])
+    assert said == f"The paper: so. a and b were attacked {why}: they are not compared."
 
 
 def test_the_sentence_names_every_comparison_with_its_interval() -> None:
@@ -69,6 +70,44 @@ def test_the_sentence_names_every_comparison_with_its_interval() -> None:
     (said,) = sentences([claim("a", "b", "c", "d")], records)
     assert all(said.count(f" {name} ") == 2 for name in "bcd")  # under both protocols
     assert all(said.count(f"{end} against") == 2 for end in ENDS if end != "shown")
-    for made in comparisons(claim("a", "b", "c", "d"), records).values():
-        for each in made:
-            assert f"{each.other} {100 * each.gap:+.1f} [{100 * each.low:+.1f}, {100 * each.high:+.1f}]" in said
+    for each in answer(claim("a", "b", "c", "d"), records).made:
+        low, high = each.found.difference.interval()
+        shown = f"{each.other} {100 * each.found.difference.gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+        assert shown in said
+        assert (f"{shown} (seen from {100 * each.seen_from:.1f})" in said) == (each.end == "not shown")
+    assert "pgd10, one training each, points" in said
+
+
+def test_all_comparisons_of_a_table_share_one_error_rate() -> None:
+    records = [model("a", 0.7, 1), *(model(f"b{k}", 0.69, 2 + k) for k in range(4))]
+    claims = [claim("a", "b0", "b1"), claim("a", "b2", "b3")]
+    made = [each for found in answers(claims, records) for each in found.made]
+    assert [each.p_value for each in made] == holm([each.found.difference.p_value for each in made])
+    assert all(each.tests == len(made) == 8 for each in made)
+    for each in made:
+        assert each.seen_from == each.found.difference.detectable(0.8, 1 - 0.05 / 8)
+        assert each.end == "shown" or abs(each.found.difference.gap) < each.seen_from
+    alone = [each for asked in claims for each in answer(asked, records).made]
+    assert all(one.p_value >= other.p_value for one, other in zip(made, alone, strict=True))
+
+
+def test_a_claim_about_methods_is_tested_over_trainings() -> None:
+    """Networks that differ clearly, of methods that do not: their trainings are as far apart."""
+    lucky, unlucky = trainings("a", [0.8, 0.6, 0.7]), trainings("b", [0.65, 0.75, 0.7], 1)
+    one = answer(claim("a", "b"), [lucky[0] | {"model": lucky[0]["model"] | {"label": "a"}}, unlucky[0]]).made
+    assert {(each.end, each.found.basis) for each in one} == {("shown", "one training each")}
+    several = answer(claim("a", "b"), [*lucky, *unlucky]).made
+    assert {(each.end, each.found.basis) for each in several} == {("not shown", "3 trainings each")}
+    apart = answer(claim("a", "b"), [*trainings("a", [0.8, 0.81, 0.82]), *trainings("b", [0.5, 0.51, 0.52], 1)]).made
+    assert {(each.end, each.found.basis) for each in apart} == {("shown", "3 trainings each")}
+
+
+def test_where_only_one_side_has_several_trainings_the_first_is_compared() -> None:
+    many, one = trainings("a", [0.8, 0.1, 0.1]), model("b", 0.5, 7)
+    for each in answer(claim("a", "b"), [*many, one]).made:
+        assert each.found.basis == "one training each"
+        assert each.found.difference.gap == pytest.approx(0.3, abs=0.03)
+    (said,) = sentences([claim("a", "b", "c")], [*many, one, *trainings("c", [0.5, 0.5], 2)])
+    assert "b +" in said
+    assert "(one training each" in said
+    assert "(3 against 2 trainings" in said

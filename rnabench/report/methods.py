@@ -1,0 +1,80 @@
+"""Records by method: the trainings of a method differ in their seed alone, and people read one row for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rnabench.evaluation.trainings import spread
+from rnabench.report.record import method_of, rows
+
+MEANS = ("worst_of_draws", "majority", "attack_reported", "median_l2")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method and the records of its trainings, at least one."""
+
+    name: str
+    records: tuple[dict[str, Any], ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({len(self.records)} trainings)" if len(self.records) > 1 else self.name
+
+    def not_comparable(self, other: Method) -> str | None:
+        """Why it is not compared with another one, as a sentence; None if both met the same images and threat."""
+        records = (*self.records, *other.records)
+        first, why = records[0], None
+        if any(each["data"][name] != first["data"][name] for each in records for name in ("fingerprint", "indices")):
+            why = "on different images"
+        elif any(each["threat"] != first["threat"] for each in records):
+            why = "under different threat models"
+        return why and f"{self.name} and {other.name} were attacked {why}: they are not compared."
+
+
+def methods(records: Sequence[dict[str, Any]]) -> list[Method]:
+    """In the order of the records. A record that has its method's own name is no training among others: it is left of a
+    run without seeds, and a row of its own."""
+    found: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for record in records:
+        name = method_of(record)
+        found.setdefault((name, name == record["model"]["label"]), []).append(record)
+    return [Method(name, tuple(trainings)) for (name, _), trainings in found.items()]
+
+
+def method_rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What people read: the rows of each method, means over its trainings where there are several.
+
+    `sd` is the standard deviation over trainings, and None of one training, whose 95 % interval is in `low95` and
+    `high95`. A row that some of the trainings lack is left out.
+    """
+    found = []
+    for method in methods(records):
+        by_cell: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in rows(method.records):
+            by_cell.setdefault((row["attack"], row["protocol"]), []).append(row)
+        for same in by_cell.values():
+            if len(same) == len(method.records):
+                found.append(_row(method, same))
+    return found
+
+
+def _row(method: Method, same: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    row = same[0] | {"model": method.title, "method": method.name, "sd": None}
+    if len(same) == 1:
+        return row
+    mean, sd = spread([each["accuracy"] for each in same])
+    means = {name: spread(values)[0] for name in MEANS
+             if len(values := [each[name] for each in same if each[name] is not None]) == len(same)}
+    return row | dict.fromkeys(MEANS) | means | {
+        "accuracy": mean, "sd": sd, "low95": None, "high95": None,
+        "unreliable": any(each["unreliable"] for each in same)}
+
+
+def shown_accuracy(row: dict[str, Any]) -> str:
+    """`52.3 ± 1.9`: of several trainings the standard deviation over them, of one the larger half of its 95 % interval;
+    `!` if a sanity check failed."""
+    after = row["sd"] if row["sd"] is not None else max(row["high95"] - row["accuracy"], row["accuracy"] - row["low95"])
+    return f"{100 * row['accuracy']:.1f} ± {100 * after:.1f}" + ("!" if row["unreliable"] else "")
