@@ -216,7 +216,7 @@ def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str
     checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
 
     def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
-        draws_are = keys.granularity if random else "-"
+        draws_are = {"batch": "group", "sample": "sample"}[keys.granularity] if random else "-"
         return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded)
 
     return judged({

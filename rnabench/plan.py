@@ -50,8 +50,11 @@ class EvaluationKeys(Part):
     steps, in its name too, if different attacks stay different. `suites` are the recipe's own, by name. `n_examples_of`
     says on how many of the first images to run what is slow, by the name of an attack, a protocol, or an
     `attack / protocol`; the least that applies counts. `norm`, `eps` and `step_size` are the threat model: pixel units
-    for Linf, Euclidean length for L2. `draws` fresh paths score every image; `cumulative` leaves out images that are
-    broken already; `sanity_examples` images serve what the sanity checks need besides.
+    for Linf, Euclidean length for L2. `draws` fresh paths score every image. A draw of a path, the attacker's or a
+    scoring one, serves a group of images, as it serves a batch in the paper, and there are `attack_paths` groups
+    (granularity `batch`), or it serves a single image (`sample`). `batch_size` says how many images are worked on at
+    once and nothing else. `cumulative` leaves out images that are broken already; `sanity_examples` images serve what
+    the sanity checks need besides.
     """
 
     norm: Literal["Linf", "L2"] = "Linf"
@@ -68,6 +71,7 @@ class EvaluationKeys(Part):
     indices: str | None = None
     draws: int = Field(20, strict=True, ge=1, le=1000)
     granularity: Granularity = "batch"
+    attack_paths: int = Field(16, strict=True, ge=1, le=1_000_000)
     batch_size: int = Field(128, strict=True, ge=1, le=65536)
     precision: Literal["fp32", "bf16"] = "fp32"
     cumulative: StrictBool = False

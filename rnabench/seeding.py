@@ -75,7 +75,8 @@ class ExampleStreams:
         draw = torch.arange(self.drawn, self.drawn + draws, device=device)[:, None, None]
         block = torch.arange(-(-places // 4), device=device)  # a counter gives four words
         self.drawn += draws
-        counter = torch.broadcast_tensors(block, draw, examples & MASK, (examples >> 32) & MASK)
+        shape = draws, len(self), len(block)
+        counter = [word.expand(shape) for word in (block, draw, examples & MASK, (examples >> 32) & MASK)]
         return torch.stack(philox(counter, self.key), -1).flatten(2)[:, :, :places]
 
     def uniform(self, *shape: int) -> Tensor:

@@ -16,7 +16,8 @@ from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.evaluator import Evaluator
-from rnabench.evaluation.interval import Bits, accuracy_interval, difference_interval
+from rnabench.evaluation.interval import Bits, crossed_difference, crossed_interval
+from rnabench.evaluation.outcome import path_groups
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.plan import EvaluationKeys
@@ -41,8 +42,8 @@ class PathDifference:
     def gain(self, place: int) -> tuple[float, float, float]:
         """How much higher the accuracy is than on the attacked path itself, and its 95 % interval: on the same images
         and after the same attacks, so it is known better than either."""
-        shared = np.zeros(len(self.correct), dtype=np.int64)
-        return difference_interval(self.correct[:, :, place], self.correct[:, :, 0], shared)
+        found = crossed_difference(self.correct[:, :, place], self.correct[:, :, 0])
+        return found.gap, *found.interval()
 
     @property
     def by_pair(self) -> NDArray[np.float64]:
@@ -56,8 +57,8 @@ class PathDifference:
 
 
 def _accuracy(values: NDArray[Any]) -> tuple[float, float, float]:
-    """All images share the pairs, as the images of one batch share its draws."""
-    return (float(values.mean()), *accuracy_interval(values, np.zeros(len(values), dtype=np.int64)))
+    """All images meet the same pairs of paths."""
+    return (float(values.mean()), *crossed_interval(values))
 
 
 def path_pairs(subject: Subject, pairs: int, seed: int) -> list[tuple[Path, list[Path]]]:
@@ -96,8 +97,9 @@ def _on_pair(model: RandomizedClassifier, first: Path, others: list[Path], spec:
              classes: int) -> OnBatch:
     evaluator = Evaluator(Held(model, first), keys, classes)
 
-    def on_batch(batch: Batch, number: int) -> Arrays:
-        images, _ = evaluator.attacker(spec, SAME_PATH, batch, number)
-        right = [evaluator.predictions(images, other, batch, number)[0] == batch.labels for other in others]
+    def on_batch(batch: Batch, start: int) -> Arrays:
+        groups = path_groups(start, len(batch.indices), keys.attack_paths)
+        images, _ = evaluator.attacker(spec, SAME_PATH, batch, groups)
+        right = [evaluator.predictions(images, other, batch, groups)[0] == batch.labels for other in others]
         return {"right": np.stack([each.cpu().numpy() for each in right], axis=1)}
     return on_batch

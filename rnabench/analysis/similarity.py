@@ -15,8 +15,11 @@ from rnabench.analysis.subject import Subject
 from rnabench.analysis.work import Arrays, Work
 from rnabench.attack.estimators import OnePath
 from rnabench.data.batches import Batch
+from rnabench.evaluation.outcome import path_groups
 from rnabench.path.path import Path
-from rnabench.seeding import stream
+from rnabench.seeding import ExampleStreams
+
+GROUPS = 16
 
 
 def cosine(first: Tensor, second: Tensor) -> Tensor:
@@ -28,10 +31,11 @@ def cosine(first: Tensor, second: Tensor) -> Tensor:
 
 def between_networks(subjects: Sequence[Subject], seed: int, work: Work) -> NDArray[np.float64]:
     """Cosines [N, S, S] of the gradients of the cross-entropy at the clean images; a subject that draws is looked at on
-    one path per batch, drawn for itself."""
-    def on_batch(batch: Batch, number: int) -> Arrays:
-        paths = [subject.defence.space.sample(stream(seed, "gradient paths", subject.label, number))
-                 for subject in subjects]
+    a path for each of 16 groups of images, drawn for itself."""
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        groups = path_groups(first, len(batch.indices), GROUPS).tolist()
+        paths = [subject.defence.space.sample_each(ExampleStreams(seed, "gradient path", place, indices=groups))
+                 if subject.is_random else subject.fixed() for place, subject in enumerate(subjects)]
         gradients = [_gradient(subject, path, batch) for subject, path in zip(subjects, paths, strict=True)]
         rows = [torch.stack([cosine(one, other) for other in gradients], 1) for one in gradients]
         return {"cosine": torch.stack(rows, 1).cpu().numpy()}
@@ -43,7 +47,7 @@ def by_difference(subject: Subject, pairs: int, seed: int, work: Work) -> NDArra
     `path_pairs` draws. Raises InvalidValue for a network that does not draw."""
     drawn = path_pairs(subject, pairs, seed)
 
-    def on_batch(batch: Batch, number: int) -> Arrays:
+    def on_batch(batch: Batch, start: int) -> Arrays:
         found = []
         for first, others in drawn:
             gradient = _gradient(subject, first, batch)

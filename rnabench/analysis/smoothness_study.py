@@ -48,7 +48,7 @@ def smoothness(networks: Networks, keys: SmoothnessKeys, classes: int, work: Wor
 
 
 def _along(model: RandomizedClassifier, paths: list[Path], lengths: list[float]) -> OnBatch:
-    def on_batch(batch: Batch, number: int) -> Arrays:
+    def on_batch(batch: Batch, first: int) -> Arrays:
         measured = along_gradient(path_losses(model, paths, batch.labels), batch.images, lengths)
         return {name: value.double().cpu().numpy() for name, value in vars(measured).items()}
     return on_batch
@@ -73,7 +73,7 @@ def _layers(label: str, model: RandomizedClassifier, path: Path, work: Work) -> 
     away; `predicted`, what is left, and `measured`, the same by automatic differentiation."""
     names: list[str] = []
 
-    def on_batch(batch: Batch, number: int) -> Arrays:
+    def on_batch(batch: Batch, first: int) -> Arrays:
         terms = layer_terms(model, path, batch.images, batch.labels)
         names[:] = terms
         return {name: torch.stack([layer[name] for layer in terms.values()], 1).cpu().numpy()

@@ -43,6 +43,7 @@ class _Only:
 
     path: Path
     is_random: bool = False
+    takes_rows: bool = True
 
     def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
         return self.path

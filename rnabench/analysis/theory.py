@@ -48,7 +48,7 @@ def network_terms(subject: Subject, lengths: Sequence[float]) -> OnBatch:
     path = subject.fixed()
     view = subject.defence.on(path)
 
-    def on_batch(batch: Batch, number: int) -> Arrays:
+    def on_batch(batch: Batch, first: int) -> Arrays:
         with torch.no_grad():
             logits = view(batch.images).float()
         wrong = logits.scatter(1, batch.labels[:, None], -torch.inf).argmax(1)

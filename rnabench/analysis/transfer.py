@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rnabench.analysis.subject import Subject
 from rnabench.analysis.work import Arrays, OnBatch, Work
 from rnabench.attack.catalogue import AttackSpec
 from rnabench.data.batches import Batch
 from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.evaluator import Evaluator
-from rnabench.evaluation.interval import Bits, accuracy_interval, ratio_interval
+from rnabench.evaluation.interval import Bits, Groups, accuracy_interval, ratio_interval
+from rnabench.evaluation.outcome import path_groups
 from rnabench.evaluation.protocol import Protocol
 from rnabench.plan import EvaluationKeys
 
@@ -27,32 +25,32 @@ class Cell:
 
     `before`: the target on the clean image. `source` [N, 1]: the source, on the attacked path, on the clean image.
     `after`: the target on the source's adversarial image. D is 1 for a target that does not draw, and on the diagonal,
-    where the attacked path itself predicts. `batches` [N]: which images share draws, None if nothing is drawn.
+    where the attacked path itself predicts. `groups` [N]: which images share draws, None if nothing is drawn.
     """
 
     source: Bits
     before: Bits
     after: Bits
-    batches: NDArray[np.int64] | None
+    groups: Groups | None
 
     @property
     def accuracy(self) -> tuple[float, float, float]:
         """Accuracy on the adversarial images, and its 95 % interval."""
-        return (float(self.after.mean()), *accuracy_interval(self.after, self.batches))
+        return (float(self.after.mean()), *accuracy_interval(self.after, self.groups))
 
     @property
     def success(self) -> tuple[float, float, float] | None:
         """The share of images, right before on both, that the target gets wrong after; None if there are none."""
         counted = self.source & self.before
-        return ratio_interval(counted & ~self.after, counted, self.batches)
+        return ratio_interval(counted & ~self.after, counted, self.groups)
 
 
 def transfer(subjects: Sequence[Subject], spec: AttackSpec, keys: EvaluationKeys, classes: int, work: Work
              ) -> list[list[Cell]]:
-    """Cells [source][target]. Every source is attacked as under `same-path`: on one path per batch if it draws; targets
+    """Cells [source][target]. Every source is attacked as under `same-path`: on one path per group if it draws; targets
     that draw predict with `keys.draws` fresh paths, the same ones for every source.
 
-    The diagonal is `rnabench attack --protocol same-path` with the same seed and batch size. Raises InvalidValue for an
+    The diagonal is `rnabench attack --protocols same-path` with the same seed. Raises InvalidValue for an
     attack that these networks cannot be attacked with.
     """
     check_plan(keys, [(spec, 0)], False, classes)
@@ -64,27 +62,30 @@ def transfer(subjects: Sequence[Subject], spec: AttackSpec, keys: EvaluationKeys
         found = work(f"{spec.name} on {subject.label}", _attacked(evaluators, place, spec))
         row = []
         for target, other in enumerate(subjects):
-            shared = work.batches() if subject.is_random or other.is_random else None
+            drawn = subject.is_random or other.is_random
+            groups = path_groups(0, len(work.source), keys.attack_paths) if drawn else None
             before = found["source"] if target == place else clean[target]
-            row.append(Cell(found["source"], before, found[f"target {target}"], shared))
+            row.append(Cell(found["source"], before, found[f"target {target}"], groups))
         matrix.append(row)
     return matrix
 
 
 def _clean(evaluator: Evaluator) -> OnBatch:
-    def on_batch(batch: Batch, number: int) -> Arrays:
-        right = evaluator.predictions(batch.images, None, batch, number) == batch.labels
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        groups = path_groups(first, len(batch.indices), evaluator.keys.attack_paths)
+        right = evaluator.predictions(batch.images, None, batch, groups) == batch.labels
         return {"right": right.T.cpu().numpy()}
     return on_batch
 
 
 def _attacked(evaluators: Sequence[Evaluator], source: int, spec: AttackSpec) -> OnBatch:
-    def on_batch(batch: Batch, number: int) -> Arrays:
-        images, path = evaluators[source].attacker(spec, SAME_PATH, batch, number)
-        before = evaluators[source].predictions(batch.images, path, batch, number)
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        groups = path_groups(first, len(batch.indices), evaluators[source].keys.attack_paths)
+        images, path = evaluators[source].attacker(spec, SAME_PATH, batch, groups)
+        before = evaluators[source].predictions(batch.images, path, batch, groups)
         arrays = {"source": (before == batch.labels).T.cpu().numpy()}
         for target, evaluator in enumerate(evaluators):
-            predicted = evaluator.predictions(images, path if target == source else None, batch, number)
+            predicted = evaluator.predictions(images, path if target == source else None, batch, groups)
             arrays[f"target {target}"] = (predicted == batch.labels).T.cpu().numpy()
         return arrays
     return on_batch

@@ -21,7 +21,7 @@ from rnabench.stopping import StopRequest
 Arrays = dict[str, NDArray[Any]]
 """By name, arrays whose first axis is the images."""
 OnBatch = Callable[[Batch, int], Arrays]
-"""Arrays from a batch and its number; what is random depends on the number or on each image's index only."""
+"""Arrays from a batch and the number of its first image; what is random depends on images' numbers or indices only."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Work:
             if self.stop:
                 raise self.stop.stopped(f"{name}, {number * self.batch_size} of {total} images")
             check_images(batch.images)
-            parts.append(self._in_pieces(on_batch, batch, number))
+            parts.append(self._in_pieces(on_batch, batch, number * self.batch_size))
             self.journal.append((name,), {"arrays": {key: _json(value) for key, value in parts[-1].items()}})
             self.progress.advance(len(batch.indices))
         return _joined(parts)
@@ -63,12 +63,12 @@ class Work:
         self.journal.append((name,), {"arrays": {key: _json(value) for key, value in found.items()}})
         return found
 
-    def _in_pieces(self, on_batch: OnBatch, batch: Batch, number: int) -> Arrays:
+    def _in_pieces(self, on_batch: OnBatch, batch: Batch, first: int) -> Arrays:
         pieces: list[Arrays] = []
         place = 0
         while place < len(batch.indices):
             try:
-                pieces.append(on_batch(batch.part(place, place + self._at_once), number))
+                pieces.append(on_batch(batch.part(place, place + self._at_once), first + place))
                 place += self._at_once
                 continue
             except RuntimeError as error:
@@ -81,10 +81,6 @@ class Work:
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
         return _joined(pieces)
-
-    def batches(self) -> NDArray[np.int64]:
-        """Which batch every image is in."""
-        return np.arange(len(self.source)) // self.batch_size
 
 
 def _joined(parts: list[Arrays]) -> Arrays:

@@ -48,6 +48,9 @@ def attack(
                                          "(deterministic models).", o.ATTACK)] = False,
     draws: o.Draws = 20,
     granularity: o.GranularityOption = o.Granularity.batch,
+    attack_paths: Annotated[int, o.option("Groups of images that share their draws of paths (granularity batch), as "
+                                          "batches do in the paper: so many frozen paths are attacked.", o.ATTACK)
+                            ] = 16,
     sanity: Annotated[bool, o.option("Run what the sanity checks need on some of the images.", o.ATTACK)] = True,
     sanity_examples: Annotated[int, o.option("Images for these.", o.ATTACK)] = 64,
     batch_size: o.BatchSize = 128,
@@ -73,6 +76,7 @@ def attack(
         "suite": suite, "attacks": attacks and attacks.split(","), "protocols": protocols and protocols.split(","),
         "norm": norm.value, "eps": eps, "step_size": step_size, "steps": steps, "backend": backend.value,
         "n_examples": n_examples, "indices": indices, "draws": draws, "granularity": granularity.value,
+        "attack_paths": attack_paths,
         "batch_size": batch_size, "precision": precision.value, "cumulative": cumulative, "sanity": sanity,
         "sanity_examples": sanity_examples, "seed": seed,
     }

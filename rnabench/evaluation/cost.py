@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from rnabench.attack.estimators import OnePath
@@ -24,7 +25,7 @@ class Speed:
 
 def speed(attacker: Attacker, batch: Batch) -> Speed:
     """Timed here and now, on one path."""
-    view = OnePath(attacker.defence, attacker.drawer("cost", batch, 0)(1))
+    view = OnePath(attacker.defence, attacker.drawer("cost", batch, np.zeros(len(batch.indices), dtype=np.int64))(1))
     on_cuda = batch.images.device.type == "cuda"
     count = len(batch.indices)
     return Speed(_seconds(lambda: view.gradient(batch.images, batch.labels), on_cuda) / count,

@@ -24,6 +24,10 @@ class Draws(Protocol):
     @property
     def is_random(self) -> bool: ...
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether a path may have a row for each image of a batch."""
+
     def sample(self, generator: torch.Generator, rows: int = 1) -> Path: ...
 
     def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path: ...
@@ -41,19 +45,19 @@ class Defence(Protocol):
 class _Seeds:
     """The draws of a model that uses torch's global generator: a path is a seed for it."""
 
-    is_random = True
+    is_random, takes_rows = True, False
 
     def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
         return Path(tuple((int(seed),) for seed in torch.randint(0, 2**31 - 1, (rows,), generator=generator)))
 
     def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
-        raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws from torch's global generator")
+        return Path(tuple((seed,) for seed in streams.below([2**31 - 1], repeats).flatten().tolist()))
 
 
 class _One:
     """The draws of a deterministic model."""
 
-    is_random = False
+    is_random, takes_rows = False, True
 
     def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
         return Path(((),) * rows)

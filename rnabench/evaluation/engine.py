@@ -156,7 +156,7 @@ class _Run:
                 if self.stop:
                     raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
                 alive = None if standing is None else standing[place * size : place * size + len(batch.indices)]
-                parts.append(self.evaluator.outcome(cell, batch, place, alive))
+                parts.append(self.evaluator.outcome(cell, batch, place * size, alive))
                 keep(parts[-1])
                 done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
                 self.progress.advance(len(batch.indices), f"{right:,.0f} of {done:,} still right ({right / done:.1%})")

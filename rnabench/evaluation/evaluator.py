@@ -11,10 +11,11 @@ from torch import Tensor
 
 from rnabench.data.batches import Batch
 from rnabench.errors import NumericalError
-from rnabench.evaluation.attacker import Attacker, memory_ran_out
+from rnabench.evaluation.attacker import Attacker, memory_ran_out, uses_library
 from rnabench.evaluation.cells import Cell
 from rnabench.evaluation.defence import Defence, check_logits
-from rnabench.evaluation.outcome import Outcome, joined
+from rnabench.evaluation.interval import Groups
+from rnabench.evaluation.outcome import Outcome, path_groups
 from rnabench.evaluation.protocol import Protocol
 from rnabench.evaluation.surrogate import SURROGATE_PROTOCOL, Surrogate
 from rnabench.path.path import Path
@@ -37,33 +38,45 @@ class Evaluator:
         """Forget that memory ran out: the next attack may need less."""
         self.at_once, self.attacker.most_pixels = self.keys.batch_size, None
 
-    def outcome(self, cell: Cell, batch: Batch, number: int, alive: NDArray[np.bool_] | None = None) -> Outcome:
-        """The batch's outcome; images that are not `alive` count as broken and are not attacked.
+    def outcome(self, cell: Cell, batch: Batch, first: int, alive: NDArray[np.bool_] | None = None) -> Outcome:
+        """The outcome of a batch that starts at image number `first` of the evaluation; images that are not `alive`
+        count as broken and are not attacked.
 
-        If memory runs out the batch is worked on in halves. Frozen paths, scoring paths and the paths that gradients
-        average over are the whole batch's; only libraries' attacks draw other random numbers then.
+        If memory runs out the batch is worked on in halves: only libraries' attacks draw other random numbers then.
         """
         started = time.perf_counter()
         check_images(batch.images)
-        rows = np.arange(len(batch.indices)) if alive is None else np.flatnonzero(alive)
-        pieces: list[Outcome] = []
-        place = 0
-        while place < len(rows):
-            part = batch.take(rows[place : place + self.at_once].tolist())
+        count = len(batch.indices)
+        groups = path_groups(first, count, self.keys.attack_paths)
+        todo = self._apart(cell, np.arange(count) if alive is None else np.flatnonzero(alive), groups)
+        done: list[tuple[NDArray[np.int64], Outcome]] = []
+        while todo:
+            rows = todo.pop(0)
+            if len(rows) > self.at_once:
+                rows, rest = rows[: self.at_once], rows[self.at_once :]
+                todo.insert(0, rest)
+            part = batch.take(rows.tolist())
             try:
-                pieces.append(self._outcome(cell, part, number))
+                done.append((rows, self._outcome(cell, part, groups[rows])))
+                continue
             except RuntimeError as error:
                 if not self.halve(error, part):
                     raise
-            else:
-                place += len(part.indices)
-                continue
             # outside the handler, which holds on to the failed attack's tensors
+            todo.insert(0, rows)
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
-        whole = _spread(cell, joined(pieces) if pieces else None, rows, batch, number, self.random and
-                        self.keys.granularity == "batch")
-        return whole.timed(time.perf_counter() - started)
+        shared = self.random and self.keys.granularity == "batch"
+        return _whole(cell, count, done, groups if shared else None).timed(time.perf_counter() - started)
+
+    def _apart(self, cell: Cell, rows: NDArray[np.int64], groups: Groups) -> list[NDArray[np.int64]]:
+        """The images that are worked on together: all, or the groups one by one where only one path is known at a
+        time."""
+        one_path = not self.defence.space.takes_rows or (cell.attack is not None and cell.surrogate is None and
+                                                         uses_library(cell.attack, self.keys))
+        if not (one_path and self.random and self.keys.granularity == "batch"):
+            return [rows] if len(rows) else []
+        return [rows[groups[rows] == group] for group in np.unique(groups[rows])]
 
     def halve(self, error: RuntimeError, batch: Batch) -> bool:
         """Whether memory ran out with this batch and there is a half to go on with."""
@@ -78,35 +91,35 @@ class Evaluator:
         self.progress.line(f"out of memory: going on with {self.at_once} images at once")
         return True
 
-    def _outcome(self, cell: Cell, batch: Batch, number: int) -> Outcome:
+    def _outcome(self, cell: Cell, batch: Batch, groups: Groups) -> Outcome:
         images, attacked = batch.images, None
         if cell.surrogate is not None and cell.attack is not None:
             assert self.surrogate is not None
-            images, _ = self.surrogate(cell.attack, SURROGATE_PROTOCOL, batch, number)
+            images, _ = self.surrogate(cell.attack, SURROGATE_PROTOCOL, batch, groups)
         elif cell.attack is not None:
-            images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, number)
+            images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, groups)
         same_path = cell.protocol is not None and cell.protocol.same_path
-        predictions = self.predictions(images, attacked if same_path else None, batch, number)
+        predictions = self.predictions(images, attacked if same_path else None, batch, groups)
         right = predictions == batch.labels
         majority = most_frequent(predictions, self.classes) == batch.labels
         reported = right[0] if attacked is None else self._predict(images, attacked) == batch.labels
-        shared = self.random and self.keys.granularity == "batch"
         distances = None
         if cell.attack is not None and not cell.attack.bounded:
             distances = (images - batch.images).flatten(1).norm(dim=1).double().cpu().numpy()
-        return Outcome(*cell.key, right.T.cpu().numpy(), majority.cpu().numpy(), reported.cpu().numpy(),
-                       np.full(len(images), number) if shared else None, 0.0, distances)
+        return Outcome(*cell.key, right.T.cpu().numpy(), majority.cpu().numpy(), reported.cpu().numpy(), None, 0.0,
+                       distances)
 
-    def predictions(self, images: Tensor, path: Path | None, batch: Batch, number: int) -> Tensor:
+    def predictions(self, images: Tensor, path: Path | None, batch: Batch, groups: Groups) -> Tensor:
         """Predicted classes int64 [D, N]: on `path` if given, else on fresh draws from a stream of their own.
 
-        The draws of an example (of a batch) are the same for every attack, so that attacks compare on equal draws.
+        The draws of an image, or of its path group, are the same for every attack, so that attacks compare on equal
+        draws.
         """
         if path is None and not self.random:
             path = self.defence.space.sample(torch.Generator())  # the only one
         if path is not None:
             return self._predict(images, path)[None]
-        draw = self.attacker.drawer("scoring paths", batch, number)
+        draw = self.attacker.drawer("scoring path", batch, groups)
         return torch.stack([self._predict(images, draw(1)) for _ in range(self.keys.draws)])
 
     def _predict(self, images: Tensor, path: Path) -> Tensor:
@@ -116,22 +129,17 @@ class Evaluator:
         return logits.argmax(1)
 
 
-def _spread(cell: Cell, found: Outcome | None, rows: NDArray[np.int64], batch: Batch, number: int, shared: bool
-            ) -> Outcome:
-    """The outcome of a whole batch of which only `rows` were worked on: the others count as broken."""
-    count = len(batch.indices)
-    if found is not None and len(rows) == count:
-        return found
-    correct = np.zeros((count, 1), dtype=bool)
+def _whole(cell: Cell, count: int, parts: list[tuple[NDArray[np.int64], Outcome]], groups: Groups | None) -> Outcome:
+    """The outcome of `count` images from those of some of them, each with its rows; the others count as broken."""
+    draws = parts[0][1].correct.shape[1] if parts else 1
+    correct = np.zeros((count, draws), dtype=bool)
     majority, reported = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    if found is not None:
-        correct[rows], majority[rows], reported[rows] = found.correct, found.majority, found.reported
-    distances = None
-    if cell.attack is not None and not cell.attack.bounded:
-        distances = np.zeros(count)
-        if found is not None and found.distances is not None:
-            distances[rows] = found.distances
-    return Outcome(*cell.key, correct, majority, reported, np.full(count, number) if shared else None, 0.0, distances)
+    distances = None if cell.attack is None or cell.attack.bounded else np.zeros(count)
+    for rows, part in parts:
+        correct[rows], majority[rows], reported[rows] = part.correct, part.majority, part.reported
+        if distances is not None and part.distances is not None:
+            distances[rows] = part.distances
+    return Outcome(*cell.key, correct, majority, reported, groups, 0.0, distances)
 
 
 def most_frequent(predictions: Tensor, classes: int) -> Tensor:

@@ -50,6 +50,6 @@ def worst_case(outcomes: Sequence[Outcome]) -> Headline | None:
     outcome = Outcome(
         f"worst case of {len(outcomes)}", "+".join(protocols), correct,
         np.asarray(np.stack([outcome.majority for outcome in outcomes]).all(0)),
-        np.asarray(np.stack([outcome.reported for outcome in outcomes]).all(0)), first.batches,
+        np.asarray(np.stack([outcome.reported for outcome in outcomes]).all(0)), first.groups,
     )
     return Headline(outcome, tuple(" / ".join(outcome.key) for outcome in outcomes), float(stack.all((0, 2)).mean()))

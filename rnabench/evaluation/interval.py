@@ -129,6 +129,31 @@ def difference_interval(first: NDArray[Any], second: NDArray[Any], groups: Group
     return found.gap, *found.interval(level)
 
 
+def crossed_interval(values: NDArray[Any]) -> tuple[float, float]:
+    """The 95 % interval of the mean of `values` [N images, D draws], where all images meet the same D draws and each
+    draw is a whole experiment (its own attacked and predicting path). A single draw gives [0, 1]."""
+    found = crossed_difference(values, np.zeros((1, 1)))
+    share = float(values.mean())
+    if found.error == math.inf:
+        return 0.0, 1.0
+    return wilson(share, _effective(share, found.error**2, len(values), values.size), _quantile(found.degrees, 0.95))
+
+
+def crossed_difference(first: NDArray[Any], second: NDArray[Any]) -> Difference:
+    """The mean of `first` less that of `second`, [N images, D draws] each, of such draws: the variance has a part of
+    images and one of draws, with Satterthwaite's degrees of freedom."""
+    apart = np.asarray(first, dtype=float) - second
+    gap, draws = float(apart.mean()), apart.shape[1]
+    if draws == 1:
+        return Difference(gap, math.inf, 1.0)
+    guess = (float(np.square(apart.mean(1)).sum()) + 1) / (len(apart) + 2)
+    of_images, _ = _of_mean(apart.mean(1), None, guess * (1 - guess))
+    of_draws = float(apart.mean(0).var(ddof=1)) / draws
+    variance = of_images + of_draws
+    degrees = variance**2 / (of_draws**2 / (draws - 1)) if of_draws > 0 else math.inf
+    return Difference(gap, math.sqrt(variance), degrees)
+
+
 def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
     """Wilson's interval of a share seen in `count` independent trials; 95 % unless another quantile `z` is given."""
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)

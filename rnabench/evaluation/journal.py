@@ -128,13 +128,13 @@ def _to_json(outcome: Outcome) -> dict[str, Any]:
         "correct": [bits(draw) for draw in outcome.correct.T],
         "majority": bits(outcome.majority), "reported": bits(outcome.reported),
         "distances": None if outcome.distances is None else outcome.distances.tolist(),
-        "batch": None if outcome.batches is None else int(outcome.batches[0]), "seconds": outcome.seconds,
+        "groups": None if outcome.groups is None else outcome.groups.tolist(), "seconds": outcome.seconds,
     }
 
 
 def _from_json(content: dict[str, Any]) -> Outcome:
     correct = np.stack([from_bits(draw) for draw in content["correct"]], axis=1)
-    batches = None if content["batch"] is None else np.full(len(correct), content["batch"])
+    groups = None if content["groups"] is None else np.array(content["groups"], dtype=np.int64)
     return Outcome(content["attack"], content["protocol"], correct, from_bits(content["majority"]),
-                   from_bits(content["reported"]), batches, content["seconds"],
+                   from_bits(content["reported"]), groups, content["seconds"],
                    None if content["distances"] is None else np.array(content["distances"], dtype=float))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rnabench.evaluation.interval import Bits, accuracy_interval
+from rnabench.evaluation.interval import Bits, Groups, accuracy_interval, too_few_groups
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Outcome:
 
     `correct` [N, D]: right on draw d. `majority` [N]: the most frequent prediction over the draws is right (ties go
     to the lower class number). `reported` [N]: right on a path of the attacker's own, its frozen one or, where it has
-    none, one more draw: what an attack library would report. `batches` [N]: which batch, if its images shared a draw;
-    None if every example had draws of its own. `distances` [N]: the Euclidean change of each image, for attacks that
-    know no eps.
+    none, one more draw: what an attack library would report. `groups` [N]: which path group an image is in, whose
+    images share every draw of a path; None if nothing is drawn, or every image has draws of its own. `distances` [N]:
+    the Euclidean change of each image, for attacks that know no eps.
     """
 
     attack: str
@@ -27,7 +27,7 @@ class Outcome:
     correct: Bits
     majority: Bits
     reported: Bits
-    batches: NDArray[np.int64] | None
+    groups: Groups | None
     seconds: float = 0.0
     distances: NDArray[np.float64] | None = None
 
@@ -42,7 +42,15 @@ class Outcome:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return accuracy_interval(self.correct, self.batches)
+        return accuracy_interval(self.correct, self.groups)
+
+    @property
+    def few_paths(self) -> int | None:
+        """How many path groups there were, if they were so few for so many images that the interval says little."""
+        if self.groups is None or not too_few_groups(self.groups):
+            return None
+        count = len(np.unique(self.groups))
+        return count if count < len(self.correct) else None
 
     @property
     def worst(self) -> float:
@@ -66,21 +74,30 @@ class Outcome:
         """The outcome on the first `count` images only."""
         cut = slice(0, count)
         return replace(self, correct=self.correct[cut], majority=self.majority[cut], reported=self.reported[cut],
-                       batches=None if self.batches is None else self.batches[cut],
+                       groups=None if self.groups is None else self.groups[cut],
                        distances=None if self.distances is None else self.distances[cut])
+
+
+def path_groups(first: int, images: int, attack_paths: int) -> Groups:
+    """The path groups of `images` images of an evaluation from number `first` on.
+
+    Image i is in group i mod `attack_paths`: any first images of a test set meet as many paths as they can, and in
+    which batch an image is does not matter.
+    """
+    return np.arange(first, first + images, dtype=np.int64) % attack_paths
 
 
 def joined(parts: Sequence[Outcome]) -> Outcome:
     """The outcome of several batches, in order."""
     first = parts[0]
-    shared = first.batches is not None
-    batches = np.concatenate([part.batches for part in parts if part.batches is not None]) if shared else None
+    groups = None if first.groups is None else np.concatenate(
+        [part.groups for part in parts if part.groups is not None])
     return Outcome(
         first.attack, first.protocol,
         np.concatenate([part.correct for part in parts]),
         np.concatenate([part.majority for part in parts]),
         np.concatenate([part.reported for part in parts]),
-        batches, sum(part.seconds for part in parts),
+        groups, sum(part.seconds for part in parts),
         None if first.distances is None else np.concatenate(
             [part.distances for part in parts if part.distances is not None]),
     )

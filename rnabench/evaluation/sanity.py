@@ -41,7 +41,7 @@ def _paired(first: Row, second: Row) -> tuple[Row, Row]:
 def _higher(stronger: Row, weaker: Row, level: float = SURE) -> tuple[float, float, float]:
     """How much higher the accuracy under the stronger attack is, with the interval."""
     one, other = (row.outcome for row in _paired(stronger, weaker))
-    return difference_interval(one.correct, other.correct, one.batches if one.batches is not None else other.batches,
+    return difference_interval(one.correct, other.correct, one.groups if one.groups is not None else other.groups,
                                level)
 
 
@@ -77,8 +77,8 @@ def _order(rows: Sequence[Row]) -> Flag:
 
 def _one_frozen_path(row: Row) -> bool:
     """Whether all images were attacked through one path: how another would have done is not in the interval."""
-    batches = row.outcome.batches
-    return batches is not None and row.samples == 0 and row.kind != "natural" and len(set(batches.tolist())) == 1
+    groups = row.outcome.groups
+    return groups is not None and row.samples == 0 and row.kind != "natural" and len(set(groups.tolist())) == 1
 
 
 def _rank(row: Row) -> int | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rnabench.evaluation.interval import Difference, difference
 from rnabench.evaluation.outcome import Outcome
-from rnabench.evaluation.standin import Difference, difference
 
 Numbers = NDArray[np.float64]
 Outcomes = Sequence[Outcome]  # of one attack on the trainings of one method
@@ -51,7 +51,7 @@ def compare(first: Outcomes, second: Outcomes) -> Compared:
     if min(len(first), len(second)) == 1:
         first, second = first[:1], second[:1]
     images = min(len(each.correct) for each in (*first, *second))
-    groups = next((each.batches[:images] for each in (*first, *second) if each.batches is not None), None)
+    groups = next((each.groups[:images] for each in (*first, *second) if each.groups is not None), None)
     ours, theirs = (_alike(side, images) for side in (first, second))
     found = difference(ours.mean(0), theirs.mean(0), groups)
     if len(first) > 1:

@@ -55,6 +55,11 @@ class PathSpace:
     def is_random(self) -> bool:
         return self.count > 1
 
+    @property
+    def takes_rows(self) -> bool:
+        """A path may have a row for each sample of a batch."""
+        return True
+
     def sample(self, generator: torch.Generator, rows: int = 1) -> Path:
         """`rows` independent uniform draws from `generator` (a CPU generator)."""
         uniform = torch.rand(rows, len(self._free), dtype=torch.float64, generator=generator)

@@ -126,7 +126,7 @@ def _record_cells(record: dict[str, Any]) -> Iterator[tuple[Key, Cell]]:
             yield _cell(row, {"attacks": attacks}, worst.outcome if worst and list(worst.attacks) == attacks else None)
         else:
             yield _cell(row | {"images": images_of(result)}, result["parameters"],
-                        outcome_of(result, record["evaluation"]["batch_size"]))
+                        outcome_of(result, record["evaluation"]))
 
 
 def _study_source(record: dict[str, Any]) -> Source:

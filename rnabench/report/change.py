@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from rnabench.evaluation.interval import Z, difference_interval
+from rnabench.evaluation.interval import Difference, Z, difference
 from rnabench.evaluation.outcome import Outcome
 from rnabench.evaluation.paired import SignFlip, fewest
 from rnabench.report.cells import Cell
@@ -70,17 +70,16 @@ class ByGroup:
     smallest: float = 0.0
 
     @cached_property
+    def _difference(self) -> Difference:
+        return difference(self.new.correct, self.old.correct, self.new.groups)
+
+    @property
     def p(self) -> float:
-        low, high = 0.0, 1.0  # of the level at which the interval ends at 0
-        for _ in range(40):
-            middle = (low + high) / 2
-            _, left, right = difference_interval(self.new.correct, self.old.correct, self.new.batches, middle)
-            low, high = (low, middle) if left <= 0 <= right else (middle, high)
-        return 1 - low
+        return self._difference.p_value
 
     def needed(self, level: float) -> float:
-        _, left, right = difference_interval(self.new.correct, self.old.correct, self.new.batches, 1 - level)
-        return (right - left) / 2
+        low, high = self._difference.interval(1 - level)
+        return (high - low) / 2
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
     for record in method.records:
         for result in record["results"]:
             if result["attack"] == attack:
-                found.setdefault(result["protocol"], []).append(outcome_of(result, record["evaluation"]["batch_size"]))
+                found.setdefault(result["protocol"], []).append(outcome_of(result, record["evaluation"]))
     return {protocol: outcomes for protocol, outcomes in found.items() if len(outcomes) == len(method.records)}
 
 

@@ -109,9 +109,9 @@ def _change(new: Cell, old: Cell, after: Source | None, before: Source | None) -
     one, other = new.outcome, old.outcome
     assert one is not None
     assert other is not None
-    if one.batches is None or other.batches is None:
+    if one.groups is None or other.groups is None:
         return ByImage(one, other)
-    if one.batches.tolist() != other.batches.tolist():
+    if one.groups.tolist() != other.groups.tolist():
         return ByIntervals(new, old)
     same_draws = (after.seed, after.streams) == (before.seed, before.streams)
     return ByImage(one, other) if same_draws else ByGroup(one, other)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rnabench.attack.suite import SUITES
 from rnabench.errors import RnabenchError
 from rnabench.evaluation.flag import Row
 from rnabench.evaluation.headline import Headline, worst_case
-from rnabench.evaluation.outcome import Outcome, bits, from_bits
+from rnabench.evaluation.outcome import Outcome, bits, from_bits, path_groups
 from rnabench.evaluation.protocol import parse_protocol
 from rnabench.evaluation.sanity import judge
 from rnabench.files import write_text
@@ -56,20 +56,23 @@ def result(outcome: Outcome, draws_are: str, parameters: dict[str, Any], bounded
     }
 
 
-def outcome_of(result: dict[str, Any], batch_size: int) -> Outcome:
-    """The inverse of `result`."""
+def outcome_of(result: dict[str, Any], evaluation: Mapping[str, Any]) -> Outcome:
+    """The inverse of `result`; `evaluation` is the record's part of that name."""
     kept = result["outcomes"]
     correct = np.stack([from_bits(draw) for draw in kept["correct"]], axis=1)
-    batches = np.arange(len(correct)) // batch_size if result["draws_are"] == "batch" else None
+    groups = None
+    if result["draws_are"] == "group":
+        groups = path_groups(0, len(correct), evaluation["attack_paths"])
+    elif result["draws_are"] == "batch":  # records of before path groups
+        groups = np.arange(len(correct)) // int(evaluation["batch_size"])
     distances = np.array(kept["distances"], dtype=float) if "distances" in kept else None
     return Outcome(result["attack"], result["protocol"], correct, from_bits(kept["majority"]),
-                   from_bits(kept["reported"]), batches, result["seconds"], distances)
+                   from_bits(kept["reported"]), groups, result["seconds"], distances)
 
 
 def sanity_rows(record: dict[str, Any]) -> list[Row]:
     """The rows that sanity checks look at: the table's, then the probes'."""
-    size = record["evaluation"]["batch_size"]
-    return [Row(outcome_of(result, size), result["parameters"])
+    return [Row(outcome_of(result, record["evaluation"]), result["parameters"])
             for result in [*record["results"], *record["sanity"]["probes"]]]
 
 
@@ -104,7 +107,7 @@ def averaging(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def headline(record: dict[str, Any], attacks: Collection[str] | None = None) -> Headline | None:
     """The worst case over these (over those named in `attacks`), on the images that all of them saw."""
-    outcomes = [outcome_of(result, record["evaluation"]["batch_size"]) for result in averaging(record)
+    outcomes = [outcome_of(result, record["evaluation"]) for result in averaging(record)
                 if attacks is None or result["attack"] in attacks]
     shared = min((len(outcome.correct) for outcome in outcomes), default=0)
     return worst_case([outcome.first(shared) for outcome in outcomes])
@@ -189,6 +192,7 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "worst_of_draws": result["worst_of_draws"], "majority": result["majority"],
                 "attack_reported": result["attack_reported"], "median_l2": result["median_l2"],
                 "draws": result["draws"], "draws_are": result["draws_are"], "unreliable": result["unreliable"],
+                "few_paths": outcome_of(result, record["evaluation"]).few_paths,
                 "eps": result["parameters"].get("eps", record["threat"]["eps"]), "images": images_of(result), **shared,
             })
         if (best := record["headline"]) is not None and len(best["attacks"]) > 1:
@@ -201,6 +205,7 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "attack_reported": best["attack_reported"], "median_l2": None,
                 "draws": last["draws"], "draws_are": last["draws_are"],
                 "unreliable": any(result["unreliable"] for result in averaging(record)),
+                "few_paths": outcome_of(last, record["evaluation"]).few_paths,
                 "eps": record["threat"]["eps"], "images": min(map(images_of, averaging(record))), **shared,
             })
     return found

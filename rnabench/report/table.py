@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def display(records: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[tu
         shown.append((
             row["model"], row["attack"], row["protocol"],
             percent(row["accuracy"]) + ("!" if row["unreliable"] else "") if alone else shown_accuracy(row),
-            f"{percent(row['low95'])} - {percent(row['high95'])}" if alone else "-",
+            f"{percent(row['low95'])} - {percent(row['high95'])}{few(row)}" if alone else "-",
             "-" if single else percent(row["worst_of_draws"]),
             "-" if single else percent(row["majority"]),
             "-" if row["attack"] == "natural" else percent(row["attack_reported"]),
@@ -42,6 +42,13 @@ def display(records: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[tu
     kept = [place for place, heading in enumerate(HEADINGS)
             if heading != "median L2" or any(row[place] != "-" for row in shown)]
     return tuple(HEADINGS[place] for place in kept), [tuple(row[place] for place in kept) for row in shown]
+
+
+def few(row: Mapping[str, Any]) -> str:
+    """What marks a cell whose images shared so few paths that its interval says little."""
+    if not row["few_paths"]:
+        return ""
+    return f" ({row['few_paths']} path{'s' if row['few_paths'] > 1 else ''})"
 
 
 def percent(share: float) -> str:
@@ -107,10 +114,12 @@ LEGEND = """\
 **accuracy**: mean over images and path draws. **95 % interval**: counts images and draws as samples. **worst**: images
 that are right on every draw. **majority**: the most frequent prediction is right. **reported**: accuracy on a path of
 the attacker's own, its frozen one or, where it has none, one more draw. **draws**: how many score, and whether a draw
-serves a batch or a single image (sample). **protocol**: `paper` attacks one frozen path and predicts with others;
-`same-path` predicts with the attacked path; `eot:K` averages the gradient over K fresh paths at every step; `any`:
-nothing is random, or nothing attacks, so all protocols agree. **worst case**: every image meets the bounded attack that
-is worst for it, chosen by its accuracy over draws (on one half of the draws, scored on the other)."""
+serves a group of images (group), as it serves a batch in the paper, or a single one (sample); an interval that ends
+in `(n paths)` rests on so few groups that it says little. **protocol**: `paper` attacks one frozen path and predicts
+with others; `same-path` predicts with the attacked path; `eot:K` averages the gradient over K fresh paths at every
+step; `any`: nothing is random, or nothing attacks, so all protocols agree. **worst case**: every image meets the
+bounded attack that is worst for it, chosen by its accuracy over draws (on one half of the draws, scored on the
+other)."""
 SEVERAL = """\
 **Trainings**: a row of several is the mean over them, and after ± stands the standard deviation over trainings, which
 differ in their seed; table.csv has every training with its interval."""

@@ -64,6 +64,7 @@ def of_measurement(result: dict[str, Any], file: str) -> tuple[Group, ...]:
     return Group("Measurement", _settings(shared, "Linf")), *recipe, _origin(result, file, "training digest")
 
 
+SERVED = {"group": "a path group", "batch": "a batch", "sample": "one image"}
 RESULT_HEADINGS = ("attack", "protocol", "accuracy %", "images", "draws", "a draw serves", "seconds", "parameters")
 
 
@@ -71,7 +72,7 @@ def result_rows(results: Iterable[dict[str, Any]], norm: str) -> list[tuple[str,
     """One row per attack and protocol: how many images and draws, how long, with which resolved parameters."""
     return [(each["attack"], each["protocol"], f"{100 * each['accuracy']:.2f}",
              str(len(each["outcomes"]["majority"])), str(each["draws"]),
-             {"batch": "a batch", "sample": "one image"}.get(each["draws_are"], each["draws_are"]),
+             SERVED.get(each["draws_are"], each["draws_are"]),
              f"{each['seconds']:.2f}", text(each["parameters"], norm)) for each in results]
 
 
