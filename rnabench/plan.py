@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
-from rnabench.attack.catalogue import AttackSpec, parse_attack
-from rnabench.attack.suite import Suite, suites
+from rnabench.attack.catalogue import AttackSpec, parse_attack, with_steps
+from rnabench.attack.suite import SUITES, Suite, suites
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.protocol import parse_protocol
 from rnabench.pixels import Length, pixel_units
@@ -47,11 +46,12 @@ class OwnSuite(Part):
 class EvaluationKeys(Part):
     """How networks are attacked and scored.
 
-    `suite` joins names by +; `attacks` and `protocols` replace the suite's own; `steps` its PGD's. `suites` are the
-    recipe's own, by name. `n_examples_of` says on how many of the first images to run what is slow, by the name of an
-    attack, a protocol, or an `attack / protocol`; the least that applies counts. `norm`, `eps` and `step_size` are the
-    threat model: pixel units for Linf, Euclidean length for L2. `draws` fresh paths score every image; `cumulative`
-    leaves out images that are broken already; `sanity_examples` images serve what the sanity checks need besides.
+    `suite` joins names by +; `attacks` and `protocols` replace the suite's own; `steps` those of every attack that has
+    steps, in its name too, if different attacks stay different. `suites` are the recipe's own, by name. `n_examples_of`
+    says on how many of the first images to run what is slow, by the name of an attack, a protocol, or an
+    `attack / protocol`; the least that applies counts. `norm`, `eps` and `step_size` are the threat model: pixel units
+    for Linf, Euclidean length for L2. `draws` fresh paths score every image; `cumulative` leaves out images that are
+    broken already; `sanity_examples` images serve what the sanity checks need besides.
     """
 
     norm: Literal["Linf", "L2"] = "Linf"
@@ -75,6 +75,14 @@ class EvaluationKeys(Part):
     sanity_examples: int = Field(64, strict=True, ge=2, le=100_000)
     seed: int = Field(0, strict=True, ge=0, lt=2**31)
 
+    @field_validator("suites")
+    @classmethod
+    def _suites(cls, values: dict[str, OwnSuite]) -> dict[str, OwnSuite]:
+        for name, suite in _built(values).items():
+            if name in SUITES and not suite.same(SUITES[name]):
+                raise ValueError(f"expected another name than {name!r}: the built-in suite of that name is another")
+        return values
+
     @field_validator("attacks")
     @classmethod
     def _attacks(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
@@ -84,6 +92,18 @@ class EvaluationKeys(Part):
     @classmethod
     def _protocols(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return values and tuple(judged(parse_protocol, value) for value in values)
+
+    @field_validator("steps")
+    @classmethod
+    def _steps(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is None or not {"suite", "suites"} <= info.data.keys():
+            return value
+        before: dict[str, str] = {}
+        for _, suite in suites(info.data["suite"], _built(info.data["suites"])):
+            for spec in map(parse_attack, info.data.get("attacks") or suite.attacks):
+                if (other := before.setdefault(with_steps(spec, value).name, spec.name)) != spec.name:
+                    raise ValueError(f"expected none, as it makes {other} and {spec.name} one attack")
+        return value
 
     @field_validator("indices")
     @classmethod
@@ -150,12 +170,8 @@ class EvaluationKeys(Part):
 
     def attacks_of(self, suite: Suite) -> list[AttackSpec]:
         """What is run of a suite: its own attacks or those that replace them."""
-        found = []
-        for described in self.attacks or suite.attacks:
-            if self.steps is not None and isinstance(described, str) and described.startswith("pgd"):
-                described = re.sub(r"(?<=^pgd)\d+", str(self.steps), described)
-            found.append(parse_attack(described))
-        return found
+        specs = [parse_attack(described) for described in self.attacks or suite.attacks]
+        return specs if self.steps is None else [with_steps(spec, self.steps) for spec in specs]
 
 
 def _is_known(name: str) -> bool:

@@ -37,7 +37,7 @@ CASES: dict[str, tuple[dict[str, Any], str, int | None]] = {
     "apgd-dlr": ({"kind": "apgd", "loss": "dlr"}, "pyautoattack", 100),
     "apgd-t": ({"kind": "apgd", "loss": "t"}, "pyautoattack", 32),
     "square1000": ({"kind": "square", "queries": 1000}, "pyautoattack", 100),
-    "cw": ({"kind": "cw", "c": 10.0, "steps": 1000}, "torchattacks", None),
+    "cw-c10": ({"kind": "cw", "c": 10.0, "steps": 1000}, "torchattacks", None),
     "deepfool": ({"kind": "deepfool"}, "torchattacks", None),
     "autoattack": ({"kind": "autoattack"}, "pyautoattack", 16),
 }

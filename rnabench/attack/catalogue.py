@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rnabench.attack.suite import SUITES
 from rnabench.errors import InvalidValue, did_you_mean, one_of
 from rnabench.pixels import Length, in_255ths, length, pixel_units
 
@@ -147,7 +149,8 @@ class AttackSpec:
 def parse_attack(described: str | Mapping[str, Any]) -> AttackSpec:
     """An attack from a name (see GRAMMAR) or from a mapping with `kind`, parameters, and a `name` of one's own.
 
-    Raises InvalidValue.
+    A name is a claim: one of one's own that reads as an attack of the catalogue describes just that attack. Raises
+    InvalidValue.
     """
     if isinstance(described, str):
         return _from_name(described)
@@ -162,7 +165,41 @@ def parse_attack(described: str | Mapping[str, Any]) -> AttackSpec:
     name = str(values.pop("name", kind))
     if not re.fullmatch(r"[\w.+@/-]{1,40}", name) or name == "natural" or name.startswith("sanity/"):
         raise InvalidValue("attack", name, "a name of letters, digits and . + @ / - (not natural, not sanity/...)")
-    return AttackSpec(name, kind, _parameters(name, kind, values), bound)
+    spec = AttackSpec(name, kind, _parameters(name, kind, values), bound)
+    _check_claim(spec)
+    return spec
+
+
+def _check_claim(spec: AttackSpec) -> None:
+    """Refuse a name that reads as another attack, or as a suite: `cw20` for a PGD, `pgd40-slow` for one of 10 steps."""
+    read = spec.name.lower()
+    letters = re.sub(r"[^a-z0-9]", "", read)  # mi-fgsm reads as mifgsm
+    reads_as = next((kind for kind in KINDS if letters.startswith(kind)), spec.kind)
+    if reads_as != spec.kind:
+        raise InvalidValue("attack", spec.name, f"another `name`: it reads as {reads_as}, and this is {spec.kind}")
+    if read in SUITES and read not in KINDS:
+        raise InvalidValue("attack", spec.name, "another `name`: it is a suite's")
+    number = re.match(rf"{spec.kind}(\d+)", read)
+    claimed: dict[str, Any] = {_numbered(spec.kind): int(number[1])} if number else {}
+    with suppress(InvalidValue):
+        claimed = _settings(_from_name(read))
+    settings = _settings(spec)
+    if wrong := [f"{key} {_shown(settings[key])} and not {_shown(value)}" for key, value in claimed.items()
+                 if key in settings and settings[key] != value]:
+        raise InvalidValue("attack", spec.name, f"another `name`: this {spec.kind} has {', '.join(wrong)}")
+
+
+def _settings(spec: AttackSpec) -> dict[str, Any]:
+    return {**spec.parameters.model_dump(), "eps": spec.eps}
+
+
+def _shown(value: object) -> str:
+    return "the evaluation's" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _numbered(kind: str) -> str:
+    """The parameter that the number in a name is."""
+    return "queries" if kind == "square" else "steps"
 
 
 def _from_name(name: str) -> AttackSpec:
@@ -174,7 +211,7 @@ def _from_name(name: str) -> AttackSpec:
         raise InvalidValue("attack", name, GRAMMAR, known)
     values: dict[str, Any] = {}
     if match["number"]:
-        values["queries" if kind == "square" else "steps"] = int(match["number"])
+        values[_numbered(kind)] = int(match["number"])
     if match["loss"]:
         values["loss"] = match["loss"]
     if match["restarts"]:
@@ -220,3 +257,12 @@ def resolved(spec: AttackSpec, eps: float, step_size: float) -> dict[str, Any]:
 def at_eps(spec: AttackSpec, eps: float) -> AttackSpec:
     """The attack at another eps: pgd20@16/255."""
     return replace(spec, name=f"{spec.name}@{in_255ths(eps)}", eps=eps)
+
+
+def with_steps(spec: AttackSpec, steps: int) -> AttackSpec:
+    """The attack with so many steps, in its name too: mifgsm7. An attack without steps stays as it is, and so does a
+    name that does not begin with the attack's kind."""
+    if "steps" not in type(spec.parameters).model_fields:
+        return spec
+    name = re.sub(rf"(?i)^({spec.kind})\d*", rf"\g<1>{steps}", spec.name)
+    return replace(spec, name=name, parameters=spec.parameters.model_copy(update={"steps": steps}))

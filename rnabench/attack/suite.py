@@ -20,6 +20,10 @@ class Suite:
     protocols: tuple[str, ...]
     axis: Axis | None = None
 
+    def same(self, other: Suite) -> bool:
+        """Whether both run the same, whatever their summaries say."""
+        return (self.attacks, self.protocols, self.axis) == (other.attacks, other.protocols, other.axis)
+
 
 SUITES: dict[str, Suite] = {
     "quick": Suite("a first look", ("fgsm", "pgd10"), ("paper", "eot:10")),

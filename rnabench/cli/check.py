@@ -15,15 +15,20 @@ REGRESSION = 1  # the exit code of this alone: wrong input has another
 def check(
     results: Annotated[Path, typer.Argument(help="Folder of results, or a table.csv.")],
     against: Annotated[Path, o.option("What they are compared with: a folder of results, or a table.csv.", o.RUN)],
-    tolerance: Annotated[Optional[float], o.option("How far an accuracy may move, in points.  "
-                                                   "[default: by what its interval allows]", o.RUN)] = None,
+    tolerance: Annotated[Optional[float], o.option("How far any accuracy may move, in points, instead of tests.  "
+                                                   "[default: what chance allows]", o.RUN)] = None,
     everything: Annotated[bool, o.option("Show every cell, not only those that moved.", o.RUN, "--all")] = False,
     out: Annotated[Optional[Path], o.option("Also write the differences to this Markdown file.", o.RUN)] = None,
 ) -> None:
     """Compare results with earlier ones, cell by cell; exit code 1 if any moved.
 
-    Fails where an accuracy rose or fell, a cell vanished, was measured under other settings or became unreliable, or a
-    sanity check got worse. Other seeds and times are no failure.
+    Fails where an accuracy rose or fell beyond chance, a cell vanished, was measured under other settings or became
+    unreliable, or a sanity check got worse. Other seeds and times are no failure.
+
+    Chance: the same weights on the same images are paired, image by image (with another seed, by path group); networks
+    trained anew are held against the spread between trainings where there are several, else both 95 % intervals decide,
+    as they do for a table.csv. All cells together fail by chance 1 time in 20 (Holm). The column `flagged from` is the
+    smallest change that would have failed, all else as it is.
     """
     from rich.markup import escape
 

@@ -53,7 +53,9 @@ NormOption = Annotated[Norm, option("Norm that bounds the change.", ATTACK)]
 Eps = Annotated[str, option("Largest change of a pixel (Linf) or of the image (L2): 8/255 or a decimal.", ATTACK)]
 StepSize = Annotated[Optional[str], option("Step of PGD in pixel units: 2/255 or a decimal.  [default: eps/4]", ATTACK)]
 TrainSteps = Annotated[int, option("PGD steps per training batch.", ATTACK)]
-AttackSteps = Annotated[Optional[int], option("PGD steps.  [default: the suite's]", ATTACK)]
+AttackSteps = Annotated[Optional[int], option("Steps of every attack that has steps, in its name too: mifgsm becomes "
+                                              "mifgsm7. Refused where two attacks become one (as in sweeps of "
+                                              "steps).  [default: each attack's own]", ATTACK)]
 Draws = Annotated[int, option("Fresh path draws that score the adversarial images.", ATTACK)]
 
 Epochs = Annotated[int, option("Passes over the training images.", TRAINING)]

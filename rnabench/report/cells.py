@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnabench.errors import RnabenchError, did_you_mean
-from rnabench.report.record import read_record, rows
+from rnabench.evaluation.outcome import Outcome
+from rnabench.report.record import headline, images_of, outcome_of, read_record, rows
 from rnabench.report.studies import REPORTS
 from rnabench.report.study import read_study
 
@@ -27,24 +28,33 @@ NO_SETTINGS = ("seed", "batch_size", "precision", "n_examples", "indices")  # of
 
 @dataclass(frozen=True)
 class Cell:
-    """An accuracy and its 95 % interval, shares in [0, 1], with what it was measured under, by name."""
+    """An accuracy and its 95 % interval, shares in [0, 1], with what it was measured under, by name; `outcome`, every
+    image's, where a record holds it."""
 
     accuracy: float
     low: float
     high: float
     settings: Mapping[str, Any]
     unreliable: bool = False
+    outcome: Outcome | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Source:
     """What all cells of one record share: settings by name (of the network, its weights aside, and the images), the
-    status of every sanity check by number and name, and the evaluation's seed."""
+    status of every sanity check by number and name, and the evaluation's seed.
+
+    `method`: what its trainings have in common, by default its label. `weights`: their hash. `streams`: what decides
+    the random draws besides the seed.
+    """
 
     settings: Mapping[str, Any]
     flags: Mapping[str, str]
     seed: int
     is_study: bool = False
+    method: str = ""
+    weights: str = ""
+    streams: Any = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Results:
     def as_table(self) -> Results:
         """What a `table.csv` of these results says."""
         studies = {name for name, source in self.sources.items() if source.is_study}
-        return Results({key: replace(cell, settings={name: cell.settings[name] for name in SETTINGS})
+        return Results({key: replace(cell, settings={name: cell.settings[name] for name in SETTINGS}, outcome=None)
                         for key, cell in self.cells.items() if key[0] not in studies})
 
 
@@ -105,15 +115,18 @@ def _record_source(record: dict[str, Any]) -> Source:
     flags = {f"{flag['check']} {flag['name']}": flag["status"] for flag in record["sanity"]["flags"]}
     return Source(_network(record["model"]) | {"fingerprint of the images": record["data"]["fingerprint"],
                                                "cumulative": record["evaluation"]["cumulative"]},
-                  flags, record["evaluation"]["seed"])
+                  flags, record["evaluation"]["seed"], method=record["model"].get("method", record["model"]["label"]),
+                  weights=record["model"]["weights_sha256"], streams=record.get("algorithms"))
 
 
 def _record_cells(record: dict[str, Any]) -> Iterator[tuple[Key, Cell]]:
     for row, result in zip_longest(rows([record]), record["results"]):
         if result is None:  # the last row is the worst case of several attacks
-            yield _cell(row, {"attacks": record["headline"]["attacks"]})
+            attacks, worst = record["headline"]["attacks"], headline(record)
+            yield _cell(row, {"attacks": attacks}, worst.outcome if worst and list(worst.attacks) == attacks else None)
         else:
-            yield _cell(row | {"images": len(result["outcomes"]["majority"])}, result["parameters"])
+            yield _cell(row | {"images": images_of(result)}, result["parameters"],
+                        outcome_of(result, record["evaluation"]["batch_size"]))
 
 
 def _study_source(record: dict[str, Any]) -> Source:
@@ -167,16 +180,17 @@ def _of_table(file: Path) -> Results:
     return Results(_once(cells, file))
 
 
-def _cell(row: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> tuple[Key, Cell]:
+def _cell(row: Mapping[str, Any], more: Mapping[str, Any] | None = None, outcome: Outcome | None = None
+          ) -> tuple[Key, Cell]:
     settings = {**(more or {}), **{name: row[name] for name in SETTINGS}}
-    return (row["model"], row["attack"], row["protocol"]), _shares(row, settings)
+    return (row["model"], row["attack"], row["protocol"]), _shares(row, settings, outcome)
 
 
-def _shares(row: Mapping[str, Any], settings: dict[str, Any]) -> Cell:
+def _shares(row: Mapping[str, Any], settings: dict[str, Any], outcome: Outcome | None = None) -> Cell:
     accuracy, low, high = row["accuracy"], row["low95"], row["high95"]
     if not 0 <= low <= accuracy <= high <= 1:  # not a number, above all: it would differ from nothing
         raise ValueError(f"accuracy {accuracy} [{low}, {high}] is no share in its interval")
-    return Cell(accuracy, low, high, settings, bool(row.get("unreliable", False)))
+    return Cell(accuracy, low, high, settings, bool(row.get("unreliable", False)), outcome)
 
 
 def _once(pairs: list[tuple[Name, Value]], place: Path) -> dict[Name, Value]:

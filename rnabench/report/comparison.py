@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from rnabench.attack.catalogue import parse_attack
 from rnabench.files import write_text
 from rnabench.norm.space import parse_space
 from rnabench.recipe_file import Defined, Recipe
@@ -21,15 +22,17 @@ from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
 
 ASSUMED = {"bn+in+gn+ln": "bn+in+gn32+ln"}  # Table 5 does not say how many groups; Table 1's GN has 32
-NONE, WORST = "-", "worst case"
+NONE, WORST, NATURAL = "-", "worst case", "natural"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`headings` of the columns after the model's name; `lines` (name, cells) in the order of the table."""
+    """`headings` of the columns after the model's name; `lines` (name, cells) in the order of the table; `notes` say
+    where a column of the paper's holds an attack with other parameters."""
 
     headings: tuple[str, ...]
     lines: tuple[tuple[str, tuple[str, ...]], ...]
+    notes: tuple[str, ...] = ()
 
 
 def published_numbers(table: str, model: Defined) -> dict[str, float]:
@@ -61,6 +64,7 @@ def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[st
     columns = list(dict.fromkeys(row["column"] for row in everything))
     cells: dict[tuple[str, str, str], str] = {}
     adaptive: dict[tuple[str, str], None] = {}  # a set that keeps its order
+    here = {column: _run_for(column, columns, records) for column in columns}
     for row in method_rows(records):
         attack = WORST if row["attack"].startswith(WORST) else row["attack"]
         cells[row["model"], attack, row["protocol"]] = shown_accuracy(row)
@@ -73,7 +77,7 @@ def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[st
     lines, measured = [], methods(records)
     for method in measured:
         title, theirs = method.title, published_numbers(table, models[method.name]) if method.name in models else {}
-        lines.append((title, (*(_beside(cell(title, column, "paper"), theirs.get(column)) for column in columns),
+        lines.append((title, (*(_beside(cell(title, here[column], "paper"), theirs.get(column)) for column in columns),
                               *(cell(title, *column) for column in adaptive))))
     defined = [models[method.name] for method in measured if method.name in models]
     others: dict[str, dict[str, float | None]] = {}
@@ -83,7 +87,28 @@ def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[st
             others.setdefault(_title(row), {})[row["column"]] = number
     for title, numbers in others.items():
         lines.append((title, (*(_beside(NONE, numbers.get(column)) for column in columns), *(NONE for _ in adaptive))))
-    return Comparison((*columns, *(" ".join(column) for column in adaptive)), tuple(lines))
+    headings = [column if here[column] == column else f"{column} (here {here[column]})" for column in columns]
+    notes = [_note(column, here[column], records) for column in columns if here[column] != column]
+    return Comparison((*headings, *(" ".join(column) for column in adaptive)), tuple(lines), tuple(notes))
+
+
+def _run_for(column: str, columns: Sequence[str], records: Sequence[dict[str, Any]]) -> str:
+    """The attack that stands in a column of the paper's: the one of that name or, where it was not run, the only one of
+    its kind that was."""
+    run = {result["attack"]: result["parameters"].get("kind") for record in records for result in record["results"]
+           if result["protocol"] in ("paper", "any")}
+    alike = [] if column in run or column == NATURAL else [
+        name for name, kind in run.items() if kind == parse_attack(column).kind and name not in columns]
+    return alike[0] if len(alike) == 1 else column
+
+
+def _note(column: str, name: str, records: Sequence[dict[str, Any]]) -> str:
+    parameters = next(result["parameters"] for record in records for result in record["results"]
+                      if result["attack"] == name)
+    theirs = parse_attack(column).parameters.model_dump(exclude_none=True)
+    differences = [f"{key} {parameters.get(key)}, the paper's {value}" for key, value in theirs.items()
+                   if parameters.get(key) != value]
+    return f"The column {column} holds {name} here ({'; '.join(differences) or 'the same parameters'})."
 
 
 def _beside(measured: str, theirs: float | None) -> str:
@@ -101,7 +126,7 @@ def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: 
     assert recipe.published is not None
     found = comparison(records, recipe.published, recipe.defined)
     table = pd.DataFrame([[name, *cells] for name, cells in found.lines], columns=["model", *found.headings])
-    said = [_scale(recipe, records), *sentences(recipe.claims, records), *verdicts(records)]
+    said = [_scale(recipe, records), *found.notes, *sentences(recipe.claims, records), *verdicts(records)]
     write_text(folder / "paper.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "paper.md", "\n\n".join([
         f"# {recipe.heading}, beside the paper's",

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from rnabench.attack.catalogue import parse_attack
+from rnabench.attack.catalogue import parse_attack, resolved
 from rnabench.attack.suite import SUITES
 from rnabench.errors import RnabenchError
 from rnabench.evaluation.flag import Row
 from rnabench.evaluation.headline import Headline, worst_case
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
+from rnabench.evaluation.protocol import parse_protocol
 from rnabench.evaluation.sanity import judge
 from rnabench.files import write_text
 
@@ -122,9 +123,19 @@ def headline_json(record: dict[str, Any]) -> dict[str, Any] | None:
         "attacks": list(found.attacks), "accuracy": found.outcome.accuracy,
         "interval95": list(found.outcome.interval), "worst_of_draws": found.worst,
         "majority": float(found.outcome.majority.mean()), "attack_reported": float(found.outcome.reported.mean()),
-        "adaptive_suite": {parse_attack(name).name for name in SUITES["adaptive"].attacks} <= {
-            result["attack"] for result in averaging(record) if result["protocol"] in ("any", "eot:20")},
+        "adaptive_suite": is_adaptive_suite(record),
     }
+
+
+def is_adaptive_suite(record: dict[str, Any]) -> bool:
+    """Whether every attack of the built-in suite `adaptive` was run with just its parameters (whatever its name), and
+    averaged over at least as many paths; a deterministic model has none."""
+    threat, suite = record["threat"], SUITES["adaptive"]
+    fewest = min(parse_protocol(protocol).samples for protocol in suite.protocols)
+    run = [result["parameters"] for result in averaging(record)
+           if not record["model"]["randomised"] or parse_protocol(result["protocol"]).samples >= fewest]
+    wanted = [resolved(parse_attack(attack), threat["eps"], threat["step_size"]) for attack in suite.attacks]
+    return all(any(settings.items() <= parameters.items() for parameters in run) for settings in wanted)
 
 
 def write_record(record: dict[str, Any], file: Path) -> None:

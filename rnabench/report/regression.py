@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -13,9 +14,17 @@ import pandas as pd
 from rnabench.errors import RnabenchError
 from rnabench.pixels import in_255ths
 from rnabench.report.cells import Cell, Key, Results
+from rnabench.report.change import ONE_TRAINING, ByTraining
+from rnabench.report.judgement import (
+    MEANING,
+    Judgement,
+    by_chance,
+    by_tolerance,
+    trainings,
+)
 
-HEADINGS = ("model", "attack", "protocol", "verdict", "old %", "new %", "change", "allowed")
-TEXT_COLUMNS = 4
+HEADINGS = ("model", "attack", "protocol", "verdict", "judged by", "old %", "new %", "change", "flagged from")
+TEXT_COLUMNS = 5
 ABSENT = "absent"
 ORDER = {"PASS": 0, "WARN": 1, "FAIL": 2, ABSENT: 2}  # "n/a" says nothing, and is neither better nor worse
 OF_CELLS = ("fell", "rose", "vanished", "with other settings", "newly unreliable")
@@ -31,13 +40,14 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A cell of either side, or what a whole record says (`-` for attack and protocol); shares in [0, 1]."""
+    """A cell of either side, the mean of several trainings, or what a whole record says (`-` for attack and protocol);
+    shares in [0, 1]. `judgement`: of its change, None where there is none to judge."""
 
     name: Key
     old: float | None = None
     new: float | None = None
-    allowed: float | None = None
     problems: tuple[Problem, ...] = ()
+    judgement: Judgement | None = None
 
     @property
     def change(self) -> float | None:
@@ -49,24 +59,27 @@ class Line:
 
     @property
     def is_notable(self) -> bool:
-        """Whether it fails, is new, or moved by more than half of what is allowed."""
-        return bool(self.problems) or self.is_new or abs(self.change or 0) > (self.allowed or 0) / 2
+        """Whether it fails, is new, or moved by more than half of what would fail."""
+        limit = self.judgement.flagged_from if self.judgement else None
+        return bool(self.problems) or self.is_new or (limit is not None and abs(self.change or 0) > limit / 2)
 
     @property
     def shown(self) -> tuple[str, ...]:
         """What people read, under HEADINGS."""
         verdict = "; ".join(problem.text for problem in self.problems)
-        return (*self.name, verdict or ("new" if self.is_new else "passes"), _points(self.old),
-                _points(self.new), "-" if self.change is None else f"{round(100 * self.change, 1) + 0.0:+.1f}",
-                "-" if self.allowed is None else f"±{_points(self.allowed)}")
+        rule, limit = (self.judgement.rule, self.judgement.flagged_from) if self.judgement else ("-", None)
+        return (*self.name, verdict or ("new" if self.is_new else "passes"), rule, _points(self.old), _points(self.new),
+                "-" if self.change is None else f"{round(100 * self.change, 1) + 0.0:+.1f}",
+                "-" if limit is None else f"±{_points(limit)}")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A line per cell, and per record that says something; `notes` are sentences on what is no failure.
+    """A line per cell, per model whose trainings are judged together, and per record that says something; `notes` are
+    sentences on what is no failure.
 
-    `compared`: how many cells the old results have, of `records` records and studies; `tolerance`: points, None for
-    intervals.
+    `compared`: how many cells the old results have (means of trainings among them), of `records` records and studies;
+    `tolerance`: points, None for tests.
     """
 
     lines: tuple[Line, ...]
@@ -81,11 +94,11 @@ class Comparison:
 
     @property
     def summary(self) -> str:
-        """`63 cells compared: 61 within their interval, 1 fell, 1 vanished`."""
+        """`63 cells compared: 61 pass, 1 fell, 1 vanished`."""
         counts = Counter(kind for line in self.lines for kind in {problem.kind for problem in line.problems})
         good = sum(line.old is not None and not line.problems for line in self.lines)
-        within = "their interval" if self.tolerance is None else f"{self.tolerance:g} points"
-        cells = [f"{good} within {within}", *(f"{counts[kind]} {kind}" for kind in OF_CELLS if counts[kind])]
+        within = "pass" if self.tolerance is None else f"within {self.tolerance:g} points"
+        cells = [f"{good} {within}", *(f"{counts[kind]} {kind}" for kind in OF_CELLS if counts[kind])]
         records = [f"{kind}: {counts[kind]}" for kind in OF_RECORDS if counts[kind]]
         fresh = sum(line.is_new for line in self.lines)
         said = f"{self.compared} cells compared: {', '.join(cells)}" if self.compared else (
@@ -101,20 +114,25 @@ class Comparison:
 def compare(new: Results, old: Results, tolerance: float | None = None) -> Comparison:
     """What has changed from `old` to `new`.
 
-    An accuracy may move, up or down, by the half-widths of both 95 % intervals on the sides that face each other, added
-    as independent errors, or instead by `tolerance` points. Besides, a cell fails that vanished, was measured under
-    other settings or became unreliable, and a record whose network (but for its weights), images or sanity checks are
-    not what they were. Seeds, times, versions and devices may differ. If either side is a `table.csv`, only what such
-    a table says is compared. Raises RnabenchError if `old` has nothing to compare.
+    An accuracy may move, up or down, by what chance allows (the same weights on the same images are paired, networks
+    trained anew held against the spread between trainings or else both intervals; 5 % for all cells together), or
+    instead by `tolerance` points. Besides, a cell fails that vanished, was measured under other settings or became
+    unreliable, and a record whose network (but for its weights), images or sanity checks are not what they were. Seeds,
+    times, versions and devices may differ. If either side is a `table.csv`, only what such a table says is compared.
+    Raises RnabenchError if `old` has nothing to compare.
     """
     if not (new.sources and old.sources):
         new, old = new.as_table(), old.as_table()
     if not old.cells and not old.sources:
         raise RnabenchError("--against: there are only studies; expected attacked networks beside a table.csv")
-    lines = [_cell(key, cell, new.cells.get(key), tolerance) for key, cell in old.cells.items()]
+    means, in_means = trainings(new, old) if tolerance is None else ({}, set())
+    judgements = by_chance(new, old, means, in_means) if tolerance is None else by_tolerance(new, old, tolerance)
+    lines = [_cell(key, cell, new.cells.get(key), judgements.get(key)) for key, cell in old.cells.items()]
+    lines += [_mean(key, mean, judgements[key]) for key, mean in means.items()]
     lines += [Line(key, None, cell.accuracy) for key, cell in new.cells.items() if key not in old.cells]
     lines += _records(new, old)
-    return Comparison(tuple(lines), tuple(_notes(new, old)), len(old.cells), tolerance, len(old.sources))
+    return Comparison(tuple(lines), (*_notes(new, old), *_alone(judgements)), len(old.cells) + len(means), tolerance,
+                      len(old.sources))
 
 
 def markdown(comparison: Comparison, title: str, everything: bool = False) -> str:
@@ -124,28 +142,32 @@ def markdown(comparison: Comparison, title: str, everything: bool = False) -> st
     table = pd.DataFrame(shown, columns=list(HEADINGS)).to_markdown(
         index=False, disable_numparse=True,
         colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(HEADINGS) - TEXT_COLUMNS)) if shown else ""
-    notes = "\n".join(f"- {note}" for note in comparison.notes)
-    return "\n\n".join(part for part in (f"# {title}", verdict, table, notes) if part) + "\n"
+    used = dict.fromkeys(line.judgement.rule for line in comparison.lines if line.judgement)
+    notes = [*comparison.notes, *(f"{rule}: {MEANING[rule]}" for rule in used)]
+    return "\n\n".join(part for part in (f"# {title}", verdict, table, "\n".join(f"- {note}" for note in notes)) if part
+                       ) + "\n"
 
 
-def _cell(key: Key, old: Cell, new: Cell | None, tolerance: float | None) -> Line:
+def _cell(key: Key, old: Cell, new: Cell | None, judgement: Judgement | None) -> Line:
     if new is None:
         return Line(key, old.accuracy, problems=(Problem("vanished", "vanished"),))
-    change, problems = new.accuracy - old.accuracy, []
-    if tolerance is not None:
-        allowed = tolerance / 100
-    elif change > 0:
-        allowed = math.hypot(old.high - old.accuracy, new.accuracy - new.low)
-    else:
-        allowed = math.hypot(old.accuracy - old.low, new.high - new.accuracy)
-    if abs(change) > allowed + 1e-9:
-        moved = "rose" if change > 0 else "fell"
-        problems.append(Problem(moved, moved))
+    problems = [*_moved(new.accuracy - old.accuracy, judgement)]
     if differences := _differences(new.settings, old.settings):
         problems.append(Problem("with other settings", differences))
     if new.unreliable and not old.unreliable:
         problems.append(Problem("newly unreliable", "now unreliable"))
-    return Line(key, old.accuracy, new.accuracy, allowed, tuple(problems))
+    return Line(key, old.accuracy, new.accuracy, tuple(problems), judgement)
+
+
+def _mean(key: Key, test: ByTraining, judgement: Judgement) -> Line:
+    new, old = mean(test.new), mean(test.old)
+    return Line(key, old, new, (*_moved(new - old, judgement),), judgement)
+
+
+def _moved(change: float, judgement: Judgement | None) -> Iterator[Problem]:
+    if judgement is not None and judgement.fails:
+        moved = "rose" if change > 0 else "fell"
+        yield Problem(moved, moved if judgement.p is None else f"{moved} (p {judgement.p:.2g})")
 
 
 def _records(new: Results, old: Results) -> Iterator[Line]:
@@ -174,6 +196,11 @@ def _notes(new: Results, old: Results) -> Iterator[str]:
             status = after.flags.get(check, ABSENT)
             if status != was and "n/a" in (status, was):
                 yield f"{name}: sanity check {check}: {status}, was {was}"
+
+
+def _alone(judgements: Mapping[Key, Judgement]) -> Iterator[str]:
+    if count := sum(each.rule == ONE_TRAINING for each in judgements.values()):
+        yield f"{count} cells of networks trained anew, one training a side: their intervals do not count its luck"
 
 
 def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:

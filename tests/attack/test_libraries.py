@@ -196,7 +196,7 @@ def test_torchattacks_refuses_what_it_cannot_do(name: str, samples: int, norm: s
 
 
 def test_torchattacks_refuses_a_search_for_c() -> None:
-    values = resolved(parse_attack({"kind": "cw", "searches": 3}), 0.1, 0.1)
+    values = resolved(parse_attack({"name": "cw-search", "kind": "cw", "searches": 3}), 0.1, 0.1)
     with pytest.raises(InvalidValue):
         torchattacks_attack("cw", View(lambda x: x.flatten(1)[:, :10], CPU), IMAGES, torch.arange(4), "Linf", 10,
                             values, 0)

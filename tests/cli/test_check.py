@@ -115,7 +115,7 @@ def test_another_seed_passes(network: RandomizedClassifier, good: Path, tmp_path
 def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["check", str(QUICKSTART), "--against", str(QUICKSTART)]
     assert run(*command) == 0
-    assert capsys.readouterr().out == "PASS 10 cells compared: 10 within their interval\n"
+    assert capsys.readouterr().out == "PASS 10 cells compared: 10 pass\n"
     assert run(*command, "--all", "--out", str(tmp_path / "page.md")) == 0
     shown, page = capsys.readouterr().out, (tmp_path / "page.md").read_text()
     for text in (shown, page):
@@ -126,7 +126,7 @@ def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert run("check", str(tmp_path / "new"), "--against", str(QUICKSTART), "--out", str(tmp_path / "page.md")) == 1
     shown, page = capsys.readouterr().out, (tmp_path / "page.md").read_text()
     for text in (shown, page):
-        assert "10 cells compared: 6 within their interval, 4 vanished" in text
+        assert "10 cells compared: 6 pass, 4 vanished" in text
         assert "worst case of 2" in text
 
 

@@ -82,3 +82,20 @@ def test_the_three_files_say_the_same(records: list[dict[str, Any]], tmp_path: P
     assert "profile smoke" in page
     assert "not, as the paper's numbers, on cifar10" in page
     assert tex.count(r"\\") == 1 + len(table)
+
+
+def test_an_attack_with_other_parameters_stands_in_its_column_under_its_own_name(records: list[dict[str, Any]]) -> None:
+    exact = comparison(records, "table1", DEFINED)
+    for record in records:
+        for result in record["results"]:
+            if result["attack"] == "cw":
+                result["attack"], result["parameters"]["steps"] = "cw20", 20
+    found = comparison(records, "table1", DEFINED)
+    assert [heading.replace(" (here cw20)", "") for heading in found.headings] == list(exact.headings)
+    assert found.headings.count("cw (here cw20)") == 1
+    assert found.lines == exact.lines
+    assert found.notes == ("The column cw holds cw20 here (steps 20, the paper's 1000).",)
+    assert exact.notes == ()
+    for record in records:  # another of its kind: which of them is the paper's?
+        record["results"] += [result | {"attack": "cw30"} for result in record["results"] if result["attack"] == "cw20"]
+    assert set(exact.headings) == set(comparison(records, "table1", DEFINED).headings)

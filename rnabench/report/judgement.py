@@ -1,0 +1,123 @@
+"""Which cells have moved: each by the test that fits what both sides hold, all together with one error rate."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+from rnabench.evaluation.multiple import holm
+from rnabench.report.cells import Cell, Key, Results, Source
+from rnabench.report.change import (
+    BY_GROUP,
+    BY_IMAGE,
+    BY_TRAINING,
+    INTERVALS,
+    ONE_TRAINING,
+    ByGroup,
+    ByImage,
+    ByIntervals,
+    ByTraining,
+    Change,
+)
+
+LEVEL = 0.05  # of a comparison: the chance that any cell fails where nothing has changed
+TOLERANCE, WITH_OTHERS = "tolerance", "with its other trainings"
+MEANING = {
+    BY_IMAGE: "the same weights on the same images, each a sample: if nothing has changed, what differs is as likely "
+              "to be for the better as for the worse (exact sign-flip test)",
+    BY_GROUP: "the same weights on the same images, but other draws: the path groups that share them are the samples",
+    BY_TRAINING: "other weights, several trainings: how far their mean moved, beside the spread between trainings "
+                 "(Student's t)",
+    ONE_TRAINING: "other weights, one training a side: both 95 % intervals as independent errors; they count images "
+                  "and draws, and not the luck of a training",
+    INTERVALS: "nothing to pair: both 95 % intervals as independent errors",
+    WITH_OTHERS: "other weights: judged in the mean of its method's trainings",
+    TOLERANCE: "the points that `--tolerance` allows; no test",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`rule`: by what, one of MEANING's. `p`: that of the whole comparison (Holm's), None without a test.
+    `flagged_from`: the smallest change (a share) that would fail, all else as it is; None where nothing is judged."""
+
+    rule: str
+    fails: bool = False
+    flagged_from: float | None = None
+    p: float | None = None
+
+
+def judged(changes: Mapping[Key, Change]) -> dict[Key, Judgement]:
+    """The changes that fail, at 5 % for all together.
+
+    A cell of which so few images differ that no outcome of them could fail costs the others nothing: it has no part in
+    the correction (Tarone 1990).
+    """
+    able = [key for key, change in changes.items() if change.smallest <= LEVEL]
+    adjusted = dict(zip(able, holm([changes[key].p for key in able]), strict=True))
+    passing = sum(p > LEVEL for p in adjusted.values())
+    found = {}
+    for key, change in changes.items():
+        p = adjusted.get(key, 1.0)
+        level = LEVEL / max(1, passing + (key not in adjusted))  # where Holm's steps have come to an end
+        found[key] = Judgement(change.rule, p <= LEVEL, change.needed(level), p)
+    return found
+
+
+def by_tolerance(new: Results, old: Results, points: float) -> dict[Key, Judgement]:
+    """The same for cells that may move by so many points."""
+    return {key: Judgement(TOLERANCE, abs(new.cells[key].accuracy - cell.accuracy) > points / 100 + 1e-9, points / 100)
+            for key, cell in old.cells.items() if key in new.cells}
+
+
+def by_chance(new: Results, old: Results, means: Mapping[Key, ByTraining], in_means: Container[Key]
+              ) -> dict[Key, Judgement]:
+    """The same for all cells that both sides have and for the means of trainings, each by its test."""
+    both = [key for key in old.cells if key in new.cells]
+    changes: dict[Key, Change] = {
+        key: _change(new.cells[key], old.cells[key], new.sources.get(key[0]), old.sources.get(key[0]))
+        for key in both if key not in in_means}
+    return judged({**changes, **means}) | {key: Judgement(WITH_OTHERS) for key in both if key in in_means}
+
+
+def trainings(new: Results, old: Results) -> tuple[dict[Key, ByTraining], set[Key]]:
+    """The test for all trainings of a method together, by what they are called, attack and protocol, where networks
+    were trained anew and either side has several; and the cells that it stands for."""
+    anew: dict[Key, list[Key]] = {}
+    for key, cell in old.cells.items():
+        before, after = old.sources.get(key[0]), new.sources.get(key[0])
+        if before and after and key in new.cells and before.weights != after.weights and (
+                _comparable(new.cells[key], cell, after, before)):
+            anew.setdefault((before.method, *key[1:]), []).append(key)
+    means, in_means = {}, set[Key]()
+    for (method, attack, protocol), keys in anew.items():
+        now, then = ([cell.accuracy for key, cell in side.cells.items() if key[1:] == (attack, protocol)
+                      and side.sources[key[0]].method == method] for side in (new, old))
+        if len(now) + len(then) > 2:
+            name = f"{method}: mean of {len(then)}, now {len(now)}, trainings"
+            means[name, attack, protocol] = ByTraining(now, then, old.cells[keys[0]].settings["images"])
+            in_means.update(keys)
+    return means, in_means
+
+
+def _change(new: Cell, old: Cell, after: Source | None, before: Source | None) -> Change:
+    """`after` and `before` are the cells' records, None for a `table.csv`."""
+    if after is None or before is None or not _comparable(new, old, after, before):
+        return ByIntervals(new, old)
+    if after.weights != before.weights:
+        return ByIntervals(new, old, ONE_TRAINING)
+    one, other = new.outcome, old.outcome
+    assert one is not None
+    assert other is not None
+    if one.batches is None or other.batches is None:
+        return ByImage(one, other)
+    if one.batches.tolist() != other.batches.tolist():
+        return ByIntervals(new, old)
+    same_draws = (after.seed, after.streams) == (before.seed, before.streams)
+    return ByImage(one, other) if same_draws else ByGroup(one, other)
+
+
+def _comparable(new: Cell, old: Cell, after: Source, before: Source) -> bool:
+    """Whether both measured the same on the same images, and kept the outcomes."""
+    return new.outcome is not None and old.outcome is not None and new.settings == old.settings and (
+        after.settings == before.settings)

@@ -1,0 +1,90 @@
+"""Records that something is changed in, and results made of nothing but outcomes, to be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rnabench.evaluation.interval import accuracy_interval
+from rnabench.evaluation.outcome import Bits, Outcome
+from rnabench.report.cells import SETTINGS, Cell, Key, Results, Source, read_results
+from rnabench.report.record import headline_json, outcome_of, result, write_record
+from rnabench.report.regression import Comparison, compare
+from rnabench.report.table import write_tables
+
+RESULTS = Path(__file__).parents[2] / "results"
+Records = dict[str, dict[str, Any]]
+
+
+def rescored(record: dict[str, Any], number: int, change: Callable[[Bits], Bits]) -> None:
+    """Replace the outcomes of a result, and every number that follows from them."""
+    old = record["results"][number]
+    outcome = outcome_of(old, record["evaluation"]["batch_size"])
+    correct = change(outcome.correct)
+    batches = None if outcome.batches is None else outcome.batches[: len(correct)]
+    new = result(Outcome(*outcome.key, correct, correct.mean(1) > 0.5, correct[:, 0], batches), old["draws_are"],
+                 old["parameters"])
+    record["results"][number] = new | {"unreliable": old["unreliable"]}
+    if len(correct) == len(outcome.correct):
+        record["headline"] = headline_json(record)
+
+
+def compared(records: Records, committed: Records, folder: Path, table: str = "", **options: Any) -> Comparison:
+    """As `check` does it; what `table` names ("new", "old") is read from a table.csv alone."""
+    for side, content in {"new": records, "old": committed}.items():
+        write_tables(list(content.values()), folder / side, "Title")
+        if side not in table:
+            for name, record in content.items():
+                write_record(record, folder / side / f"{name}.json")
+    return compare(read_results(folder / "new", "new"), read_results(folder / "old", "old"), **options)
+
+
+def kinds(comparison: Comparison) -> set[str]:
+    return {problem.kind for line in comparison.lines for problem in line.problems}
+
+
+def broken(share: float, to: bool = False) -> Callable[[Bits], Bits]:
+    """Make so many of the images wrong (or right) on every draw."""
+    def change(correct: Bits) -> Bits:
+        found = correct.copy()
+        found[:: round(1 / share)] = to
+        return found
+    return change
+
+
+def every_result(records: Records) -> list[dict[str, Any]]:
+    return [each for record in records.values() for each in record["results"]]
+
+
+def set_at(value: Any, *names: Any) -> Callable[[Records], None]:
+    def change(records: Records) -> None:
+        place: Any = records
+        for name in names[:-1]:
+            place = place[name]
+        place[names[-1]] = value
+    return change
+
+
+def removed(*names: Any) -> Callable[[Records], None]:
+    def change(records: Records) -> None:
+        place: Any = records
+        for name in names[:-1]:
+            place = place[name]
+        del place[names[-1]]
+    return change
+
+
+def cell(correct: Bits, batches: Any = None, with_outcome: bool = False) -> Cell:
+    low, high = accuracy_interval(correct, batches)
+    outcome = Outcome("a", "p", correct, correct.mean(1) > 0.5, correct[:, 0], batches) if with_outcome else None
+    settings = dict.fromkeys(SETTINGS, 0) | {"images": len(correct)}
+    return Cell(float(correct.mean()), low, high, settings, outcome=outcome)
+
+
+def recorded(outcomes: Mapping[Key, Bits], batches: Any = None, seed: int = 0, weights: str = "", method: str = ""
+             ) -> Results:
+    """Results of records: of networks that have the name's weights unless others are given."""
+    cells = {key: cell(correct, batches, with_outcome=True) for key, correct in outcomes.items()}
+    return Results(cells, {name: Source({}, {}, seed, method=method or name, weights=weights or name)
+                           for name, *_ in outcomes})
