@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rnabench.evaluation.interval import Difference, difference
+from rnabench.evaluation.interval import Difference, Groups, difference
 from rnabench.evaluation.outcome import Outcome
 
 Numbers = NDArray[np.float64]
@@ -65,8 +65,10 @@ def _alike(side: Outcomes, images: int) -> Numbers:
     return np.stack([each.correct[:images, :draws] for each in side]).astype(float)
 
 
-def _over_trainings(ours: Numbers, theirs: Numbers, groups: NDArray[np.int64] | None, fixed: Difference) -> Difference:
+def _over_trainings(ours: Numbers, theirs: Numbers, groups: Groups | None, fixed: Difference) -> Difference:
     """The difference of the means, with the variance of trainings beside that of images and draws (`fixed`)."""
+    if math.isinf(fixed.error):  # a single draw for all images
+        return fixed
     held = sum(_held(side, groups) for side in (ours, theirs))
     parts = [(float(side.mean((1, 2)).var(ddof=1)) / len(side), len(side) - 1.0) for side in (ours, theirs)]
     parts.append((max(0.0, fixed.error**2 - held), fixed.degrees))
@@ -75,7 +77,7 @@ def _over_trainings(ours: Numbers, theirs: Numbers, groups: NDArray[np.int64] | 
     return Difference(fixed.gap, math.sqrt(variance), variance**2 / slack if slack > 0 else math.inf)
 
 
-def _held(side: Numbers, groups: NDArray[np.int64] | None) -> float:
+def _held(side: Numbers, groups: Groups | None) -> float:
     """The part of the variance of the mean over trainings that images and draws make, as it is in their spread.
 
     It is seen in how a training departs from the mean of its n on the same images and draws; that departure has the

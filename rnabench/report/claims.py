@@ -117,6 +117,6 @@ def _shown(each: Comparison, with_basis: bool) -> str:
     low, high = each.found.difference.interval()
     remarks = [each.found.basis] if with_basis else []
     if each.end == "not shown":
-        remarks.append(f"seen from {100 * each.seen_from:.1f}")
+        remarks.append(f"seen from {100 * each.seen_from:.1f}" if each.seen_from < 1 else "nothing would be seen")
     in_brackets = f" ({'; '.join(remarks)})" if remarks else ""
     return f"{each.other} {100 * each.found.difference.gap:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{in_brackets}"

@@ -69,7 +69,8 @@ def _verdict(method: Method, baseline: Method, found: Compared, p_value: float, 
     if p_value >= ERROR_RATE:
         said = f"{method.name} and its deterministic baseline {baseline.name} cannot be told apart"
         seen_from = found.difference.detectable(0.8, 1 - ERROR_RATE / tests)
-        numbers += f"; a difference of {100 * seen_from:.1f} points could have been seen"
+        numbers += (f"; a difference of {100 * seen_from:.1f} points could have been seen" if seen_from < 1 else
+                    "; no difference could have been seen")
     else:
         which = "more" if found.difference.gap > 0 else "less"
         said = f"{method.name} is {which} robust than its deterministic baseline {baseline.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,14 +58,15 @@ def test_where_only_trainings_vary_it_is_welchs_test() -> None:
 
 def test_the_variance_is_that_of_the_two_way_layout() -> None:
     """Trainings by images, both random: between trainings plus between images, less the interaction, held by both."""
-    sides = drawn(np.random.default_rng(7), 0.4, 4, 60, (0.1, 1.0, 0.6, 0.4))[:2]
+    sides = drawn(np.random.default_rng(7), 0.4, 4, count := 2000, (0.1, 1.0, 0.6, 0.4))[:2]
     tables = [np.stack([each.correct[:, 0] for each in side]).astype(float) for side in sides]
     apart = tables[0].mean(0) - tables[1].mean(0)
-    expected = float(apart.var(ddof=1)) / 60
+    expected = float(apart.var(ddof=1)) / count
     for table in tables:
         interaction = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
-        expected += float(table.mean(1).var(ddof=1)) / 4 - float((interaction**2).sum()) / (3 * 59) / (4 * 60)
-    assert compare(*sides).difference.error == pytest.approx(math.sqrt(expected))
+        both = float((interaction**2).sum()) / (3 * (count - 1))
+        expected += float(table.mean(1).var(ddof=1)) / 4 - both / (4 * count)
+    assert compare(*sides).difference.error == pytest.approx(math.sqrt(expected), rel=0.01)
 
 
 @pytest.mark.parametrize("sds", [(0.1, 1.0, 0.0, 0.5), (0.02, 1.0, 0.5, 0.5), (0.3, 1.0, 0.3, 0.5)],
@@ -123,6 +125,15 @@ def test_only_images_and_draws_that_all_have_are_compared() -> None:
     found = compare(first, second)
     assert found.first == pytest.approx(np.mean([each.correct[:80, :10].mean() for each in first]))
     assert found.second == pytest.approx(np.mean([each.correct.mean() for each in second]))
+
+
+def test_a_single_draw_for_all_images_says_nothing_of_other_draws() -> None:
+    rng = np.random.default_rng(8)
+    sides = [[replace(outcome(rng.random((50, 1)) < 0.5), batches=np.zeros(50, dtype=np.int64)) for _ in range(3)]
+             for _ in range(2)]
+    found = compare(*sides).difference
+    assert found.interval() == (-1, 1)
+    assert found.p_value == 1
 
 
 def test_mean_and_standard_deviation() -> None:
