@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.model.normalizers import NormFactory, build_norm
+from rnabench.model.pointwise import pointwise
 from rnabench.model.resnet import conv3x3
 from rnabench.norm.space import parse_space
 
@@ -19,7 +20,7 @@ class WideBlock(nn.Module):
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.norm2 = norm(outputs)
         self.conv2 = conv3x3(outputs, outputs)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
+        self.shortcut = pointwise(inputs, outputs, stride) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.norm1(x), inplace=True)
