@@ -16,6 +16,7 @@ import pytest
 from rnabench.benchmark import attack_some, cell_journal
 from rnabench.cli.main import main
 from rnabench.errors import Busy, InvalidRecipe, InvalidValue
+from rnabench.evaluation.cost import Speed
 from rnabench.evaluation.engine import evaluate
 from rnabench.forecast import forecast
 from rnabench.locks import claimed
@@ -206,6 +207,17 @@ def test_a_plan_runs_nothing_and_knows_what_is_there(recipe: Recipe, whole: tupl
         ("train", "bn"), ("train", "bn+in"), ("attack", "bn"), ("attack", "bn+in"), ("study", "matrix")]
     assert all(piece.seconds > 0 for piece in pieces)
     assert all((piece.state, piece.seconds) == ("done", 0) for piece in forecast(recipe, place(whole[0])))
+
+
+def test_a_plan_is_for_an_idle_machine_and_says_how_busy_this_one_is(recipe: Recipe, tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for load in (1.0, 8.0):
+        monkeypatch.setattr("rnabench.forecast.speed", lambda *_, load=load: Speed(1.0, 0.5, load))
+        found.append(forecast(recipe, place(tmp_path)))
+    for idle, busy in zip(*found, strict=True):
+        assert busy.seconds == idle.seconds == idle.now > 0
+        assert busy.now == pytest.approx(8 * idle.now)
 
 
 def test_the_plan_on_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def check_weights(expected: dict[str, torch.Tensor], found: dict[str, torch.Tens
 
 def wrong_numbers(found: torch.Tensor, expected: torch.Tensor) -> str:
     """What is wrong with the kind of numbers that would fill `expected`; nothing for FLOATS in place of floats and
-    COUNTS in place of counts. Others would be cast without a word: int8 and float8 need a scale that the file does not hold."""
+    COUNTS in place of counts. Others would be cast without a word (int8 and float8 need a scale that is not there)."""
     allowed = FLOATS if expected.is_floating_point() else COUNTS
     if found.dtype in allowed:
         return ""
