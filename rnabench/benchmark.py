@@ -23,7 +23,7 @@ from rnabench.evaluation.journal import Journal
 from rnabench.evaluation.outcome import Outcome
 from rnabench.evaluation.surrogate import Surrogate
 from rnabench.files import sha256
-from rnabench.locks import claimed
+from rnabench.locks import check_locks, claimed
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
 from rnabench.plan import EvaluationKeys
@@ -171,6 +171,7 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
     """The same for some of the cells; the record is written, and returned, once no cell is left."""
     if resume and (there := finished(target, keys, file)) is not None:
         return there
+    check_locks(file.parent, progress)
     journal = cell_journal(target, keys, file, resume)
     if not resume:
         journal.remove()

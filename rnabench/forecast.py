@@ -30,12 +30,14 @@ TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
 
 @dataclass(frozen=True)
 class Piece:
-    """A network to train, a model to attack or a study: `state` in words, and about how many `seconds` are left."""
+    """A network to train, a model to attack or a study: `state` in words, and about how many `seconds` are left on an
+    idle machine, and how many beside what else runs on this one `now`."""
 
     kind: str
     name: str
     state: str
     seconds: float
+    now: float
 
 
 def forecast(recipe: Recipe, place: Place) -> list[Piece]:
@@ -64,15 +66,16 @@ class _Forecast:
     def _training(self, name: str, training: TrainRecipe) -> Piece:
         run = self.place.run(training)
         if trained(run):
-            return Piece("train", name, "done", 0.0)
+            return Piece("train", name, "done", 0.0, 0.0)
         epochs = 0
         if (run / RUN).exists() and (state := State.load(run, str(read_run(run).get("digest")))) is not None:
             epochs = state.epoch
         data = training_data(training, training.n_train, training.n_holdout, training.seed, self.device, False)
         passes = 1 if training.objective == "standard" else 1 + training.steps
-        seconds = (training.epochs - epochs) * passes * (
-            len(data.train) + len(data.holdout)) * self._speed(name, self.recipe.evaluate).gradient
-        return Piece("train", name, f"{epochs} of {training.epochs} epochs" if epochs else "to do", seconds)
+        per_image = self._speed(name, self.recipe.evaluate)
+        seconds = (training.epochs - epochs) * passes * (len(data.train) + len(data.holdout)) * per_image.gradient
+        said = f"{epochs} of {training.epochs} epochs" if epochs else "to do"
+        return Piece("train", name, said, seconds, seconds * per_image.load)
 
     def _attacks(self, name: str) -> Piece:
         keys = self.recipe.evaluate
@@ -84,13 +87,14 @@ class _Forecast:
         if trained(self.place.run(self.recipe.models[name])):
             found = target(self.recipe, self.place, name, keys)
             if there(found, keys, self.place, name) is not None:
-                return Piece("attack", name, "done", 0.0)
+                return Piece("attack", name, "done", 0.0, 0.0)
             journal = cell_journal(found, keys, self.place.record(name))
             left = [(cell, max(0, total - keys.batch_size * len(journal.parts(cell_name(cell, keys, count)))))
                     for cell, total in todo]
-        seconds = sum(estimate_seconds(Attacker(model, keys, classes), self._speed(name, keys), left))
+        per_image = self._speed(name, keys)
+        seconds = sum(estimate_seconds(Attacker(model, keys, classes), per_image, left))
         done = sum(not images for _, images in left)
-        return Piece("attack", name, f"{done} of {len(todo)} cells", seconds)
+        return Piece("attack", name, f"{done} of {len(todo)} cells", seconds, seconds * per_image.load)
 
     def _study(self, name: str) -> Piece:
         figure = self.recipe.figures[name]
@@ -98,15 +102,16 @@ class _Forecast:
         if all(trained(self.place.run(self.recipe.models[model])) for model in figure.models) and finished_study(
                 [target(self.recipe, self.place, model, evaluation) for model in figure.models], keys,
                 self.place.record(name)) is not None:
-            return Piece("study", name, "done", 0.0)
+            return Piece("study", name, "done", 0.0, 0.0)
         count = len(images(self.recipe, figure.models[0], evaluation, self.device).source)
-        seconds = 0.0
+        seconds = now = 0.0
         for model in figure.models:
             network, _, classes = self._network(model, evaluation)
             gradients, forwards = passes(keys, len(network.space.layers), len(figure.models), classes)
             per_image = self._speed(model, evaluation)
-            seconds += count * (gradients * per_image.gradient + forwards * per_image.forward)
-        return Piece("study", name, "to do", seconds)
+            one = count * (gradients * per_image.gradient + forwards * per_image.forward)
+            seconds, now = seconds + one, now + one * per_image.load
+        return Piece("study", name, "to do", seconds, now)
 
     def _network(self, name: str, keys: EvaluationKeys) -> tuple[RandomizedClassifier, Batch, int]:
         """An untrained network like the model's, and some of its test images."""

@@ -26,6 +26,7 @@ from rnabench.device import find_device
 from rnabench.errors import Busy, InvalidValue, RnabenchError
 from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.cells import Cell
+from rnabench.locks import check_locks
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, read_run
 from rnabench.plan import EvaluationKeys
@@ -79,6 +80,8 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
     errors of training, evaluation and studies.
     """
     check(recipe, place.device)
+    for folder in (place.runs, place.folder):
+        check_locks(folder, progress, alone=jobs == 1)
     side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
     records: dict[str, dict[str, Any]] = {}
     missing = []

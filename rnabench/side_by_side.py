@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,9 +16,10 @@ from typing import Any
 
 from rnabench.errors import RnabenchError
 from rnabench.progress import Progress
-from rnabench.stopping import Stopped, StopRequest
+from rnabench.stopping import SIGNALS, Stopped, StopRequest
 
 POLL_SECONDS = 0.2
+GRACE_SECONDS = 10.0  # that a process gets to save its state when all is interrupted at once
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class _Pool:
         self.order = [task.name for task in tasks]
         self.threads = max(1, torch.get_num_threads() // jobs)
         self.context = multiprocessing.get_context("spawn")
-        self.ask = self.context.Event()
+        with _signals_wait():  # multiprocessing starts a helper of its own here, which SIGUSR1 would kill
+            self.ask = self.context.Event()
         self.running: dict[Connection, tuple[str, BaseProcess]] = {}
         self.found: dict[str, Any] = {}
         self.problem: BaseException | None = None
@@ -67,8 +69,7 @@ class _Pool:
                 if self.problem is not None:
                     self.ask.set()
         finally:  # a second Ctrl-C comes here while tasks run
-            for _, process in self.running.values():
-                process.terminate()
+            _end([process for _, process in self.running.values()])
         if self.problem is not None:
             raise self.problem
         return {name: self.found[name] for name in self.order}
@@ -76,7 +77,7 @@ class _Pool:
     def _start(self, task: Task) -> None:
         here, there = self.context.Pipe(duplex=False)
         process = self.context.Process(target=_work, args=(task, self.threads, there, self.ask))
-        with _deaf():  # the child inherits it: Ctrl-C reaches the whole group, and the parent passes it on
+        with _signals_wait():
             process.start()
         there.close()
         self.running[here] = task.name, process
@@ -94,8 +95,6 @@ class _Pool:
             return
         if kind == "done":
             self.found[name] = content
-        elif isinstance(content, Stopped) and isinstance(self.problem, Stopped):
-            self.problem = Stopped(str(content), self.problem.interrupted)
         elif self.problem is None or isinstance(self.problem, Stopped):
             self.problem = content
         del self.running[connection]
@@ -117,7 +116,8 @@ class _Lines:
 
 
 class _Asked(StopRequest):
-    """Asked for by the parent, or by its end."""
+    """Asked for by the parent, or by its end, or by a signal to this process; but Ctrl-C, which reaches all
+    processes of a terminal, is the parent's to hear and to pass on."""
 
     def __init__(self, ask: Event) -> None:
         super().__init__()
@@ -125,18 +125,30 @@ class _Asked(StopRequest):
 
     def __bool__(self) -> bool:
         parent = multiprocessing.parent_process()
-        return self.ask.is_set() or (parent is not None and not parent.is_alive())
+        return super().__bool__() or self.ask.is_set() or (parent is not None and not parent.is_alive())
+
+    def __enter__(self) -> _Asked:
+        super().__enter__()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came before is heard now
+        return self
 
 
 def _work(task: Task, threads: int, connection: Connection, ask: Event) -> None:
+    with _Asked(ask) as stop, suppress(KeyboardInterrupt):  # the parent knows why
+        _work_until(stop, task, threads, connection)
+
+
+def _work_until(stop: StopRequest, task: Task, threads: int, connection: Connection) -> None:
     import torch
 
     torch.set_num_threads(threads)
     found: tuple[str, Any]
     try:
-        found = "done", task.function(*task.arguments, _Lines(connection), _Asked(ask))
+        found = "done", task.function(*task.arguments, _Lines(connection), stop)
     except Stopped as stopped:
-        found = "stopped", Stopped(f"{task.name}: {stopped}", stopped.interrupted)
+        found = "stopped", Stopped(f"{task.name}: {stopped}")
     except RnabenchError as error:
         found = "error", RnabenchError(f"{task.name}: {error}")
     except Exception:  # a mistake in the program: its traceback is the parent's to show
@@ -146,13 +158,26 @@ def _work(task: Task, threads: int, connection: Connection, ask: Event) -> None:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """SIGINT is ignored inside the block, where that can be said (the main thread)."""
-    if threading.current_thread() is not threading.main_thread():
+def _signals_wait() -> Iterator[None]:
+    """Signals that ask to stop wait until the end of the block; in a process started in it, until it listens."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """Ask processes to save their state and leave; those that have not after GRACE_SECONDS are killed."""
+    try:
+        for process in processes:
+            process.terminate()
+        last = time.monotonic() + GRACE_SECONDS
+        for process in processes:
+            process.join(max(0.0, last - time.monotonic()))
+    finally:
+        for process in processes:
+            process.kill()

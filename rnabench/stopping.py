@@ -1,54 +1,56 @@
-"""Stopping a long run cleanly: Ctrl-C or a time limit asks, the run saves its state and leaves."""
+"""Stopping a long run cleanly: a signal or a time limit asks, the run saves its state and leaves."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
+
+# What Ctrl-C sends, and what schedulers send before they kill; Windows has no SIGUSR1.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+SAME_SECONDS = 1.0  # a scheduler that signals a process and its group sends the same SIGTERM twice
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has saved its state; the same command goes on. `interrupted`: by Ctrl-C."""
-
-    def __init__(self, where: str, interrupted: bool) -> None:
-        super().__init__(where)
-        self.interrupted = interrupted
-
-    def __reduce__(self) -> tuple[type[Stopped], tuple[str, bool]]:
-        return Stopped, (str(self), self.interrupted)  # between processes
+    """The run was asked to stop and has saved its state; the same command goes on."""
 
 
 class StopRequest:
-    """Asked for by the first Ctrl-C or after `max_minutes`; a second Ctrl-C interrupts at once.
+    """Asked for by Ctrl-C (SIGINT), SIGTERM or SIGUSR1, or after `max_minutes`.
 
-    Use as a context manager around the run: it listens to SIGINT inside the block only.
+    Ctrl-C or SIGTERM once more interrupts at once. Use as a context manager around the run: it listens inside the block
+    only.
     """
 
     def __init__(self, max_minutes: float | None = None) -> None:
         self.max_minutes = max_minutes
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
-        self.interrupted = False
+        self._first: dict[int, float] = {}  # when a signal came first
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __bool__(self) -> bool:
-        return self.interrupted or (self._deadline is not None and time.monotonic() >= self._deadline)
+        return bool(self._first) or (self._deadline is not None and time.monotonic() >= self._deadline)
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+            self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if hasattr(self, "_previous"):
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def stopped(self, where: str) -> Stopped:
         """The exception to raise once the state is saved."""
-        return Stopped(where, self.interrupted)
+        return Stopped(where)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        now = time.monotonic()
+        if number not in self._first:
+            self._first[number] = now
+        elif number == signal.SIGINT or (number == signal.SIGTERM and now - self._first[number] > SAME_SECONDS):
             raise KeyboardInterrupt
-        self.interrupted = True

@@ -19,7 +19,7 @@ from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.journal import Lines
 from rnabench.files import write_text
-from rnabench.locks import claimed
+from rnabench.locks import check_locks, claimed
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.progress import Progress
 from rnabench.recipe import digest
@@ -63,6 +63,7 @@ def run_study(targets: Sequence[Target], keys: StudyKeys, file: Path, progress: 
     name = study_identity(targets, keys)
     if resume and (there := finished_study(targets, keys, file)) is not None:
         return there
+    check_locks(file.parent, progress)
     with claimed(file, file.name):
         if resume and (there := finished_study(targets, keys, file)) is not None:
             return there

@@ -31,6 +31,11 @@ def random_images(count: int = 12, classes: int = 10, size: int = 8) -> ImageSet
     return ImageSet("random", "test", tuple(map(str, range(classes))), images, labels, np.arange(count) + 100)
 
 
+def visible(folder: Path) -> set[str]:
+    """The names of what a user sees in a folder; locks are hidden, and stay."""
+    return {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+
+
 def lively_model(space: str = "bn+in", layers: int = 6, seed: int = 0) -> RandomizedClassifier:
     """A small untrained network (64 paths for two options) whose paths disagree and whose predictions vary."""
     generator = torch.Generator().manual_seed(seed)

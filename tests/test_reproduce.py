@@ -16,6 +16,7 @@ import pytest
 from rnabench.benchmark import attack_some, cell_journal
 from rnabench.cli.main import main
 from rnabench.errors import Busy, InvalidRecipe, InvalidValue
+from rnabench.evaluation.cost import Speed
 from rnabench.evaluation.engine import evaluate
 from rnabench.forecast import forecast
 from rnabench.locks import claimed
@@ -23,7 +24,7 @@ from rnabench.progress import Silent
 from rnabench.recipe_file import Recipe, load_recipe
 from rnabench.reproduce import Place, Reproduced, reproduce, target
 from rnabench.stopping import Stopped, StopRequest
-from tests.helpers import AfterSteps, full_evaluation, lively_model
+from tests.helpers import AfterSteps, full_evaluation, lively_model, visible
 
 TEXT = """\
 name: tiny
@@ -80,7 +81,7 @@ def test_interrupted_ten_times_it_ends_the_same(recipe: Recipe, whole: tuple[Pat
             stops += 1
     assert stops == 10
     assert numbers(found) == numbers(whole[1])
-    assert sorted(file.name for file in (tmp_path / "results").iterdir()) == ["bn+in.json", "bn.json", "matrix.json"]
+    assert visible(tmp_path / "results") == {"bn+in.json", "bn.json", "matrix.json"}
 
 
 def test_cell_by_cell_it_ends_the_same(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     holder.wait()
     with claimed(thing, "it"):
         pass
-    assert not list(tmp_path.iterdir())
+    assert not visible(tmp_path)
 
 
 def test_a_limit_takes_the_first_images(recipe: Recipe, whole: tuple[Path, Reproduced]) -> None:
@@ -206,6 +207,17 @@ def test_a_plan_runs_nothing_and_knows_what_is_there(recipe: Recipe, whole: tupl
         ("train", "bn"), ("train", "bn+in"), ("attack", "bn"), ("attack", "bn+in"), ("study", "matrix")]
     assert all(piece.seconds > 0 for piece in pieces)
     assert all((piece.state, piece.seconds) == ("done", 0) for piece in forecast(recipe, place(whole[0])))
+
+
+def test_a_plan_is_for_an_idle_machine_and_says_how_busy_this_one_is(recipe: Recipe, tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for load in (1.0, 8.0):
+        monkeypatch.setattr("rnabench.forecast.speed", lambda *_, load=load: Speed(1.0, 0.5, load))
+        found.append(forecast(recipe, place(tmp_path)))
+    for idle, busy in zip(*found, strict=True):
+        assert busy.seconds == idle.seconds == idle.now > 0
+        assert busy.now == pytest.approx(8 * idle.now)
 
 
 def test_the_plan_on_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +248,7 @@ def test_what_another_process_finished_meanwhile_is_not_done_again(recipe: Recip
         pass
     with pytest.raises(Busy):
         evaluate(found.module, found.defence, found.data.source, 10, recipe.evaluate, journal, Other(), StopRequest())
-    assert sorted(each.name for each in (tmp_path / "results").iterdir()) == ["bn.json"]
+    assert visible(tmp_path / "results") == {"bn.json"}
 
 
 def test_cumulative_attacks_are_one_piece(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
 
 import pytest
 
+from rnabench import side_by_side as module
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.progress import Progress, Silent
 from rnabench.side_by_side import Task, side_by_side
@@ -30,6 +32,16 @@ def until_asked(progress: Progress, stop: StopRequest) -> None:
         if stop:
             raise stop.stopped("in the middle")
         time.sleep(0.05)
+
+
+def ask_itself(progress: Progress, stop: StopRequest) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    until_asked(progress, stop)
+
+
+def never_stop(progress: Progress, stop: StopRequest) -> None:
+    progress.line("here")
+    time.sleep(600)
 
 
 def die(progress: Progress, stop: StopRequest) -> None:
@@ -65,6 +77,25 @@ def test_an_error_stops_the_others_and_names_its_task() -> None:
 def test_a_stop_reaches_every_process() -> None:
     with pytest.raises(Stopped):
         side_by_side([Task("a", until_asked, ()), Task("b", until_asked, ())], 2, Silent(), StopRequest(0.02))
+
+
+def test_a_process_that_is_asked_by_a_signal_stops_all() -> None:
+    with pytest.raises(Stopped, match="in the middle"):
+        side_by_side([Task("a", until_asked, ()), Task("b", ask_itself, ())], 2, Silent(), StopRequest())
+
+
+def test_none_goes_on_when_all_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that does not look whether it is asked."""
+    class Interrupted(Silent):
+        def line(self, text: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([Task("a", never_stop, ()), Task("b", never_stop, ())], 2, Interrupted(), StopRequest())
+    for process in multiprocessing.active_children():
+        process.join(10)
+    assert not multiprocessing.active_children()
 
 
 def test_a_killed_process_is_an_error_that_says_so() -> None:

@@ -10,6 +10,7 @@ from rnabench.cli.main import main
 from rnabench.recipe_source import profiles
 from rnabench.report.cells import read_results
 from rnabench.report.regression import compare
+from tests.helpers import visible
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted(file.stem for file in (ROOT / "recipes").glob("*.yaml")
@@ -37,7 +38,7 @@ def test_the_recipe_runs_and_its_results_are_the_committed_ones(name: str, folde
     assert run("reproduce", recipe, "--profile", "smoke", "--jobs", "2", "--device", "cpu", "--runs",
                str(folder / "runs"), "--out", str(folder / "results")) == 0
     made, committed = folder / "results" / f"{name}-smoke", ROOT / "results" / f"{name}-smoke"
-    assert {file.name for file in made.iterdir()} == {file.name for file in committed.iterdir()}
+    assert visible(made) == visible(committed)
     before = read_results(committed, "committed")
     assert before.sources
     found = compare(read_results(made, "made"), before, POINTS)

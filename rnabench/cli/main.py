@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error))
     except Stopped as stop:
         print(f"stopped: {stop}; run the same command again to go on", file=sys.stderr)
-        sys.exit(INTERRUPTED if stop.interrupted else STOPPED)
+        sys.exit(STOPPED)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

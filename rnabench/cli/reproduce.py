@@ -94,7 +94,7 @@ def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, dict[
 
 def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
     from rnabench.cli.console import console, show_table
-    from rnabench.evaluation.cost import in_words
+    from rnabench.evaluation.cost import in_words, with_load
     from rnabench.forecast import forecast
 
     pieces = forecast(recipe, place)
@@ -102,7 +102,7 @@ def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
             for piece in pieces]
     scale = f": {recipe.summary}" if recipe.summary else ""
     show_table(f"{recipe.heading}{scale}", ("", "what", "state", "about"), rows, text_columns=3)
-    seconds = sum(piece.seconds for piece in pieces)
+    seconds, now = sum(piece.seconds for piece in pieces), sum(piece.now for piece in pieces)
     shared = f"; {in_words(seconds / jobs)} if {jobs} processes are as fast as one each" if jobs > 1 else ""
-    console().print(f"left: about {in_words(seconds)} of one process on this machine{shared}. Networks in "
+    console().print(f"left: about {with_load(seconds, now)} of one process{shared}. Networks in "
                     f"{place.runs}, results in {place.folder}.", markup=False)

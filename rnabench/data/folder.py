@@ -1,4 +1,9 @@
-"""Class folders of small images, decoded once and reopened as one array."""
+"""Class folders of small images, decoded once and reopened as one array.
+
+A decoded folder is kept under the hash of its files' names and contents, with the hash of the array beside it. Both are
+checked at every opening: sizes and times may say nothing of an image that was replaced or an array that was damaged. To
+read 10,000 files takes about 0.4 s, to decode them ten times that.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from rnabench.data.dataset import ImageSet, Split
 from rnabench.errors import DataUnavailable
-from rnabench.files import atomic
+from rnabench.files import atomic, sha256
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 LARGEST_SIDE = 128  # pixels; folders of larger images stream (see rnabench.data.streaming)
@@ -46,7 +51,7 @@ def folder(title: str, split: Split, data_dir: Path) -> ImageSet:
         indices = np.array([int(file.stem) for file, _ in files], dtype=np.int64)
     else:
         indices = np.arange(len(files), dtype=np.int64)
-    images = _cached(data_dir / split, files)
+    images = _cached(files)
     labels = np.array([label for _, label in files], dtype=np.int64)
     return ImageSet(title, split, classes, images, labels, indices)
 
@@ -57,29 +62,38 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RNABENCH_CACHE") or Path(base) / "rnabench")
 
 
-def _cached(root: Path, files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
-    listing = hashlib.sha256(str(root.resolve()).encode())
-    for file, _ in files:  # a file that was added, removed, resized or rewritten changes the key
-        try:
-            status = file.stat()
-        except OSError as error:
-            raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read ({error.strerror})") from None
-        listing.update(f"{file.parent.name}/{file.name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
-    target = cache_folder() / f"{listing.hexdigest()[:32]}.npy"
+def _cached(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
+    kept = cache_folder() / f"{_contents(files)}.npy"
+    digest = kept.with_suffix(".sha256")
     try:
-        stored: NDArray[np.uint8] = np.load(target, mmap_mode="r", allow_pickle=False)
-        if len(stored) == len(files):
+        if digest.read_text() == sha256(kept):
+            stored: NDArray[np.uint8] = np.load(kept, mmap_mode="r", allow_pickle=False)
             return stored
     except (OSError, ValueError):
         pass
     images = _decode(files)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(target) as temporary, temporary.open("wb") as handle:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(kept) as temporary, temporary.open("wb") as handle:
             np.save(handle, images)
+        with atomic(digest) as temporary:
+            temporary.write_text(sha256(kept))
     except OSError:
         pass  # a cache that cannot be written only costs time
     return images
+
+
+def _contents(files: list[tuple[Path, int]]) -> str:
+    """A hash of the files' names, classes, order and bytes. Raises DataUnavailable."""
+    contents = hashlib.sha256()
+    for file, _ in files:
+        try:
+            image = file.read_bytes()
+        except OSError as error:
+            raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read ({error.strerror})") from None
+        contents.update(f"{file.parent.name}/{file.name}:{len(image)}\n".encode())
+        contents.update(image)
+    return contents.hexdigest()[:32]
 
 
 def _decode(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from rnabench.data.dataset import Split
 from rnabench.data.folder import list_images, open_image
 from rnabench.errors import DataUnavailable
 from rnabench.seeding import ExampleStreams, derive
+from rnabench.stopping import SIGNALS
 
 
 class _Files(Dataset[tuple[torch.Tensor, int, int]]):
@@ -84,10 +88,28 @@ class StreamingSource:
     def _read(self, positions: Sequence[int], seeds: Sequence[int] | None, batch_size: int) -> Iterator[Batch]:
         files = _Files(self._files, positions, seeds, self._size)
         loader = DataLoader(files, batch_size, num_workers=self._workers, pin_memory=self._device.type == "cuda",
-                            generator=torch.Generator())  # else it draws from the global one
+                            generator=torch.Generator(),  # else it draws from the global one
+                            worker_init_fn=_leave_signals_to_the_parent)
         for pixels, labels, indices in _told_in_one_line(loader):
             images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
             yield Batch(images, labels.to(self._device, non_blocking=True), indices.tolist())
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """What a terminal or a scheduler sends to all processes asks the parent to stop, and until it can, it needs its
+    workers: only the parent's own SIGTERM ends one."""
+    for number in SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # Linux: it tells who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_the_parent_says, daemon=True).start()
+
+
+def _end_when_the_parent_says() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _told_in_one_line(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,18 @@ from rnabench.data.batches import Batch
 from rnabench.evaluation.attacker import Attacker
 from rnabench.evaluation.cells import Cell
 
+TIMED_SECONDS = 0.2  # at least, so that what else runs has its turns
+NOTEWORTHY = 1.5  # a load from which on it is told
+
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds per image of a forward and backward pass, and of a forward pass alone."""
+    """Seconds per image of a forward and backward pass, and of a forward pass alone, on a machine that does nothing
+    else; `load` is how many times as long they took when they were timed, beside whatever ran then."""
 
     gradient: float
     forward: float
+    load: float = 1.0
 
 
 def speed(attacker: Attacker, batch: Batch) -> Speed:
@@ -28,8 +34,9 @@ def speed(attacker: Attacker, batch: Batch) -> Speed:
     view = OnePath(attacker.defence, attacker.drawer("cost", batch, np.zeros(len(batch.indices), dtype=np.int64))(1))
     on_cuda = batch.images.device.type == "cuda"
     count = len(batch.indices)
-    return Speed(_seconds(lambda: view.gradient(batch.images, batch.labels), on_cuda) / count,
-                 _seconds(lambda: view.wrong(batch.images, batch.labels), on_cuda) / count)
+    gradient, gradient_now = timed(lambda: view.gradient(batch.images, batch.labels), on_cuda)
+    forward, forward_now = timed(lambda: view.wrong(batch.images, batch.labels), on_cuda)
+    return Speed(gradient / count, forward / count, (gradient_now + forward_now) / (gradient + forward))
 
 
 def estimate_seconds(attacker: Attacker, per_image: Speed, left: Sequence[tuple[Cell, int]]) -> list[float]:
@@ -48,17 +55,38 @@ def estimate_seconds(attacker: Attacker, per_image: Speed, left: Sequence[tuple[
     return found
 
 
-def _seconds(case: Callable[[], object], on_cuda: bool) -> float:
-    """The faster of two runs after a warm-up."""
+def timed(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:
+    """Seconds of `case` on an idle machine, and by the clock on the wall, here and now.
+
+    On a CPU the first are those in which a core worked for this thread, which has its part in all that PyTorch
+    computes; those in which it waited for a core do not count. Threads that wait for each other count as working,
+    though, so beside much load it is at most what one thread takes alone. On CUDA, and on Windows, which counts in
+    steps of 16 ms, there is the clock on the wall only.
+    """
+    own, wall = _clocked(case, on_cuda)
+    threads = torch.get_num_threads()
+    if not on_cuda and threads > 1 and wall > NOTEWORTHY * own:
+        torch.set_num_threads(1)
+        try:
+            own = min(own, _clocked(case, on_cuda)[0])
+        finally:
+            torch.set_num_threads(threads)
+    return own, wall
+
+
+def _clocked(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:
+    """After a warm-up, the fastest run by this thread's clock, and the mean of all runs by the clock on the wall."""
+    own = time.perf_counter if on_cuda or sys.platform == "win32" else time.thread_time
     case()
-    times = []
-    for _ in range(2):
+    fastest, wall, runs = float("inf"), 0.0, 0
+    while runs < 2 or wall < TIMED_SECONDS:
         _wait(on_cuda)
-        started = time.perf_counter()
+        started, own_started = time.perf_counter(), own()
         case()
         _wait(on_cuda)
-        times.append(time.perf_counter() - started)
-    return min(times)
+        fastest = min(fastest, own() - own_started)
+        wall, runs = wall + time.perf_counter() - started, runs + 1
+    return max(fastest, 1e-9), max(wall / runs, fastest)
 
 
 def _wait(on_cuda: bool) -> None:
@@ -71,3 +99,10 @@ def in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def with_load(seconds: float, now: float) -> str:
+    """The seconds on an idle machine, in words; and those as fast as things went just now, if that is much slower."""
+    if now < NOTEWORTHY * seconds:
+        return in_words(seconds)
+    return f"{in_words(seconds)} on an idle machine, {in_words(now)} as busy as this one is now"

@@ -16,7 +16,7 @@ from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
 from rnabench.evaluation.attacker import check_plan, parameters
 from rnabench.evaluation.cells import Cell, cells, probes
-from rnabench.evaluation.cost import estimate_seconds, in_words, speed
+from rnabench.evaluation.cost import estimate_seconds, in_words, speed, with_load
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.evaluator import Evaluator
@@ -117,7 +117,8 @@ class _Run:
         if sum(seconds) > 20:
             slowest = sorted(zip(seconds, (cell.title for cell, _ in left), strict=True), reverse=True)[:3]
             named = ", ".join(f"{title} {in_words(time)}" for time, title in slowest)
-            self.progress.line(f"about {in_words(sum(seconds))} at most; the longest: {named}")
+            total = with_load(sum(seconds), sum(seconds) * timed.load)
+            self.progress.line(f"about {total} at most; the longest: {named}")
 
     def _total(self, cell: Cell) -> int:
         return total_images(cell, len(self.source))

@@ -97,7 +97,7 @@ class Journal:
             yield lambda outcome: lines.append(key, _to_json(outcome))
             return
         name = " / ".join(key[:2])
-        with claimed(self._file(key), name):
+        with claimed(self._claim(key), name):
             if self.is_over():
                 raise Busy(f"{name}: another process has just finished it")
             lines = self._lines(key)  # what the process that had it has done
@@ -105,7 +105,7 @@ class Journal:
 
     def is_free(self, key: Key) -> bool:
         """Whether no other process works on the cell."""
-        return self.folder is None or not is_claimed(self._file(key))
+        return self.folder is None or not is_claimed(self._claim(key))
 
     def remove(self) -> None:
         """Delete the files: the record holds everything now."""
@@ -116,6 +116,11 @@ class Journal:
         if self.folder is None:
             return self._memory.setdefault(key, Lines(None, self.digest))
         return Lines(self._file(key), self.digest)
+
+    def _claim(self, key: Key) -> Path:
+        """What is locked for a cell: a name beside the folder, which is removed in the end, unlike locks."""
+        assert self.folder is not None
+        return self.folder.with_name(f"{self.folder.name}--{self._file(key).stem}")
 
     def _file(self, key: Key) -> Path:
         assert self.folder is not None

@@ -17,6 +17,7 @@ from torch import Tensor
 from rnabench.errors import CheckpointError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.exchange import RELEASED, SCHEMES, released_names, scheme
+from rnabench.model.saved import wrong_numbers
 from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
 from rnabench.norm.space import parse_space
 
@@ -145,8 +146,8 @@ def _fault(tensor: Tensor, target: Tensor, flattened: bool) -> str:
     allowed = [tuple(target.shape)] + ([(1, *target.shape, 1, 1)] if flattened else [])
     if tuple(tensor.shape) not in allowed:
         return f"is {tuple(tensor.shape)} instead of {' or '.join(map(str, allowed))}"
-    if tensor.is_floating_point() != target.is_floating_point():
-        return f"holds {str(tensor.dtype).removeprefix('torch.')} numbers"
+    if fault := wrong_numbers(tensor, target):
+        return fault
     if not bool(tensor.to(target.dtype).isfinite().all()):
         return "holds numbers that are not finite"
     return ""

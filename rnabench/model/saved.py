@@ -17,6 +17,8 @@ from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 
 WEIGHTS, RUN = "model.safetensors", "run.json"
+FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16  # weights and statistics may be any of them
+COUNTS = torch.int64, torch.int32
 
 
 def save_weights(model_state: dict[str, Any], folder: Path) -> None:
@@ -88,12 +90,25 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
 
 
 def check_weights(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], what: str, file: Path) -> None:
-    """Raises CheckpointError, naming the first tensor in question, unless names and shapes agree."""
+    """Raises CheckpointError, naming the first tensor in question, unless names, shapes and kinds of numbers agree."""
     for name in [*expected, *found]:
         here, there = expected.get(name), found.get(name)
         if here is None or there is None or here.shape != there.shape:
             shapes = [tuple(t.shape) if t is not None else "absent" for t in (there, here)]
             raise CheckpointError(f"run: {str(file)!r} holds weights of another network; expected {what}: "
                                   f"{name!r} is {shapes[0]} there and {shapes[1]} here")
+        if fault := wrong_numbers(there, here):
+            raise CheckpointError(f"run: {str(file)!r} does not hold the weights of {what}: {name!r} {fault}")
 
 
+def wrong_numbers(found: torch.Tensor, expected: torch.Tensor) -> str:
+    """What is wrong with the kind of numbers that would fill `expected`; nothing for FLOATS in place of floats and
+    COUNTS in place of counts. Others would be cast without a word (int8 and float8 need a scale that is not there)."""
+    allowed = FLOATS if expected.is_floating_point() else COUNTS
+    if found.dtype in allowed:
+        return ""
+    return f"holds {_name(found.dtype)} numbers; expected one of {', '.join(map(_name, allowed))}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -77,7 +77,7 @@ class Trainer:
         self.model.train()
         images = self.steps_per_epoch * recipe.batch_size
         title, note = f"epoch {state.epoch + 1}/{recipe.epochs}", self._note()
-        self.progress.begin(title, images * (recipe.epochs - state.epoch), state.step * recipe.batch_size)
+        self.progress.begin(title, images * recipe.epochs, images * state.epoch + state.step * recipe.batch_size)
         for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, start=state.step):
             done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
             for group in self.optimizer.param_groups:

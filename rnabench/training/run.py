@@ -15,7 +15,7 @@ from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
 from rnabench.errors import Busy, CheckpointError, InvalidValue
 from rnabench.files import remove_leftovers, sha256, write_text, writing
-from rnabench.locks import claimed, is_claimed
+from rnabench.locks import check_locks, claimed, is_claimed
 from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, WEIGHTS, describe_model, load_model, read_run, save_weights
@@ -48,6 +48,7 @@ def train(
     if finished is not None:
         progress.line(f"already trained: {folder}")
         return finished
+    check_locks(folder.parent, progress)
     with claimed(folder, folder.name):
         return _same_run(recipe, folder, data.fingerprint) or _run(recipe, folder, data, progress, stop, device_name)
 

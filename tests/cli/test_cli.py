@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rnabench.cli.main import main
+from tests.helpers import visible
 
 TRAIN = ["train", "--width", "2", "--steps", "1", "--epochs", "1", "--n-train", "64", "--n-holdout", "32",
          "--batch-size", "32", "--device", "cpu"]
@@ -36,7 +37,7 @@ def test_train_then_attack(trained: Path, tmp_path: Path, capsys: pytest.Capture
         shown = capsys.readouterr().out
         assert "natural" in shown
         assert "eot:2" in shown
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"record.json", "table.csv", "table.md"}
+    assert visible(tmp_path / "out") == {"record.json", "table.csv", "table.md"}
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert [(r["attack"], r["protocol"]) for r in record["results"]] == [
         ("natural", "any"), ("fgsm", "paper"), ("fgsm", "eot:2"), ("pgd1", "paper"), ("pgd1", "eot:2")]
@@ -54,7 +55,7 @@ def test_reproduce_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "same command" in capsys.readouterr().err
     assert run(*command) == 0
     results = tmp_path / "results" / "tiny"
-    assert {file.name for file in results.iterdir()} == {"bn.json", "bn+in.json", "table.csv", "table.md"}
+    assert visible(results) == {"bn.json", "bn+in.json", "table.csv", "table.md"}
     before = (results / "table.csv").read_text()
     assert run(*command) == 0
     assert (results / "table.csv").read_text() == before

@@ -84,6 +84,7 @@ def without(name: str) -> Callable[[dict[str, Tensor]], object]:
     (without(STEM), f"missing: '{STEM}'"),
     (lambda state: state | {STEM: torch.ones(5)}, f"wrong: '{STEM}' is (5,) instead of (4,)"),
     (lambda state: state | {STEM: torch.ones(4).long()}, f"wrong: '{STEM}' holds int64 numbers"),
+    (lambda state: state | {STEM: torch.ones(4).to(torch.float8_e4m3fn)}, f"'{STEM}' holds float8_e4m3fn numbers"),
     (lambda state: state | {STEM: torch.full((4,), float("nan"))}, f"wrong: '{STEM}' holds numbers that are not fin"),
     (lambda state: state | {STEM: torch.ones(4).to_sparse()}, f"'{STEM}' in a form that is no plain tensor"),
     (lambda state: state | {"module.x": torch.ones(1).expand(1 << 40)}, "'module.x' in a form that is no plain tensor"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -59,6 +60,37 @@ def test_a_folder_is_decoded_once_and_reopened_from_its_cache(tmp_path: Path) ->
     Image.fromarray(pixels).save(folder / "train" / "cat" / "0000.png")  # a changed file changes the key
     changed = load_images("folder", "train", folder, "mine")
     assert not changed.images[0].any()
+
+
+def test_an_image_that_is_replaced_is_noticed_whatever_its_size_and_time(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "images")
+    image = folder / "test" / "cat" / "0000.ppm"  # of one size whatever it shows
+    Image.fromarray(np.full((8, 8, 3), 50, dtype=np.uint8)).save(image)
+    before, status = load_images("folder", "test", folder), image.stat()
+    Image.fromarray(np.full((8, 8, 3), 60, dtype=np.uint8)).save(image)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (image.stat().st_size, image.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    after = load_images("folder", "test", folder)
+    assert [int(images.images[1].max()) for images in (before, after)] == [50, 60]
+
+
+@pytest.mark.parametrize("damage", ["a byte", "another array", "no array", "no hash"])
+def test_a_cache_that_is_not_what_was_decoded_is_made_anew(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNABENCH_CACHE", str(tmp_path / "cache"))
+    folder = write_folder(tmp_path / "images")
+    first = load_images("folder", "test", folder).fingerprint()
+    (array,), (digest,) = (list(cache_folder().glob(f"*.{end}")) for end in ("npy", "sha256"))
+    content = array.read_bytes()
+    if damage == "a byte":
+        array.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "another array":
+        np.save(array, np.zeros((12, 8, 8, 3), dtype=np.uint8))
+    else:
+        (array if damage == "no array" else digest).unlink()
+    assert load_images("folder", "test", folder).fingerprint() == first
+    assert array.read_bytes() == content
 
 
 def test_numbered_files_come_in_their_numbers_order(tmp_path: Path) -> None:

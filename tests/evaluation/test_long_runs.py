@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.cost import in_words
 from rnabench.path.path import Path as ModelPath
 from rnabench.path.space import PathSpace
 from rnabench.progress import Silent
@@ -148,8 +147,3 @@ def test_averaging_reaches_the_known_optimum_and_a_frozen_path_does_not() -> Non
     assert averaged.accuracy == 0
     for outcome in found.outcomes:
         assert outcome.worst <= outcome.accuracy <= 1
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(40, "40 s"), (720, "12 min"), (3.5 * 3600, "3.5 h")])
-def test_times_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words

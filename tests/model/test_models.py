@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from rnabench import PathSpace, build_model, load_model, use_path
 from rnabench.attack.estimators import OnePath
@@ -173,6 +173,27 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
             load_model(run)
     with pytest.raises(CheckpointError, match=r"run\.json"):
         load_model(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(("counter", "dtype", "taken"), [
+    *((False, dtype, True) for dtype in (torch.float16, torch.bfloat16, torch.float64)),
+    *((False, dtype, False) for dtype in (torch.int8, torch.bool, torch.int64, torch.float8_e4m3fn)),
+    (True, torch.int32, True), (True, torch.bool, False), (True, torch.float32, False), (True, torch.int8, False),
+])
+def test_numbers_of_another_kind_are_not_cast(counter: bool, dtype: torch.dtype, taken: bool, tmp_path: Path) -> None:
+    """A weight of 0.3 is 0 as int8 and 1 as bool: the network would be another one."""
+    run = saved_run(tmp_path)
+    tensors = load_file(run / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("num_batches_tracked" if counter else "conv1.weight"))
+    before = tensors[name]
+    save_file(tensors | {name: before.to(dtype)}, run / "model.safetensors")
+    forget_hash(run)
+    if taken:
+        torch.testing.assert_close(load_model(run).state_dict()[name], before, rtol=0.01, atol=1e-4)
+    else:
+        told = str(dtype).removeprefix("torch.")
+        with pytest.raises(CheckpointError, match=f"'{name}' holds {told} numbers; expected one of"):
+            load_model(run)
 
 
 @pytest.mark.parametrize("change", [{"arch": "resnet81"}, {"space": "bn+bn"}, {"num_classes": 1}, {"width": 0},
