@@ -20,7 +20,7 @@ Records = dict[str, dict[str, Any]]
 def rescored(record: dict[str, Any], number: int, change: Callable[[Bits], Bits]) -> None:
     """Replace the outcomes of a result, and every number that follows from them."""
     old = record["results"][number]
-    outcome = outcome_of(old, record["evaluation"]["batch_size"])
+    outcome = outcome_of(old, record["evaluation"])
     correct = change(outcome.correct)
     batches = None if outcome.batches is None else outcome.batches[: len(correct)]
     new = result(Outcome(*outcome.key, correct, correct.mean(1) > 0.5, correct[:, 0], batches), old["draws_are"],

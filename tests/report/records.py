@@ -21,7 +21,7 @@ def model(name: str, share: float, seed: int, fewer: int = 0, method: str | None
     record["digest"] = f"{name} {share} {seed}"
     rng = np.random.default_rng(seed)
     for place, measured in enumerate(record["results"]):
-        old = outcome_of(measured, record["evaluation"]["batch_size"])
+        old = outcome_of(measured, record["evaluation"])
         old = old.first(len(old.correct) - fewer)
         drawn = replace(old, correct=rng.random(old.correct.shape) < share)
         record["results"][place] = measured | result(drawn, measured["draws_are"], measured["parameters"])
