@@ -45,7 +45,7 @@ Arch = Annotated[str, option("resnet18, wrn32 or resnet50.", MODEL)]
 Width = Annotated[Optional[int], option("Channels of the first stage; wrn32: widening factor.  "
                                         "[default: 64; wrn32: 10]", MODEL)]
 Space = Annotated[str, option("Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] "
-                              "(group sizes).", MODEL)]
+                              "(group sizes), in-plain (IN without scale and shift).", MODEL)]
 LayerBased = Annotated[bool, option("One draw for all layers instead of one per layer (Table 5).", MODEL)]
 GranularityOption = Annotated[Granularity, option("One path per batch (the paper) or one per sample.", MODEL)]
 

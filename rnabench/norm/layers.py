@@ -17,15 +17,22 @@ EPS = 1e-5
 class Norm(nn.Module):
     """A normaliser over groups of channels, followed by a scale and shift per channel (eq. 3).
 
+    Without `affine` the scale is 1 and the shift 0: constants, neither trained nor saved.
     Subclasses say what the scale and shift [N, C] (or [1, C]) are, given the moments of the input; `forward` and the
     choice layer share that one formula.
     """
 
-    def __init__(self, channels: int, groups: int) -> None:
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, channels: int, groups: int, affine: bool = True) -> None:
         super().__init__()
-        self.channels, self.groups = channels, groups
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.channels, self.groups, self.affine = channels, groups, affine
+        for name, value in (("weight", torch.ones(channels)), ("bias", torch.zeros(channels))):
+            if affine:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value, persistent=False)
 
     @property
     def group_size(self) -> int:
@@ -60,11 +67,14 @@ class Norm(nn.Module):
         return scale, self.bias - mean.repeat_interleave(self.group_size, 1) * scale
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, groups={self.groups}"
+        return f"{self.channels}, groups={self.groups}" + ("" if self.affine else ", affine=False")
 
 
 class GroupNorm(Norm):
-    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN."""
+    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN.
+
+    C groups without `affine` are torch's nn.InstanceNorm2d.
+    """
 
     def coefficients(
         self, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
