@@ -18,8 +18,8 @@ def convert(
     out: Annotated[Path, o.option("Run folder to write, new or empty.", o.RUN)],
     arch: Annotated[str, o.option("resnet18 or wrn32; the width is the file's.", o.MODEL)] = "resnet18",
     space: Annotated[str, o.option("Normalisers in the order of the file's options, joined by +: bn, in (with scale "
-                                   "and shift), in-plain (without), and by the file's own names gn_4, gbn_4 (4 groups), "
-                                   "gnr_4, gbnr_4 (groups of 4 channels).", o.MODEL)] = "bn+in",
+                                   "and shift), in-plain (without), and by the file's own names gn_4, gbn_4 (numbers "
+                                   "of groups), gnr_4, gbnr_4 (channels per group).", o.MODEL)] = "bn+in",
     layer_based: o.LayerBased = False,
     mean: Annotated[str, o.option("Input normalisation, which is not in the file: mean per channel of [0, 1] images. "
                                   "The default is CIFAR-10's, as in the released code, for CIFAR-100 too.", o.MODEL)

@@ -37,8 +37,8 @@ DataDir = Annotated[Optional[Path], option("Folder of the data set (not needed f
 DatasetName = Annotated[Optional[str], option("What results call the data set.  [default: --dataset]", DATA)]
 Download = Annotated[bool, option("Fetch cifar10 or cifar100 into --data-dir.", DATA)]
 NTrain = Annotated[Optional[int], option("Images to train on.  [default: all that are not held out]", DATA)]
-NHoldout = Annotated[Optional[int], option("Training images held out to watch and select by.  "
-                                           "[default: a tenth, at most 1,000]", DATA)]
+NHoldout = Annotated[Optional[int], option("Training images held out to watch and select by; 0 needs "
+                                           "--select last.  [default: a tenth, at most 1,000]", DATA)]
 NExamples = Annotated[Optional[int], option("Test images to attack.  [default: all]", DATA)]
 
 Arch = Annotated[str, option("resnet18, wrn32 or resnet50.", MODEL)]

@@ -16,11 +16,10 @@ from rnabench.errors import InvalidValue
 from rnabench.recipe import DataKeys, chosen_indices
 from rnabench.seeding import stream
 
-IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PUBLISHED_STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "imagenet": IMAGENET_STATISTICS,
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 
@@ -47,9 +46,10 @@ class EvaluationData:
 
 
 def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, seed: int, device: torch.device,
-                  augment: bool = True) -> TrainingData:
+                  augment: bool = True, statistics: str | None = None) -> TrainingData:
     """Split a training set: `n_holdout` examples drawn to select and watch by (default: a tenth, at most 1,000),
-    `n_train` of the rest to train on (default: all).
+    `n_train` of the rest to train on (default: all). `statistics` names the data set whose published mean and
+    deviation are taken (default: its own, published or computed).
 
     Raises InvalidValue if the data set has too few, DataUnavailable if it is not there.
     """
@@ -60,12 +60,12 @@ def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, se
         train, held = _positions(len(everything), n_train, n_holdout, seed)
         return TrainingData(
             everything.part(train.tolist(), augment), everything.part(held.tolist()), everything.classes,
-            *IMAGENET_STATISTICS, everything.fingerprint(train.tolist()),
+            *PUBLISHED_STATISTICS[statistics or "imagenet"], everything.fingerprint(train.tolist()),
         )
     images = load_images(keys.dataset, "train", keys.data_dir, keys.title, keys.download)
     train, held = _positions(len(images), n_train, n_holdout, seed)
     chosen = images.take(train)
-    mean, std = PUBLISHED_STATISTICS.get(keys.dataset) or chosen.statistics()
+    mean, std = PUBLISHED_STATISTICS.get(statistics or keys.dataset) or chosen.statistics()
     return TrainingData(
         ResidentSource(chosen, device, augment), ResidentSource(images.take(held), device), images.classes, mean, std,
         chosen.fingerprint(),

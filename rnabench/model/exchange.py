@@ -72,9 +72,9 @@ def released_space(text: str) -> tuple[str, str]:
     for term in text.lower().replace(" ", "").split("+"):
         if found := NUMBERED.fullmatch(term):
             family, number = found[1].replace("gbn", "bgn"), int(found[3])
-            plural = "s" * (number != 1)
-            ours.append(f"{family}[{number}]" if found[2] else f"{family}{number}")
-            read.append(f"{term}: " + (f"groups of {number} channel{plural}" if found[2] else f"{number} group{plural}"))
+            by_size, plural = bool(found[2]), "s" * (number != 1)
+            ours.append(f"{family}[{number}]" if by_size else f"{family}{number}")
+            read.append(f"{term}: groups of {number} channel{plural}" if by_size else f"{term}: {number} group{plural}")
         elif term.startswith("gn"):
             raise InvalidValue("--space", text, "each GN by the file's own name, gn_N for N groups or gnr_N for groups "
                                f"of N channels: the file's shapes are the same for both ({term!r} does not say which)")

@@ -39,7 +39,8 @@ def test_meaning(text: str, labels: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "+", "bn+", "bn+bn", "bn+bgn[1]", "in+gn[1]", "ln+gn1", "gn", "bgn+bn", "gn[3-5]", "gn[4-2]", "gn[0]", "gn0",
-     "bn2", "in[1]", "gn[1-]", "gn[a]", "gn-3", "xn", "in-plain+in-plain", "in-plain2", "bn-plain", "bgn+gn32", "gn[1-4]+in"],
+     "bn2", "in[1]", "gn[1-]", "gn[a]", "gn-3", "xn", "in-plain+in-plain", "in-plain2", "bn-plain", "bgn+gn32",
+     "gn[1-4]+in"],
 )
 def test_malformed(text: str) -> None:
     with pytest.raises(InvalidValue, match="space"):
