@@ -17,6 +17,7 @@ from rnabench.data.sources import PUBLISHED_STATISTICS
 from rnabench.errors import InvalidRecipe
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
+from rnabench.model.released import load_released, released_state
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import BatchGroupNorm, use_bgn_conventions
 from rnabench.path.choice import choice_layers
@@ -24,11 +25,13 @@ from rnabench.plan import EvaluationKeys
 from rnabench.progress import Silent
 from rnabench.recipe import TrainRecipe, from_options
 from rnabench.report.page.settings import network
+from rnabench.seeding import ExampleStreams
 from rnabench.stopping import Stopped, StopRequest
 from rnabench.training.objective import Objective
 from rnabench.training.run import train
 from rnabench.training.schedule import learning_rate
 from tests.helpers import AfterSteps, random_images
+from tests.model.released_networks import on_path, released, wrapped
 
 SMALL = {"space": "bn+in", "width": 2, "steps": 1, "epochs": 2, "batch_size": 32, "n_train": 80, "n_holdout": 32}
 SWITCHES = {"track_attack_stats": True, "unused_options": "decay", "milestones": (1,), "drop_last": False,
@@ -126,7 +129,7 @@ def test_the_last_incomplete_batch() -> None:
     assert batches(256, 128, drop_last=False) == batches(256, 128, drop_last=True) == 2
     source = ResidentSource(random_images(14), torch.device("cpu"))
     whole = [batch.indices for batch in source.shuffled(4, seed=1, epoch=2, drop_last=False)]
-    assert sorted(sum(whole, [])) == source.indices
+    assert sorted(index for indices in whole for index in indices) == source.indices
     assert whole[:3] == [batch.indices for batch in source.shuffled(4, seed=1, epoch=2)]
     assert len(whole[3]) == 2
     assert whole[2:] == [batch.indices for batch in source.shuffled(4, seed=1, epoch=2, start=2, drop_last=False)]
@@ -152,6 +155,44 @@ def test_bgn_as_the_released_code_has_it(per_sample: bool) -> None:
     torch.testing.assert_close(grouped_norm.running_mean, mean, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(grouped_norm.running_var, var, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(batch_norm.running_var, plain.running_var)  # one channel per group: torch's BatchNorm2d
+
+
+def test_three_steps_are_the_released_ones() -> None:
+    """Its adversarial training written with torch's own modules: attack gradients pile up in the parameters until they
+    are zeroed, every forward pass in training mode moves the running statistics, same draws. Weights and statistics."""
+    settings = recipe(steps=3, track_attack_stats=True, unused_options="decay", eps=0.1)
+    model, batch = network_and_batch("bn+in")
+    theirs = released("resnet18", "bn+in", width=2)
+    load_released(model, wrapped(theirs), "resnet18", "bn+in", Path("file.pt"))
+    theirs = theirs.double().train()
+    objective, images, labels = Objective(model, settings), batch.images, batch.labels
+    ours, by_hand = (torch.optim.SGD(each.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+                     for each in (model, theirs))
+    for parameter in theirs.parameters():
+        parameter.grad = torch.zeros_like(parameter)  # as if every option had been drawn before
+
+    def loss_of(path: tuple[int, ...], delta: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(on_path(theirs, path, images + delta).float(), labels)
+
+    for step in range(3):
+        attacked, updated = (objective._draw(what, batch, 0, step).rows[0] for what in ("attack path", "update path"))
+        noise = ExampleStreams(settings.seed, "attack start", indices=batch.indices, first=0).uniform(3, 16, 16)
+        delta = ((2 * noise - 1) * settings.eps).double().clamp(-images, 1 - images)
+        for _ in range(settings.steps):
+            delta.requires_grad_()
+            loss_of(attacked, delta).backward()
+            moved = delta.detach() + settings.step * delta.grad.sign()
+            delta = moved.clamp(-settings.eps, settings.eps).clamp(-images, 1 - images)
+        by_hand.zero_grad(set_to_none=False)
+        loss_of(updated, delta).backward()
+        by_hand.step()
+        loss, _ = objective(batch, 0, step)
+        ours.zero_grad()
+        objective.backward(loss)
+        ours.step()
+    after = released_state(model, "resnet18")
+    for name, tensor in wrapped(theirs).items():
+        torch.testing.assert_close(after[name], tensor, rtol=1e-6, atol=1e-7, msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +253,7 @@ def test_nothing_held_out_needs_the_last_epoch() -> None:
 
 def test_every_switch_is_named_wherever_settings_are(trained: Path, capsys: pytest.CaptureFixture[str],
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the help, in run.json, in a record and on its page; and left alone, none of them is in the digest."""
+    """In the help, in run.json, in a record and on its page, and in the docs; left alone, none is in the digest."""
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit):
         main(["train", "--help"])
@@ -220,9 +261,10 @@ def test_every_switch_is_named_wherever_settings_are(trained: Path, capsys: pyte
     described = json.loads((trained / "run.json").read_text())["recipe"]
     target = load_run(trained, {}, EvaluationKeys(n_examples=2), "cpu")
     groups = {group.title: dict(group.settings) for group in network(target.description)}
-    base = recipe()
+    base, page = recipe(), (Path(__file__).parents[2] / "docs" / "released-code.md").read_text()
     for name, value in SWITCHES.items():
         assert f"--{name.replace('_', '-')}" in shown
+        assert f"`{name}" in page
         assert described[name] == (list(value) if isinstance(value, tuple) else value)
         assert name.replace("_", " ") in groups["Training recipe"]
         if name not in SMALL:
