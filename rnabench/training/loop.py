@@ -126,10 +126,9 @@ class Trainer:
         state.epoch, state.step, state.loss, state.correct, state.seconds = state.epoch + 1, 0, 0.0, 0, 0.0
         self._save()
         write_text(self.folder / LOG, log_csv(state.log))
-        self.progress.line(
-            f"epoch {row['epoch']}/{recipe.epochs}  loss {row['loss']:.4f}  {self._note()}  "
-            f"{row['images_per_second']:,.0f} images/s"
-        )
+        told = (f"epoch {row['epoch']}/{recipe.epochs}", f"loss {row['loss']:.4f}", self._note(),
+                f"{row['images_per_second']:,.0f} images/s")
+        self.progress.line("  ".join(part for part in told if part))
         if self.stop and state.epoch < recipe.epochs:
             raise self.stop.stopped(f"after epoch {state.epoch} of {recipe.epochs}")
 

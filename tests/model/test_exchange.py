@@ -119,6 +119,13 @@ def test_the_files_own_names_say_whether_a_number_is_a_count_or_a_size(text: str
     assert read.count(":") == text.count("_")  # every number is read aloud
 
 
+@pytest.mark.parametrize(("groups", "asked"), [("bgn2", "bgn[2]"), ("bgn2+ln", "bgn[2]+ln")])
+def test_a_bgn_tells_its_groups_by_its_running_statistics(groups: str, asked: str) -> None:
+    tensors = wrapped(released("resnet18", groups))
+    with pytest.raises(CheckpointError, match=r"wrong: '.*running_mean' is \(2,\) instead of \(4,\)"):
+        converted(tensors, "resnet18", asked)
+
+
 @pytest.mark.parametrize("text", ["gn[1-2]", "gn32", "bn+gn[4]", "bgn+gn[1-4]", "gn2+gn_4"])
 def test_a_gn_that_could_be_a_count_or_a_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue, match=r"--space: .*gn_N for N groups or gnr_N for groups of N channels"):
