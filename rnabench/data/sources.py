@@ -16,10 +16,11 @@ from rnabench.errors import InvalidValue
 from rnabench.recipe import DataKeys, chosen_indices
 from rnabench.seeding import stream
 
+IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PUBLISHED_STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "imagenet": IMAGENET_STATISTICS,
 }
 
 

@@ -20,7 +20,8 @@ from rnabench.model.factory import build_model
 from rnabench.model.released import load_released, released_state
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import BatchGroupNorm, use_bgn_conventions
-from rnabench.path.choice import choice_layers
+from rnabench.path.choice import choice_layers, use_path
+from rnabench.path.path import Path as NormPath
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Silent
 from rnabench.recipe import TrainRecipe, from_options
@@ -149,8 +150,8 @@ def test_bgn_as_the_released_code_has_it(per_sample: bool) -> None:
         mean, var = 0.1 * mean + 0.9 * new_mean, 0.1 * var + 0.9 * (4 / 3 * new_var)
         expected = (grouped - new_mean.view(1, 2, 1, 1, 1)) / (new_var.view(1, 2, 1, 1, 1) + 1e-5).sqrt()
         for number, right in enumerate((expected.view_as(x), plain(x))):
-            norm.current = torch.full((4,), number) if per_sample else number
-            torch.testing.assert_close(norm(x), right, rtol=1e-10, atol=1e-10)
+            with use_path(norm, NormPath.of(number) if not per_sample else NormPath(((number,),) * 4)):
+                torch.testing.assert_close(norm(x), right, rtol=1e-10, atol=1e-10)
     grouped_norm, batch_norm = norm.options
     torch.testing.assert_close(grouped_norm.running_mean, mean, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(grouped_norm.running_var, var, rtol=1e-12, atol=1e-12)
