@@ -77,9 +77,9 @@ class Trainer:
         correct = torch.tensor(state.correct, device=self.device)
         started, saved = time.perf_counter() - state.seconds, time.monotonic()
         self.model.train()
+        images = self.images_per_epoch
         title, note = f"epoch {state.epoch + 1}/{recipe.epochs}", self._note()
-        self.progress.begin(title, self.images_per_epoch * (recipe.epochs - state.epoch),
-                            min(state.step * recipe.batch_size, self.images_per_epoch))
+        self.progress.begin(title, images * (recipe.epochs - state.epoch), state.step * recipe.batch_size)
         for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, state.step,
                                               recipe.drop_last):
             done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
