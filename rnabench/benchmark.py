@@ -70,6 +70,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKey
         "training": {name: run.get(name) for name in ("git", "versions", "device")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
+        "recipe": {name: value for name, value in run["recipe"].items() if name not in ("data_dir", "download")},
     }
     return Target(model, model, data, description, device)
 

@@ -26,8 +26,9 @@ def convert(
     """Make the run folder `out` from the `state_dict` in `file`; returns the content of its run.json.
 
     Of `recipe` only the network (arch, space, layer_based) and the objective count; the rest of the training is
-    unknown. `data` are keys of DataKeys; CIFAR's files need not be there. `mean`, `std` are those of the input
-    normalisation, which is not in the file. Raises CheckpointError for a file that is not exactly that network,
+    unknown. Its space is in our grammar; `released_space` reads the file's own names. `data` are keys of DataKeys;
+    CIFAR's files need not be there. `mean`, `std` are those of the input normalisation, which is not in the file.
+    Raises CheckpointError for a file that is not exactly that network,
     InvalidValue for classes that are not the data set's; then nothing is written.
     """
     arch, space = recipe.arch, recipe.space

@@ -65,7 +65,16 @@ P = TypeVar("P", bound=Part)
 
 
 class TrainRecipe(DataKeys):
-    """Everything that decides what a trained network is."""
+    """Everything that decides what a trained network is.
+
+    Some settings are there for the behaviour of the paper's released code (docs/released-code.md):
+    `bgn_momentum` is the weight of the new batch in a BGN's running statistics, and `bgn_variance` what a training
+    batch is divided by (BGNs of one channel per group are batch normalisations, and keep torch's); `input_statistics`
+    names another data set whose mean and deviation normalise the input; `unused_options` that a batch's path leaves out
+    stand `still`, or go on by momentum and weight `decay`; `milestones` are the epochs after which `schedule: step`
+    divides the rate by ten (None: half and three quarters of the run); without `drop_last` an epoch's last, incomplete
+    batch is trained on too; `n_holdout` 0 trains on everything and needs `select: last`.
+    """
 
     eps: Pixels = 8 / 255
     step_size: Pixels | None = None
@@ -74,6 +83,9 @@ class TrainRecipe(DataKeys):
     space: str = "bn+in"
     layer_based: StrictBool = False
     granularity: Granularity = "batch"
+    bgn_momentum: float = Field(0.1, gt=0, le=1)
+    bgn_variance: Literal["biased", "unbiased"] = "biased"
+    input_statistics: Literal["cifar10", "cifar100", "imagenet"] | None = None
     objective: Literal["standard", "white-box", "black-box"] = "black-box"
     steps: int = Field(10, strict=True, ge=1, le=1000)
     eps_warmup: int = Field(0, strict=True, ge=0, le=10000)
@@ -84,11 +96,14 @@ class TrainRecipe(DataKeys):
     lr: float = Field(0.1, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, lt=1)
+    unused_options: Literal["still", "decay"] = "still"
     schedule: Literal["step", "cosine", "one-cycle"] = "step"
+    milestones: tuple[int, ...] | None = None
+    drop_last: StrictBool = True
     augment: StrictBool = True
     n_train: int | None = Field(None, strict=True, ge=2)
-    n_holdout: int | None = Field(None, strict=True, ge=1)
-    select: Literal["best", "last"] = "best"
+    n_holdout: int | None = Field(None, strict=True, ge=0)
+    select: Literal["best", "last"] = Field("best", validate_default=True)
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: StrictBool = False
     seed: int = Field(0, strict=True, ge=0, lt=2**31)
@@ -103,6 +118,28 @@ class TrainRecipe(DataKeys):
     def _space(cls, value: str) -> str:
         judged(parse_space, value)
         return str(parse_space(value))
+
+    @field_validator("milestones", mode="before")
+    @classmethod
+    def _milestones(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            value = [int(part) if re.fullmatch(r" *\d{1,5} *", part) else part for part in value.split(",")]
+        if value is None or not isinstance(value, list | tuple):
+            return value
+        epochs = info.data.get("epochs", 10000)
+        whole = all(isinstance(epoch, int) and not isinstance(epoch, bool) for epoch in value)
+        if not whole or not value or sorted(set(value)) != list(value) or not 0 < value[0] <= value[-1] < epochs:
+            raise ValueError(f"expected growing numbers of epochs between 1 and {epochs - 1}, such as 99,149")
+        if info.data.get("schedule") != "step":
+            raise ValueError("expected none, or schedule 'step'")
+        return value
+
+    @field_validator("select")
+    @classmethod
+    def _select(cls, value: str, info: ValidationInfo) -> str:
+        if value == "best" and info.data.get("n_holdout") == 0:
+            raise ValueError("expected 'last': no images are held out to choose an epoch by")
+        return value
 
     @property
     def step(self) -> float:

@@ -9,6 +9,7 @@ import pytest
 from rnabench.errors import InvalidRecipe, InvalidValue, RnabenchError
 from rnabench.norm.space import parse_space
 from rnabench.pixels import pixel_units
+from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import load_recipe
 from rnabench.recipe_source import profiles
 from rnabench.reference import published
@@ -63,6 +64,28 @@ def test_profiles_change_the_scale_and_not_what_is_compared() -> None:
                 defined = full.models[smaller.model_of(name)]
                 assert (training.objective, training.layer_based) == (defined.objective, defined.layer_based)
                 assert len(parse_space(training.space).norms) == len(parse_space(defined.space).norms)
+
+
+def test_only_the_profile_paper_trains_as_the_released_code_does_but_for_its_faults() -> None:
+    switches = ("track_attack_stats", "unused_options", "milestones", "drop_last", "n_holdout", "input_statistics",
+                "bgn_momentum", "bgn_variance")
+    defaults = tuple(TrainRecipe.model_fields[name].default for name in switches)
+    for file in RECIPES:
+        for profile in set(profiles(file)) - {"paper"}:
+            for training in load_recipe(file, profile).models.values():
+                values = tuple(getattr(training, name) for name in switches)
+                assert [name for name, value, default in zip(switches, values, defaults, strict=True)
+                        if value != default and name != "n_holdout"] == []  # of small data sets less is held out
+                assert training.n_holdout != 0
+                assert "in-plain" not in training.space
+    for table, statistics in (("table1", None), ("table2", "cifar10")):
+        models = load_recipe(FOLDER / f"{table}.yaml", "paper").models
+        for training in models.values():
+            assert tuple(getattr(training, name) for name in switches) == (
+                True, "decay", (99, 149), False, 0, statistics, 0.1, "biased")
+            assert (training.select, training.epochs, training.schedule) == ("last", 200, "step")
+        for suffix in ("", "-wrn"):
+            assert (models[f"IN{suffix}"].space, models[f"RNA{suffix}"].space) == ("in-plain", "bn+in")
 
 
 def test_a_quarter_of_the_width_has_groups_of_the_same_size() -> None:

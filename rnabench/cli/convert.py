@@ -17,8 +17,9 @@ def convert(
     file: Annotated[Path, typer.Argument(help="Released RNA checkpoint: a PyTorch state_dict.")],
     out: Annotated[Path, o.option("Run folder to write, new or empty.", o.RUN)],
     arch: Annotated[str, o.option("resnet18 or wrn32; the width is the file's.", o.MODEL)] = "resnet18",
-    space: Annotated[str, o.option("Normalisers in the order of the file's options, joined by +: bn, in, ln, gn32, "
-                                   "bgn32 (groups), gn[4], gn[1-64] (group sizes).", o.MODEL)] = "bn+in",
+    space: Annotated[str, o.option("Normalisers in the order of the file's options, joined by +: bn, in (with scale "
+                                   "and shift), in-plain (without), and by the file's own names gn_4, gbn_4 (numbers "
+                                   "of groups), gnr_4, gbnr_4 (channels per group).", o.MODEL)] = "bn+in",
     layer_based: o.LayerBased = False,
     mean: Annotated[str, o.option("Input normalisation, which is not in the file: mean per channel of [0, 1] images. "
                                   "The default is CIFAR-10's, as in the released code, for CIFAR-100 too.", o.MODEL)
@@ -34,14 +35,16 @@ def convert(
 ) -> None:
     """Make a run folder from a released RNA checkpoint, which every other command can use.
 
-    Nothing but tensors is read from the file. Every tensor must be used and every parameter filled. Two things may be
-    absent, and the output says so: batch normalisations' counters, and in the space `in` scale and shift.
+    Nothing but tensors is read from the file. Every tensor must be used and every parameter filled; only batch
+    normalisations' counters may be absent, and the output says so.
     """
     from rnabench.data.registry import dataset_info
+    from rnabench.model.exchange import released_space
     from rnabench.recipe import TrainRecipe, from_options
 
     dataset_info(dataset)
-    recipe = from_options(TrainRecipe, {"arch": arch, "space": space, "layer_based": layer_based,
+    ours, read = released_space(space)
+    recipe = from_options(TrainRecipe, {"arch": arch, "space": ours, "layer_based": layer_based,
                                         "objective": objective.value})
     data = {"dataset": dataset, "data_dir": data_dir and str(data_dir), "dataset_name": dataset_name, "download": False}
     means, stds = _three("--mean", mean, least=0.0), _three("--std", std, least=1e-4)
@@ -54,6 +57,8 @@ def convert(
     show.print(f"{out}: {model['arch']}, width {model['width']}, space {model['space']}, "
                f"{len(model['classes'])} classes, {model['parameters']:,} parameters, {int(model['paths']):,} "
                f"path{'s' * (model['paths'] != '1')}", markup=False)
+    if read:
+        show.print(f"read as: {read}", markup=False)
     for absent in run["source"]["absent"]:
         show.print(f"not in the file: {absent}", markup=False)
     show.print(f"taken from the options: classes of {dataset}, mean {mean}, std {std}, objective {objective.value}",

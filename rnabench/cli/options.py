@@ -37,15 +37,15 @@ DataDir = Annotated[Optional[Path], option("Folder of the data set (not needed f
 DatasetName = Annotated[Optional[str], option("What results call the data set.  [default: --dataset]", DATA)]
 Download = Annotated[bool, option("Fetch cifar10 or cifar100 into --data-dir.", DATA)]
 NTrain = Annotated[Optional[int], option("Images to train on.  [default: all that are not held out]", DATA)]
-NHoldout = Annotated[Optional[int], option("Training images held out to watch and select by.  "
-                                           "[default: a tenth, at most 1,000]", DATA)]
+NHoldout = Annotated[Optional[int], option("Training images held out to watch and select by; 0 needs "
+                                           "--select last.  [default: a tenth, at most 1,000]", DATA)]
 NExamples = Annotated[Optional[int], option("Test images to attack.  [default: all]", DATA)]
 
 Arch = Annotated[str, option("resnet18, wrn32 or resnet50.", MODEL)]
 Width = Annotated[Optional[int], option("Channels of the first stage; wrn32: widening factor.  "
                                         "[default: 64; wrn32: 10]", MODEL)]
 Space = Annotated[str, option("Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] "
-                              "(group sizes).", MODEL)]
+                              "(group sizes), in-plain (IN without scale and shift).", MODEL)]
 LayerBased = Annotated[bool, option("One draw for all layers instead of one per layer (Table 5).", MODEL)]
 GranularityOption = Annotated[Granularity, option("One path per batch (the paper) or one per sample.", MODEL)]
 

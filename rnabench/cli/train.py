@@ -26,6 +26,22 @@ class AttackMode(str, Enum):
     eval = "eval"
 
 
+class Unused(str, Enum):
+    still = "still"
+    decay = "decay"
+
+
+class Variance(str, Enum):
+    biased = "biased"
+    unbiased = "unbiased"
+
+
+class Statistics(str, Enum):
+    cifar10 = "cifar10"
+    cifar100 = "cifar100"
+    imagenet = "imagenet"
+
+
 class Select(str, Enum):
     best = "best"
     last = "last"
@@ -38,12 +54,21 @@ def train(
     download: o.Download = False,
     n_train: o.NTrain = None,
     n_holdout: o.NHoldout = None,
+    drop_last: Annotated[bool, o.option("Leave out an epoch's last incomplete batch; the released RNA code trains on "
+                                        "it.", o.DATA)] = True,
     augment: Annotated[bool, o.option("Pad by 4, crop at random and mirror (digits are not mirrored).", o.DATA)] = True,
     arch: o.Arch = "resnet18",
     width: o.Width = None,
     space: o.Space = "bn+in",
     layer_based: o.LayerBased = False,
     granularity: o.GranularityOption = o.Granularity.batch,
+    bgn_momentum: Annotated[float, o.option("Weight of the new batch in the running statistics of BGNs of several "
+                                            "channels per group; the released RNA code's is 0.9.", o.MODEL)] = 0.1,
+    bgn_variance: Annotated[Variance, o.option("Variance by which those divide a training batch; the released RNA "
+                                               "code's is unbiased.", o.MODEL)] = Variance.biased,
+    input_statistics: Annotated[Optional[Statistics], o.option(
+        "Data set whose mean and deviation normalise the input; the released RNA code takes cifar10's for cifar100.  "
+        "[default: its own]", o.MODEL)] = None,
     objective: Annotated[Objective, o.option("Train another path than the attacked one (black-box: Algorithm 1), the "
                                              "attacked one (white-box), or without attack.", o.TRAINING)
                          ] = Objective.black_box,
@@ -61,7 +86,14 @@ def train(
     lr: Annotated[float, o.option("Peak learning rate of SGD.", o.TRAINING)] = 0.1,
     momentum: Annotated[float, o.option("Momentum of SGD.", o.TRAINING)] = 0.9,
     weight_decay: Annotated[float, o.option("Weight decay of SGD.", o.TRAINING)] = 5e-4,
-    schedule: Annotated[Schedule, o.option("step: a tenth at 1/2 and at 3/4 of the run.", o.TRAINING)] = Schedule.step,
+    unused_options: Annotated[Unused, o.option("Normalisers that a batch's path leaves out stand still, or go on by "
+                                               "momentum and weight decay, as in the released RNA code.", o.TRAINING)
+                              ] = Unused.still,
+    schedule: Annotated[Schedule, o.option("step: a tenth at 1/2 and at 3/4 of the run, or at --milestones.",
+                                           o.TRAINING)] = Schedule.step,
+    milestones: Annotated[Optional[str], o.option("Epochs after which --schedule step divides the rate by ten; the "
+                                                  "released RNA code's are 99,149 of 200.  [default: 1/2 and 3/4]",
+                                                  o.TRAINING)] = None,
     select: Annotated[Select, o.option("Keep the epoch that is best on the held-out images, or the last.", o.TRAINING)
                       ] = Select.best,
     device: o.Device = "auto",
@@ -91,6 +123,7 @@ def train(
     with stop_request(execution["max_minutes"]) as stop, LiveProgress() as progress:
         run = train(recipe, folder, progress, stop, execution["device"])
     chosen = run["selected"]
-    console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), held-out natural "
-                    f"{chosen['holdout_natural']:.1%}, PGD-{recipe.steps} {chosen['holdout_pgd']:.1%}", markup=False)
+    held_out = "nothing held out" if "holdout_pgd" not in chosen else (
+        f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{recipe.steps} {chosen['holdout_pgd']:.1%}")
+    console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), {held_out}", markup=False)
     console().print(f"next: rnabench attack {folder} --eps {eps}", markup=False)

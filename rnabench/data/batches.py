@@ -46,8 +46,9 @@ class BatchSource(Protocol):
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
         """All examples once, in the data set's order, without augmentation, from batch number `start` on."""
 
-    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """One training epoch from batch number `start` on; the last incomplete batch is left out."""
+    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
+                 ) -> Iterator[Batch]:
+        """One training epoch from batch number `start` on; `drop_last` leaves out the last incomplete batch."""
 
 
 def first_images(source: BatchSource, batch_size: int, count: int) -> Iterator[Batch]:
@@ -77,10 +78,11 @@ class ResidentSource:
             rows = slice(low, low + batch_size)
             yield Batch(_to_float(self._pixels[rows]), self._labels[rows], self.indices[rows])
 
-    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
+                 ) -> Iterator[Batch]:
         order = ExampleStreams(seed, "order", indices=self.indices, first=epoch).order()
         on_device = order.to(self._device)
-        for number in range(start, len(self) // batch_size):
+        for number in range(start, batches(len(self), batch_size, drop_last)):
             rows = slice(number * batch_size, (number + 1) * batch_size)
             pixels = self._pixels[on_device[rows]]
             indices = [self.indices[row] for row in order[rows].tolist()]
@@ -88,6 +90,11 @@ class ResidentSource:
                 streams = ExampleStreams(seed, "augmentation", indices=indices, first=epoch, device=self._device)
                 pixels = pad_crop_flip(pixels, streams, flip=self._flip)
             yield Batch(_to_float(pixels), self._labels[on_device[rows]], indices)
+
+
+def batches(examples: int, batch_size: int, drop_last: bool) -> int:
+    """How many batches an epoch has, with or without the last incomplete one."""
+    return examples // batch_size if drop_last else -(-examples // batch_size)
 
 
 def _to_float(pixels: Tensor) -> Tensor:

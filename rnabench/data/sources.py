@@ -50,9 +50,10 @@ class EvaluationData:
 
 
 def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, seed: int, device: torch.device,
-                  augment: bool = True) -> TrainingData:
+                  augment: bool = True, statistics: str | None = None) -> TrainingData:
     """Split a training set: `n_holdout` examples drawn to select and watch by (default: a tenth, at most 1,000),
-    `n_train` of the rest to train on (default: all).
+    `n_train` of the rest to train on (default: all). `statistics` names the data set whose published mean and
+    deviation are taken (default: its own, published or computed).
 
     Raises InvalidValue if the data set has too few, DataUnavailable if it is not there.
     """
@@ -63,12 +64,12 @@ def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, se
         train, held = _positions(len(everything), n_train, n_holdout, seed)
         return TrainingData(
             everything.part(train.tolist(), augment), everything.part(held.tolist()), everything.classes,
-            *IMAGENET_STATISTICS, everything.fingerprint(train.tolist()),
+            *PUBLISHED_STATISTICS[statistics or "imagenet"], everything.fingerprint(train.tolist()),
         )
     images = load_images(keys.dataset, "train", keys.data_dir, keys.title, keys.download)
     train, held = _positions(len(images), n_train, n_holdout, seed)
     chosen = images.take(train)
-    mean, std = PUBLISHED_STATISTICS.get(keys.dataset) or chosen.statistics()
+    mean, std = PUBLISHED_STATISTICS.get(statistics or keys.dataset) or chosen.statistics()
     return TrainingData(
         ResidentSource(chosen, device, augment), ResidentSource(images.take(held), device), images.classes, mean, std,
         chosen.fingerprint(),

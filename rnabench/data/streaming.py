@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from rnabench.data.batches import Batch
+from rnabench.data.batches import Batch, batches
 from rnabench.data.dataset import Split
 from rnabench.data.folder import list_images, open_image
 from rnabench.errors import DataUnavailable
@@ -78,9 +78,10 @@ class StreamingSource:
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
         yield from self._read(self.indices[start * batch_size:], None, batch_size)
 
-    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
+                 ) -> Iterator[Batch]:
         order = ExampleStreams(seed, "order", indices=self.indices, first=epoch).order().tolist()
-        whole = len(self) // batch_size * batch_size
+        whole = batches(len(self), batch_size, drop_last) * batch_size
         positions = [self.indices[row] for row in order[start * batch_size : whole]]
         seeds = [derive(seed, "augmentation", epoch, position) for position in positions]
         yield from self._read(positions, seeds if self._augment else None, batch_size)

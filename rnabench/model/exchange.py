@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rnabench.errors import InvalidValue, one_of
+from rnabench.norm.space import parse_space
 
 OURS, RELEASED = "network.1.", "module."
 WRN_BLOCKS = 5  # blocks per stage at depth 34
+NUMBERED = re.compile(r"(gn|gbn)(r?)_(\d+)")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,28 @@ def scheme(arch: str) -> Scheme:
     if arch not in SCHEMES:
         raise InvalidValue("arch", arch, f"{one_of(SCHEMES)}, whose released names are known")
     return SCHEMES[arch]
+
+
+def released_space(text: str) -> tuple[str, str]:
+    """A released file's space in our grammar, and in words how its numbers were read (empty if it has none).
+
+    Beside our names, `text` may have the released code's: gn_4 and gbn_4 have 4 groups, gnr_4 and gbnr_4 groups of 4
+    channels. A GN with a number must be named so: both readings have the same shapes, but compute different networks.
+    (The running statistics of a BGN have one value per group, which tells.) Raises InvalidValue.
+    """
+    ours, read = [], []
+    for term in text.lower().replace(" ", "").split("+"):
+        if found := NUMBERED.fullmatch(term):
+            family, number = found[1].replace("gbn", "bgn"), int(found[3])
+            by_size, plural = bool(found[2]), "s" * (number != 1)
+            ours.append(f"{family}[{number}]" if by_size else f"{family}{number}")
+            read.append(f"{term}: groups of {number} channel{plural}" if by_size else f"{term}: {number} group{plural}")
+        elif term.startswith("gn"):
+            raise InvalidValue("--space", text, "each GN by the file's own name, gn_N for N groups or gnr_N for groups "
+                               f"of N channels: the file's shapes are the same for both ({term!r} does not say which)")
+        else:
+            ours.append(term)
+    return str(parse_space("+".join(ours))), ", ".join(read)
 
 
 def released_names(arch: str, names: Iterable[str]) -> dict[str, str]:

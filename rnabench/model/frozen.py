@@ -39,7 +39,7 @@ def _plain(norm: nn.Module) -> nn.Module:
     if not isinstance(norm, GroupNorm | BatchGroupNorm):
         raise InvalidValue("layer", type(norm).__name__, "a GroupNorm or BatchGroupNorm to export")
     state = norm.state_dict()
-    plain: nn.Module = nn.GroupNorm(norm.groups, norm.channels, EPS)
+    plain: nn.Module = nn.GroupNorm(norm.groups, norm.channels, EPS, affine=norm.affine)
     if isinstance(norm, BatchGroupNorm):
         plain = nn.BatchNorm2d(norm.channels, EPS)
         for name in ("running_mean", "running_var"):

@@ -15,12 +15,11 @@ from rnabench.norm.space import NormSpec, Space
 NormFactory = Callable[[int], nn.Module]
 """channels -> the normalisation layer that stands where the original network has a BN."""
 
-FAMILIES: dict[str, type[Norm]] = {"gn": GroupNorm, "bgn": BatchGroupNorm}
-
 
 def build_norm(spec: NormSpec, channels: int, layer: str = "a layer") -> Norm:
     """The normaliser for a layer of that many channels. Raises InvalidValue if its groups do not divide them."""
-    return FAMILIES[spec.family](channels, spec.groups(channels, layer))
+    groups = spec.groups(channels, layer)
+    return BatchGroupNorm(channels, groups) if spec.family == "bgn" else GroupNorm(channels, groups, spec.affine)
 
 
 def norm_factory(space: Space) -> NormFactory:

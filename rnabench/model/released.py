@@ -1,7 +1,8 @@
 """Weights of the released RNA checkpoints: read without unpickling, matched name by name, and written.
 
 In a released file BatchNorm2d and GroupNorm keep torch's shapes; a BGN keeps weight and bias as [1, C, 1, 1],
-running statistics as [groups], and no counter. Option k of a layer is the k-th normaliser of the space.
+running statistics as [groups], and no counter. An InstanceNorm2d without scale and shift, our `in-plain`, has no
+tensors at all. Option k of a layer is the k-th normaliser of the space.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from rnabench.errors import CheckpointError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.exchange import RELEASED, SCHEMES, released_names, scheme
 from rnabench.model.saved import wrong_numbers
-from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
-from rnabench.norm.space import parse_space
+from rnabench.norm.layers import BatchGroupNorm, GroupNorm
 
 NESTED = ("state_dict", "net", "model")
 SHOWN = 3  # names of a kind that an error lists
@@ -83,43 +83,36 @@ def load_released(model: RandomizedClassifier, tensors: Mapping[str, Tensor], ar
                    ) -> list[str]:
     """Fill a fresh `model`; returns what was not in the file, in words.
 
-    Two things may be absent: the counters of batch normalisations, on which nothing depends at inference, and in the
-    single-normaliser space `in` every scale and shift (the released IN baseline has none: ones and zeros). Raises
+    Only the counters of batch normalisations may be absent: nothing depends on them at inference. Raises
     CheckpointError if any other tensor is missing, if one is not used, or if shapes differ.
     """
     state = model.state_dict()
     names = released_names(arch, state)
     counters = {name for name in names if name.endswith(COUNTER)}
-    options = len(parse_space(space).norms)
-    affine = _affine(model, GroupNorm) if space == "in" else set()
-    if any(names[name] in tensors for name in affine):
-        affine = set()
-    flattened = _affine(model, BatchGroupNorm)
+    flattened = {f"{name}.{part}" for name, module in model.named_modules() if isinstance(module, BatchGroupNorm)
+                 for part in ("weight", "bias")}
     found = {name: tensors[released] for name, released in names.items() if released in tensors}
     wrong = [f"{names[name]!r} {fault}" for name, tensor in found.items()
              if (fault := _fault(tensor, state[name], name in flattened))]
-    missing = [repr(names[name]) for name in names if name not in found and name not in counters | affine]
+    missing = [names[name] for name in names if name not in found and name not in counters]
     known = set(names.values())
-    unused = [repr(name) for name in tensors if name not in known]
+    unused = [name for name in tensors if name not in known]
     if missing or unused or wrong:
-        complaints = {"missing": missing, "not used": unused, "wrong": wrong}
+        complaints = {"missing": [repr(name) for name in missing], "not used": [repr(name) for name in unused],
+                      "wrong": wrong}
         lists = "; ".join(f"{what}: {_few(listed)}" for what, listed in complaints.items() if listed)
         raise CheckpointError(f"convert: {str(file)!r} does not hold the weights of {arch} with space {space} "
-                              f"({lists}); expected each tensor of that network once{_hint(tensors, arch, options)}")
+                              f"({lists}); expected each tensor of that network once"
+                              f"{_hint(model, tensors, arch, space, set(missing), set(unused))}")
     model.load_state_dict(state | {name: tensor.reshape(state[name].shape) for name, tensor in found.items()})
-    absent = []
-    if lacking := counters - found.keys():
-        absent.append(f"{len(lacking)} counters {COUNTER[1:]}: set to 0, no result depends on them")
-    if affine:
-        absent.append(f"scale and shift of {len(affine) // 2} instance normalisations: set to 1 and 0")
-    return absent
+    lacking = counters - found.keys()
+    return [f"{len(lacking)} counters {COUNTER[1:]}: set to 0, no result depends on them"] if lacking else []
 
 
 def released_state(model: RandomizedClassifier, arch: str) -> dict[str, Tensor]:
     """The network's tensors under their released names; a BGN of one channel per group is a BatchNorm2d there.
 
-    The input normalisation and the counters of other BGNs have no place in it. Our IN always has a scale and shift,
-    and they are written, also where the released baseline has none. Raises InvalidValue.
+    The input normalisation and the counters of other BGNs have no place in it. Raises InvalidValue.
     """
     grouped = {name: module for name, module in model.named_modules()
                if isinstance(module, BatchGroupNorm) and module.group_size > 1}
@@ -134,11 +127,6 @@ def released_state(model: RandomizedClassifier, arch: str) -> dict[str, Tensor]:
         elif f".{part}" != COUNTER:
             written[released] = state[name]
     return written
-
-
-def _affine(model: RandomizedClassifier, kind: type[Norm]) -> set[str]:
-    return {f"{name}.{part}" for name, module in model.named_modules() if isinstance(module, kind)
-            for part in ("weight", "bias")}
 
 
 def _fault(tensor: Tensor, target: Tensor, flattened: bool) -> str:
@@ -158,11 +146,25 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _hint(tensors: Mapping[str, Tensor], arch: str, options: int) -> str:
+def _hint(model: RandomizedClassifier, tensors: Mapping[str, Tensor], arch: str, space: str, missing: set[str],
+          unused: set[str]) -> str:
     """The option that is probably wrong."""
     for other, names in SCHEMES.items():
         if names.first in tensors and SCHEMES[arch].first not in tensors:
             return f"; did you mean --arch {other}?"
+    terms = space.split("+")
+    for term, other, amiss in (("in", "in-plain", missing), ("in-plain", "in", unused)):
+        if term in terms and amiss == _scales_and_shifts(model, arch, terms.index(term), len(terms)):
+            meant = "+".join(other if norm == term else norm for norm in terms)
+            has = "no" if other == "in-plain" else "a"
+            return f"; the file's instance normalisation has {has} scale and shift: did you mean --space {meant}?"
     numbers = [int(found[1]) for name in tensors if (found := re.search(r"\.norm\.(\d{1,4})\.", name))]
     there = max(numbers, default=0) + 1
-    return "" if there == options else f"; layers of the file have {there} options, those of --space {options}"
+    return "" if there == len(terms) else f"; layers of the file have {there} options, those of --space {len(terms)}"
+
+
+def _scales_and_shifts(model: RandomizedClassifier, arch: str, number: int, options: int) -> set[str]:
+    """The released names that the scales and shifts of this option, a GN, have (or would have)."""
+    layers = [name for name, module in model.named_modules() if isinstance(module, GroupNorm)
+              and (options == 1 or name.endswith(f".options.{number}"))]
+    return set(released_names(arch, [f"{name}.{part}" for name in layers for part in ("weight", "bias")]).values())

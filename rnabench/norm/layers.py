@@ -17,15 +17,22 @@ EPS = 1e-5
 class Norm(nn.Module):
     """A normaliser over groups of channels, followed by a scale and shift per channel (eq. 3).
 
+    Without `affine` the scale is 1 and the shift 0: constants, neither trained nor saved.
     Subclasses say what the scale and shift [N, C] (or [1, C]) are, given the moments of the input; `forward` and the
     choice layer share that one formula.
     """
 
-    def __init__(self, channels: int, groups: int) -> None:
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, channels: int, groups: int, affine: bool = True) -> None:
         super().__init__()
-        self.channels, self.groups = channels, groups
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.channels, self.groups, self.affine = channels, groups, affine
+        for name, value in (("weight", torch.ones(channels)), ("bias", torch.zeros(channels))):
+            if affine:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value, persistent=False)
 
     @property
     def group_size(self) -> int:
@@ -60,11 +67,14 @@ class Norm(nn.Module):
         return scale, self.bias - mean.repeat_interleave(self.group_size, 1) * scale
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, groups={self.groups}"
+        return f"{self.channels}, groups={self.groups}" + ("" if self.affine else ", affine=False")
 
 
 class GroupNorm(Norm):
-    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN."""
+    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN.
+
+    C groups without `affine` are torch's nn.InstanceNorm2d.
+    """
 
     def coefficients(
         self, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
@@ -75,7 +85,8 @@ class GroupNorm(Norm):
 class BatchGroupNorm(Norm):
     """BGN: mean and variance over the batch, a group of channels and H, W; running ones at inference. C groups are BN.
 
-    torch's conventions: new running = (1 - momentum) * old + momentum * batch, with the unbiased batch variance.
+    torch's conventions: divided by the biased variance of a training batch; new running = (1 - momentum) * old +
+    momentum * batch, with the unbiased batch variance. See `use_bgn_conventions` for others.
     `update_running` = False (see `frozen_statistics`) trains on batch statistics without moving the running ones.
     """
 
@@ -86,6 +97,7 @@ class BatchGroupNorm(Norm):
     def __init__(self, channels: int, groups: int, momentum: float = 0.1) -> None:
         super().__init__(channels, groups)
         self.momentum = momentum
+        self.unbiased = False
         self.update_running = True
         self.register_buffer("running_mean", torch.zeros(groups))
         self.register_buffer("running_var", torch.ones(groups))
@@ -100,10 +112,15 @@ class BatchGroupNorm(Norm):
     ) -> tuple[Tensor, Tensor]:
         if not self.training:
             return self._affine(self.running_mean[None], self.running_var[None])
-        count = len(mean) * self.group_size * pixels
+        images = len(mean)
+        count = images * self.group_size * pixels
         mean, var = pooled(*self._grouped(mean, var), (0, 2))
+        kept = var.detach() * (count / max(count - 1, 1))
+        if self.unbiased:
+            var = var * (count / max(count - 1, 1))
+            kept = kept * (images / max(images - 1, 1))  # the released code corrects twice
         if self.update_running:
-            self._track(mean.detach(), var.detach() * (count / max(count - 1, 1)), used)
+            self._track(mean.detach(), kept, used)
         return self._affine(mean[None], var[None])
 
     @torch.no_grad()
@@ -124,6 +141,17 @@ class BatchGroupNorm(Norm):
             self.num_batches_tracked.add_(1)
         mean, var = (self.running_mean, self.running_var) if track or not self.training else (None, None)
         return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, EPS)
+
+
+def use_bgn_conventions(network: nn.Module, momentum: float, unbiased: bool) -> None:
+    """Other conventions for the BGNs of several channels per group; one channel per group is torch's BatchNorm2d.
+
+    `momentum` is the weight of the new batch (the released code's is 0.9). `unbiased` divides a training batch by its
+    unbiased variance, and keeps that times N / (N - 1) for N images as the running one, as the released code does.
+    """
+    for layer in network.modules():
+        if isinstance(layer, BatchGroupNorm) and layer.group_size > 1:
+            layer.momentum, layer.unbiased = momentum, unbiased
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
     space  := term ("+" term)*                       e.g.  bn+in    gn32+bgn32    bgn+gn[1-16]
     term   := "bn" | "in" | "ln"                     batch, instance and layer normalisation
+            | "in-plain"                             IN without scale and shift, torch's nn.InstanceNorm2d
             | ("gn" | "bgn") NUMBER                  that many groups:                 gn32
             | ("gn" | "bgn") "[" SIZE "]"            groups of that many channels:     gn[4]
             | ("gn" | "bgn") "[" FROM "-" TO "]"     one normaliser per power of two:  gn[1-64] = 7 normalisers
@@ -20,18 +21,20 @@ from typing import Literal
 
 from rnabench.errors import InvalidValue
 
-GRAMMAR = "bn, in, ln, gn32 or bgn32 (groups), gn[4] or gn[1-64] (group sizes, powers of two), joined by '+'"
-EXAMPLES = ("bn", "in", "ln", "gn32", "bgn32", "bn+in", "gn32+ln", "gn32+bgn32", "gn[1-64]", "bgn+gn[1-16]")
-_TERM = re.compile(r"(?P<name>bn|in|ln|gn|bgn)(?:(?P<groups>\d+)|\[(?P<low>\d+)(?:-(?P<high>\d+))?\])?")
+GRAMMAR = "bn, in, ln, in-plain, gn32 or bgn32 (groups), gn[4] or gn[1-64] (group sizes, powers of two), joined by '+'"
+EXAMPLES = ("bn", "in", "ln", "in-plain", "gn32", "bgn32", "bn+in", "gn32+ln", "gn32+bgn32", "gn[1-64]", "bgn+gn[1-16]")
+_TERM = re.compile(r"(?P<name>bn|in-plain|in|ln|gn|bgn)(?:(?P<groups>\d+)|\[(?P<low>\d+)(?:-(?P<high>\d+))?\])?")
 
 
 @dataclass(frozen=True)
 class NormSpec:
-    """One normaliser before it knows its channels: `count` groups, or groups of `count` channels."""
+    """One normaliser before it knows its channels: `count` groups, or groups of `count` channels; `affine`: followed
+    by a scale and shift per channel."""
 
     family: Literal["gn", "bgn"]
     by: Literal["groups", "size"]
     count: int
+    affine: bool = True
 
     @property
     def label(self) -> str:
@@ -55,6 +58,7 @@ _SINGLE = {
     "bn": NormSpec("bgn", "size", 1),
     "in": NormSpec("gn", "size", 1),
     "ln": NormSpec("gn", "groups", 1),
+    "in-plain": NormSpec("gn", "size", 1, affine=False),
 }
 
 

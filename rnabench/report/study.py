@@ -11,7 +11,7 @@ from rnabench.errors import RnabenchError
 from rnabench.pixels import in_255ths
 
 FORMAT = 1
-FAMILY = {"bn": "BGN", "bgn": "BGN", "in": "GN", "ln": "GN", "gn": "GN"}
+FAMILY = {"bn": "BGN", "bgn": "BGN", "in": "GN", "in-plain": "GN", "ln": "GN", "gn": "GN"}
 
 
 def read_study(file: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnabench.data.batches import batches
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError
 from rnabench.files import write_text
@@ -46,7 +47,8 @@ class Trainer:
         self.objective = Objective(self.model, self.recipe)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.recipe.lr, momentum=self.recipe.momentum,
                                          weight_decay=self.recipe.weight_decay)
-        self.steps_per_epoch = len(self.data.train) // self.recipe.batch_size
+        self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
+        self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
         self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
         if self.state.model:
             self.model.load_state_dict(self.state.model)
@@ -75,21 +77,22 @@ class Trainer:
         correct = torch.tensor(state.correct, device=self.device)
         started, saved = time.perf_counter() - state.seconds, time.monotonic()
         self.model.train()
-        images = self.steps_per_epoch * recipe.batch_size
+        images = self.images_per_epoch
         title, note = f"epoch {state.epoch + 1}/{recipe.epochs}", self._note()
         self.progress.begin(title, images * recipe.epochs, images * state.epoch + state.step * recipe.batch_size)
-        for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, start=state.step):
+        for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, state.step,
+                                              recipe.drop_last):
             done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(recipe.schedule, recipe.lr, done)
+                group["lr"] = learning_rate(recipe.schedule, recipe.lr, done, state.epoch, recipe.milestones)
             loss, hits = self.objective(batch, state.epoch, state.step)
             self.optimizer.zero_grad()
             self.objective.backward(loss)
             self.optimizer.step()
-            loss_sum += loss.detach()
+            loss_sum += loss.detach() * (len(batch.indices) / recipe.batch_size)
             correct += hits
             state.step += 1
-            self.progress.advance(recipe.batch_size, note)
+            self.progress.advance(len(batch.indices), note)
             stopping = bool(self.stop)
             if stopping or time.monotonic() - saved > SAVE_SECONDS:
                 state.seconds = time.perf_counter() - started
@@ -102,16 +105,18 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         state, recipe = self.state, self.recipe
-        seen = self.steps_per_epoch * recipe.batch_size
+        seen = self.images_per_epoch
         self._check_finite()
-        natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout)
+        held_out = {}
+        if len(self.data.holdout):
+            natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout)
+            held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,
             "lr": round(self.optimizer.param_groups[0]["lr"], 8),
-            "loss": round(state.loss / self.steps_per_epoch, 6),
+            "loss": round(state.loss / (seen / recipe.batch_size), 6),
             "train_accuracy": round(state.correct / seen, 6),
-            "holdout_natural": round(natural, 6),
-            "holdout_pgd": round(robust, 6),
+            **held_out,
             "images_per_second": round(seen / state.seconds, 1),
         }
         state.log.append(row)
@@ -121,10 +126,9 @@ class Trainer:
         state.epoch, state.step, state.loss, state.correct, state.seconds = state.epoch + 1, 0, 0.0, 0, 0.0
         self._save()
         write_text(self.folder / LOG, log_csv(state.log))
-        self.progress.line(
-            f"epoch {row['epoch']}/{recipe.epochs}  loss {row['loss']:.4f}  held-out natural {natural:.1%}  "
-            f"PGD-{recipe.steps} {robust:.1%}  {row['images_per_second']:,.0f} images/s"
-        )
+        told = (f"epoch {row['epoch']}/{recipe.epochs}", f"loss {row['loss']:.4f}", self._note(),
+                f"{row['images_per_second']:,.0f} images/s")
+        self.progress.line("  ".join(part for part in told if part))
         if self.stop and state.epoch < recipe.epochs:
             raise self.stop.stopped(f"after epoch {state.epoch} of {recipe.epochs}")
 
@@ -143,10 +147,10 @@ class Trainer:
                                  "recipe diverges: train another, with a smaller --lr or --precision fp32")
 
     def _note(self) -> str:
-        if not self.state.log:
+        if not self.state.log or "holdout_pgd" not in self.state.log[-1]:
             return ""
         last = self.state.log[-1]
-        return f"held-out natural {last['holdout_natural']:.1%} PGD {last['holdout_pgd']:.1%}"
+        return f"held-out natural {last['holdout_natural']:.1%} PGD-{self.recipe.steps} {last['holdout_pgd']:.1%}"
 
 
 def log_csv(rows: list[dict[str, float]]) -> str:

@@ -53,12 +53,18 @@ class Objective:
         return F.cross_entropy(logits, batch.labels), (logits.detach().argmax(1) == batch.labels).sum()
 
     def backward(self, loss: Tensor) -> None:
-        """Parameter gradients; None for the options that the batch's path does not use.
+        """Parameter gradients. For the options that the batch's path does not use: None, so that they stand still, or
+        zeros, so that SGD applies momentum and weight decay to them (`unused_options: decay`).
 
-        A compiled network computes zeros for those, and SGD would then apply weight decay and momentum to them.
+        torch 1.7.1, on which the released code runs, sets gradients to zero between steps; torch 2 drops them.
         """
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.model.compiled and not self._trained.per_sample:
+        if self.recipe.unused_options == "decay":
+            for parameter in self.model.parameters():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        elif self.model.compiled and not self._trained.per_sample:
+            # a compiled network computes zeros for all options
             for layer, choice in zip(choice_layers(self.model).values(), self._trained.rows[0], strict=True):
                 for number, option in enumerate(layer.options):
                     if number != choice:

@@ -19,6 +19,7 @@ from rnabench.locks import check_locks, claimed, is_claimed
 from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, WEIGHTS, describe_model, load_model, read_run, save_weights
+from rnabench.norm.layers import use_bgn_conventions
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.stopping import StopRequest
@@ -43,7 +44,8 @@ def train(
     if is_claimed(folder):  # before the images are read, for whoever waits and asks again
         raise Busy(f"{folder.name}: another process trains it; wait until it is done")
     device = find_device(device_name)
-    data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment)
+    data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment,
+                         recipe.input_statistics)
     finished = _same_run(recipe, folder, data.fingerprint)
     if finished is not None:
         progress.line(f"already trained: {folder}")
@@ -56,12 +58,13 @@ def train(
 def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progress, stop: StopRequest, device_name: str
          ) -> dict[str, Any]:
     device = find_device(device_name)
-    if len(data.train) < recipe.batch_size:
+    if recipe.drop_last and len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
     model = build_model(
         recipe.arch, recipe.space, len(data.classes), recipe.width, mean=data.mean, std=data.std,
         layer_based=recipe.layer_based, granularity=recipe.granularity, seed=recipe.seed,
     ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    use_bgn_conventions(model, recipe.bgn_momentum, recipe.bgn_variance == "unbiased")
     model.precision = recipe.precision
     if recipe.compile:
         model.compile_network()

@@ -188,10 +188,11 @@ def test_gradients_on_the_same_path_are_the_same() -> None:
     assert found[:, :, 6].mean() < 1
 
 
-@pytest.mark.parametrize(("arch", "width"), [(name, 16 if name == "resnet18" else 1) for name in ARCHITECTURES
-                                            if name != "resnet50"])
-def test_equation_5_in_every_layer_of_a_network(arch: str, width: int) -> None:
-    model = build_model(arch, "bn+gn[2]", 10, width=width).eval()
+@pytest.mark.parametrize(("arch", "width", "space"), [
+    *((name, 16 if name == "resnet18" else 1, "bn+gn[2]") for name in ARCHITECTURES if name != "resnet50"),
+    ("resnet18", 4, "bn+in-plain")])
+def test_equation_5_in_every_layer_of_a_network(arch: str, width: int, space: str) -> None:
+    model = build_model(arch, space, 10, width=width).eval()
     path = model.space.sample(torch.Generator().manual_seed(4))
     x, labels = torch.rand(2, 3, 32, 32), torch.tensor([1, 2])
     with at_rest([model]):

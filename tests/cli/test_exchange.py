@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,7 +36,8 @@ def saved(folder: Path, content: object) -> Path:
 
 def make_run(folder: Path, space: str, arch: str = "resnet18") -> Path:
     file = saved(folder, wrapped(released(arch, space, width=WIDTH if arch == "resnet18" else 1)))
-    assert run("convert", file, "--arch", arch, "--space", space, "--dataset", "digits", "--out", folder / "run") == 0
+    named = re.sub(r"\bgn(\d)", r"gn_\1", space)  # numbers of groups, in the file's own words
+    assert run("convert", file, "--arch", arch, "--space", named, "--dataset", "digits", "--out", folder / "run") == 0
     return folder / "run"
 
 
@@ -61,11 +63,14 @@ def test_a_converted_run_is_attacked_like_any_other(made: Path, tmp_path: Path, 
 
 
 def test_what_is_not_in_the_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = saved(tmp_path, wrapped(released("resnet18", "in", classes=100, width=WIDTH)))
+    state = wrapped(released("resnet18", "bn+in", classes=100, width=WIDTH))
+    file = saved(tmp_path, {name: tensor for name, tensor in state.items() if "num_batches" not in name})
     out = tmp_path / "run"
-    assert run("convert", file, "--space", "in", "--dataset", "cifar100", "--objective", "standard", "--out", out) == 0
+    assert run("convert", file, "--space", "bn+gnr_1", "--dataset", "cifar100", "--objective", "standard",
+               "--out", out) == 0
     shown = capsys.readouterr().out
-    for phrase in ("width 4", "100 classes", "scale and shift of 20", "mean 0.4914", "--data-dir"):
+    for phrase in ("width 4", "100 classes", "20 counters", "read as: gnr_1: groups of 1 channel\n",
+                   "mean 0.4914", "--data-dir"):
         assert phrase in shown
     described = json.loads((out / "run.json").read_text())
     assert described["recipe"]["objective"] == "standard"
@@ -131,6 +136,7 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (["--arch", "resnet50"], "one of resnet18, wrn32"),
     (["--arch", "wrn"], "did you mean 'wrn32'?"),
     (["--space", "bn+xn"], "'xn' is none of them"),
+    (["--space", "gn[1-2]"], "gn_N for N groups or gnr_N for groups of N channels"),
     (["--mean", "0.5,0.5"], "--mean: '0.5,0.5' is not valid; expected three numbers"),
     (["--std", "0,0.2,0.2"], "--std"),
     (["--dataset", "cifar"], "did you mean 'cifar10'?"),

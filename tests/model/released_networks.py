@@ -42,13 +42,13 @@ def one(label: str, channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels)
     if label.startswith("bgn"):
         return GroupedBatchNorm(int(label[3:]), channels)
+    if label == "in-plain":
+        return nn.InstanceNorm2d(channels)
     return nn.GroupNorm({"in": channels, "ln": 1}.get(label) or int(label[2:]), channels)
 
 
 def norm(space: str, channels: int) -> nn.Module:
     labels = space.split("+")
-    if space == "in":
-        return nn.InstanceNorm2d(channels)  # the stand-alone baseline has no scale and shift
     return one(space, channels) if len(labels) == 1 else Chosen([one(label, channels) for label in labels])
 
 

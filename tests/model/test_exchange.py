@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from rnabench import build_model
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.exchange import released_names
+from rnabench.model.exchange import released_names, released_space
 from rnabench.model.frozen import frozen
 from rnabench.model.released import load_released, read_released, released_size, released_state
 from rnabench.norm.layers import Norm
@@ -62,7 +63,8 @@ def test_an_architecture_without_released_names() -> None:
 
 @pytest.mark.parametrize(("arch", "space"), [
     ("resnet18", "bn"), ("resnet18", "in"), ("resnet18", "bgn4"), ("resnet18", "bn+in"), ("resnet18", "in+bn"),
-    ("resnet18", "bgn4+ln+gn2+bn"), ("wrn32", "in"), ("wrn32", "bn+in"), ("wrn32", "ln+bgn8"),
+    ("resnet18", "bgn4+ln+gn2+bn"), ("resnet18", "in-plain"),
+    ("resnet18", "bn+in-plain"), ("wrn32", "in-plain+in"), ("wrn32", "in"), ("wrn32", "bn+in"), ("wrn32", "ln+bgn8"),
 ])
 def test_every_option_computes_what_the_released_network_does(arch: str, space: str) -> None:
     network = released(arch, space).double()
@@ -91,23 +93,47 @@ def test_where_the_tensors_may_lie(wrap: Callable[[dict[str, Tensor]], object], 
 
 
 def test_what_may_be_absent_is_told_and_nothing_else() -> None:
-    plain = wrapped(released("resnet18", "in", width=2))
-    model = build_model("resnet18", "in", width=2, seed=3)
-    (told,) = load_released(model, plain, "resnet18", "in", FILE)
-    assert "20 instance normalisations" in told
-    norms = [module for module in model.modules() if isinstance(module, Norm)]
-    assert all(bool((norm.weight == 1).all() and (norm.bias == 0).all()) for norm in norms)
-    half = plain | {"module.bn1.weight": torch.ones(2)}
-    with pytest.raises(CheckpointError, match=r"missing: 'module.bn1.bias', .* and 36 more"):
-        load_released(build_model("resnet18", "in", width=2), half, "resnet18", "in", FILE)
     counters = {name: tensor for name, tensor in wrapped(released("resnet18", "bn", width=2)).items()
                 if not name.endswith("num_batches_tracked")}
     (told,) = load_released(build_model("resnet18", "bn", width=2), counters, "resnet18", "bn", FILE)
     assert "20 counters" in told
 
 
+@pytest.mark.parametrize(("arch", "file", "asked"), [
+    ("resnet18", "in-plain", "in"), ("wrn32", "in-plain", "in"), ("resnet18", "bn+in-plain", "bn+in"),
+    ("resnet18", "in-plain+bn", "in+bn"), ("wrn32", "bn+in", "bn+in-plain"), ("resnet18", "in", "in-plain"),
+])
+def test_an_instance_normalisation_with_the_wrong_affine_is_named(arch: str, file: str, asked: str) -> None:
+    tensors = wrapped(released(arch, file, width=2))
+    with pytest.raises(CheckpointError, match=rf"did you mean --space {re.escape(file)}\?"):
+        load_released(build_model(arch, asked, width=2), tensors, arch, asked, FILE)
+
+
+@pytest.mark.parametrize(("text", "space"), [
+    ("bn+gnr_1", "bn+in"), ("gn_1+gn_2", "ln+gn2"), ("gnr_1+gnr_2", "in+gn[2]"), ("gn_32", "gn32"),
+    ("bn+in-plain+GN_4+gbnr_4", "bn+in-plain+gn4+bgn[4]"), ("gbn_32", "bgn32"), ("bn+in", "bn+in"), ("bgn32", "bgn32"),
+])
+def test_the_files_own_names_say_whether_a_number_is_a_count_or_a_size(text: str, space: str) -> None:
+    ours, read = released_space(text)
+    assert ours == space
+    assert read.count(":") == text.count("_")  # every number is read aloud
+
+
+@pytest.mark.parametrize(("groups", "asked"), [("bgn2", "bgn[2]"), ("bgn2+ln", "bgn[2]+ln")])
+def test_a_bgn_tells_its_groups_by_its_running_statistics(groups: str, asked: str) -> None:
+    tensors = wrapped(released("resnet18", groups))
+    with pytest.raises(CheckpointError, match=r"wrong: '.*running_mean' is \(2,\) instead of \(4,\)"):
+        converted(tensors, "resnet18", asked)
+
+
+@pytest.mark.parametrize("text", ["gn[1-2]", "gn32", "bn+gn[4]", "bgn+gn[1-4]", "gn2+gn_4"])
+def test_a_gn_that_could_be_a_count_or_a_size_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue, match=r"--space: .*gn_N for N groups or gnr_N for groups of N channels"):
+        released_space(text)
+
+
 @pytest.mark.parametrize(("arch", "space"), [("resnet18", "bn+in"), ("resnet18", "in"), ("wrn32", "bn+gn4"),
-                                             ("resnet18", "bgn2+gn4")])
+                                             ("resnet18", "bgn2+gn4"), ("resnet18", "in-plain+bn")])
 def test_conversion_undoes_export(arch: str, space: str) -> None:
     model = build_model(arch, space, 7, 2 if arch == "wrn32" else 8, seed=5)
     generator = torch.Generator().manual_seed(0)
@@ -133,7 +159,8 @@ def test_export_has_the_released_names_and_shapes(arch: str, space: str) -> None
     assert all(torch.equal(written[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize(("arch", "space"), [("resnet18", "bn+in"), ("resnet18", "bgn4"), ("wrn32", "gn4+bgn2+ln")])
+@pytest.mark.parametrize(("arch", "space"), [("resnet18", "bn+in"), ("resnet18", "bgn4"), ("wrn32", "gn4+bgn2+ln"),
+                                             ("resnet18", "bn+in-plain"), ("resnet18", "in-plain")])
 def test_a_frozen_path_equals_the_network_on_it(arch: str, space: str) -> None:
     """Logits and input gradients; and it is made of torch's own layers, and shares nothing."""
     model = converted(wrapped(released(arch, space)), arch, space).double()

@@ -14,7 +14,7 @@ from rnabench.norm.space import parse_space
 from rnabench.path.choice import ChoiceLayer, use_path
 from rnabench.path.path import Path
 
-SPACES = ["bn+in", "bn+in+gn2+ln+bgn3", "bgn+gn[1-4]"]
+SPACES = ["bn+in", "bn+in-plain", "bn+in+gn2+ln+bgn3", "bgn+gn[1-4]"]
 
 
 def layer(space: str) -> NormChoice:

@@ -82,6 +82,22 @@ def test_in_is_instance_norm_with_affine() -> None:
     same_in_value_and_gradient(ours, theirs, activation(3, 4, 6, 5, 5))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_in_plain_is_torchs_instance_norm(training: bool) -> None:
+    """Value and gradient; nothing to train or to save."""
+    ours = build_norm(parse_space("in-plain").norms[0], 6).double().train(training)
+    theirs = nn.InstanceNorm2d(6).double().train(training)
+    assert not list(ours.parameters())
+    assert not ours.state_dict()
+    x, direction = activation(3, 4, 6, 5, 5, offset=2.0), activation(99, 4, 6, 5, 5)
+    results = []
+    for module in (ours, theirs):
+        leaf = x.clone().requires_grad_()
+        out = module(leaf)
+        results.append((out, *torch.autograd.grad((out * direction).sum(), leaf)))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-10, atol=1e-10)
+
+
 def test_one_group_is_layer_norm_over_channels_and_pixels() -> None:
     ours = build_norm(parse_space("ln").norms[0], 6).double()
     randomise(ours, 2)
@@ -119,7 +135,7 @@ def test_cancellation_does_not_spoil_float32() -> None:
     torch.testing.assert_close(GroupNorm(4, 4)(x.float()).double(), exact, rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("label", ["gn[2]", "gn3", "ln", "in", "bn", "bgn2"])
+@pytest.mark.parametrize("label", ["gn[2]", "gn3", "ln", "in", "in-plain", "bn", "bgn2"])
 def test_twice_differentiable(label: str) -> None:
     norm = GeneralFormula(build_norm(parse_space(label).norms[0], 6).double())
     x = activation(6, 2, 6, 3, 3).requires_grad_()

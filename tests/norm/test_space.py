@@ -29,6 +29,7 @@ def test_what_is_printed_parses_to_the_same_space(norms: list[NormSpec]) -> None
         ("gn32 + bgn32", "gn32 bgn32"),
         ("gn1", "ln"),
         ("gn[4]", "gn[4]"),
+        ("BN+in-plain+in", "bn in-plain in"),
     ],
 )
 def test_meaning(text: str, labels: str) -> None:
@@ -38,7 +39,8 @@ def test_meaning(text: str, labels: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "+", "bn+", "bn+bn", "bn+bgn[1]", "in+gn[1]", "ln+gn1", "gn", "bgn+bn", "gn[3-5]", "gn[4-2]", "gn[0]", "gn0",
-     "bn2", "in[1]", "gn[1-]", "gn[a]", "gn-3", "xn", "bgn+gn32", "gn[1-4]+in"],
+     "bn2", "in[1]", "gn[1-]", "gn[a]", "gn-3", "xn", "in-plain+in-plain", "in-plain2", "bn-plain", "bgn+gn32",
+     "gn[1-4]+in"],
 )
 def test_malformed(text: str) -> None:
     with pytest.raises(InvalidValue, match="space"):

@@ -75,6 +75,7 @@ def test_published_points_of_figure_5c() -> None:
 
 
 @pytest.mark.parametrize(("space", "expected"), [("bn", "BGN"), ("bgn32", "BGN"), ("bgn[4]", "BGN"), ("in", "GN"),
+                                                 ("in-plain", "GN"), ("bn+in-plain", None),
                                                  ("ln", "GN"), ("gn32", "GN"), ("gn[1-64]", "GN"), ("bn+in", None),
                                                  (None, None)])
 def test_families_of_section_3_1(space: str | None, expected: str | None) -> None:

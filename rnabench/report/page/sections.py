@@ -85,7 +85,7 @@ def _made(record: dict[str, Any], stem: str) -> Fold:
 
 def _study(path: Path, stem: str, record: dict[str, Any], own: str, figures: list[str]) -> Block:
     title = first_heading(path / f"{stem}.md") or studies.REPORTS[record["study"]].TITLE
-    networks = tuple(Fold(model["label"], (network(model),)) for model in record["models"])
+    networks = tuple(Fold(model["label"], network(model)) for model in record["models"])
     return Block(
         own, title, studies.heading(record), tuple(studies.findings(record)),
         tuple(table(*each) for each in studies.tables(record)), figures=_embedded(path, figures, title, stem),

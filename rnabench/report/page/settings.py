@@ -25,9 +25,12 @@ class Group:
     settings: tuple[tuple[str, str], ...]
 
 
-def network(model: dict[str, Any]) -> Group:
-    """Who was attacked, and how it was trained."""
-    return Group("Network and training", _settings(model))
+def network(model: dict[str, Any]) -> tuple[Group, ...]:
+    """Who was attacked, and how it was trained; records made before they kept the whole recipe have only the former."""
+    recipe = model.get("recipe") or {}
+    own = {name: value for name, value in model.items() if name != "recipe"}
+    return (Group("Network and training", _settings(own)),
+            *([Group("Training recipe", _settings(recipe, "Linf"))] if recipe else []))
 
 
 def of_record(record: dict[str, Any], file: str) -> tuple[Group, ...]:
@@ -38,7 +41,7 @@ def of_record(record: dict[str, Any], file: str) -> tuple[Group, ...]:
     if record["headline"]:
         evaluation = {"worst case over": record["headline"]["attacks"]} | evaluation
     return (
-        network(record["model"]),
+        *network(record["model"]),
         _data(record["data"]),
         Group("Threat model", _settings(record["threat"], norm)),
         Group("Evaluation", _settings(evaluation, norm)),
