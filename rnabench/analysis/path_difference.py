@@ -42,6 +42,8 @@ class PathDifference:
     def gain(self, place: int) -> tuple[float, float, float]:
         """How much higher the accuracy is than on the attacked path itself, and its 95 % interval: on the same images
         and after the same attacks, so it is known better than either."""
+        if place == 0:
+            return 0.0, 0.0, 0.0
         found = crossed_difference(self.correct[:, :, place], self.correct[:, :, 0])
         return found.gap, *found.interval()
 

@@ -51,6 +51,9 @@ class _Seeds:
         return Path(tuple((int(seed),) for seed in torch.randint(0, 2**31 - 1, (rows,), generator=generator)))
 
     def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
+        if len(streams) > 1:
+            raise InvalidValue("--granularity", "sample",
+                               "'batch' for a --model that draws from torch's global generator")
         return Path(tuple((seed,) for seed in streams.below([2**31 - 1], repeats).flatten().tolist()))
 
 

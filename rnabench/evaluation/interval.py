@@ -171,8 +171,9 @@ def _of_mean(per_image: NDArray[Any], groups: Groups | None, largest: float) -> 
     _, number = np.unique(groups, return_inverse=True)
     sums = np.bincount(number, apart)  # a group's share in the error of the mean, times N
     between_groups = float(np.square(sums).sum()) / images**2 * len(sums) / max(len(sums) - 1, 1)
-    if between_groups > between_images:
-        return between_groups, len(sums) - 1.0
+    few = len(sums) < FEW_GROUPS and len(sums) < images  # too few to say that paths do nothing
+    if few or between_groups > between_images:
+        return max(between_groups, between_images), max(len(sums) - 1.0, 1.0)
     return between_images, math.inf
 
 

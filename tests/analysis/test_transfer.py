@@ -135,9 +135,10 @@ def test_the_mean_over_differences_is_the_paper_protocol() -> None:
         labels = model.on(model.space.sample(stream(0, "teacher")))(pixels).argmax(1).numpy()
     images = ImageSet("taught", "test", images.classes, images.images, labels, images.indices)
     with at_rest([model]):
-        curve = path_difference(deployed(model), SPEC, 20, keys(eps="4/255", batch_size=64), 10, work(images, size=64))
+        curve = path_difference(deployed(model), SPEC, 20, keys(eps="4/255", batch_size=64, seed=1), 10,
+                                work(images, size=64))
     paper = run_evaluation(model, images=images, attacks=["pgd2"], protocols=["paper"], eps="4/255", draws=20,
-                           batch_size=2)[1]
+                           attack_paths=64, seed=1)[1]
     expected, low, high = curve.expected
     assert sum(curve.shares) == pytest.approx(1)
     together = math.hypot((high - low) / 2, (paper.interval[1] - paper.interval[0]) / 2)

@@ -13,7 +13,7 @@ from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.defence import ForeignModel, import_model
 from rnabench.evaluation.evaluator import Evaluator, check_images, most_frequent
-from rnabench.evaluation.outcome import Outcome, bits, from_bits
+from rnabench.evaluation.outcome import Outcome, bits, from_bits, path_groups
 from rnabench.evaluation.protocol import parse_protocol
 from rnabench.plan import EvaluationKeys
 from rnabench.stopping import Stopped
@@ -61,7 +61,7 @@ def test_a_deterministic_model_is_attacked_once_and_has_one_draw() -> None:
     natural, attacked = run_evaluation(lively_model("bn"), protocols=PROTOCOLS)
     assert (attacked.attack, attacked.protocol) == ("pgd2", "any")
     assert natural.correct.shape == attacked.correct.shape == (12, 1)
-    assert natural.batches is None
+    assert natural.groups is None
 
 
 def test_scoring_draws_are_fresh_and_never_the_attacks() -> None:
@@ -78,11 +78,11 @@ def test_scoring_draws_are_fresh_and_never_the_attacks() -> None:
     keys = EvaluationKeys(attacks=("pgd2",), protocols=("paper",), draws=5)
     data = random_images(4)
     batch = Batch(torch.from_numpy(data.images).permute(0, 3, 1, 2) / 255, torch.from_numpy(data.labels), [0, 1, 2, 3])
-    evaluator = Evaluator(Spy(), keys, 10)  # type: ignore[arg-type]
-    images, attacked = evaluator.attacker(parse_attack("pgd2"), parse_protocol("paper"), batch, 0)
+    evaluator, groups = Evaluator(Spy(), keys, 10), path_groups(0, 4, 2)  # type: ignore[arg-type]
+    images, attacked = evaluator.attacker(parse_attack("pgd2"), parse_protocol("paper"), batch, groups)
     assert set(seen) == {attacked}  # frozen for the whole attack
     seen.clear()
-    evaluator.predictions(images, None, batch, 0)
+    evaluator.predictions(images, None, batch, groups)
     assert len(set(seen)) == 5
     assert attacked not in seen
 

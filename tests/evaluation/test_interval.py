@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 from rnabench.evaluation.interval import accuracy_interval, wilson
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(1, 5))
-def test_a_deterministic_model_has_wilsons_interval(outcomes: list[bool], draws: int) -> None:
-    correct = np.repeat(np.array(outcomes)[:, None], draws, axis=1)
+@given(st.lists(st.booleans(), min_size=1, max_size=200))
+def test_a_deterministic_model_has_wilsons_interval(outcomes: list[bool]) -> None:
     share, count = sum(outcomes) / len(outcomes), len(outcomes)
-    assert accuracy_interval(correct) == pytest.approx(wilson(share, count))
+    assert accuracy_interval(np.array(outcomes)[:, None]) == pytest.approx(wilson(share, count))
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=200), st.integers(2, 5))
+def test_draws_that_all_agree_are_worth_no_more_than_one(outcomes: list[bool], draws: int) -> None:
+    """They cannot narrow the interval; with few images it is a little wider, as their agreement may be luck."""
+    correct = np.repeat(np.array(outcomes)[:, None], draws, axis=1)
+    (low, high), (one_low, one_high) = accuracy_interval(correct), accuracy_interval(correct[:, :1])
+    assert low <= one_low + 1e-9
+    assert high >= one_high - 1e-9
 
 
 @given(st.floats(0, 1), st.integers(1, 10_000))

@@ -129,7 +129,7 @@ def test_only_images_and_draws_that_all_have_are_compared() -> None:
 
 def test_a_single_draw_for_all_images_says_nothing_of_other_draws() -> None:
     rng = np.random.default_rng(8)
-    sides = [[replace(outcome(rng.random((50, 1)) < 0.5), batches=np.zeros(50, dtype=np.int64)) for _ in range(3)]
+    sides = [[replace(outcome(rng.random((50, 1)) < 0.5), groups=np.zeros(50, dtype=np.int64)) for _ in range(3)]
              for _ in range(2)]
     found = compare(*sides).difference
     assert found.interval() == (-1, 1)

@@ -22,7 +22,7 @@ def rescored(record: dict[str, Any], number: int, change: Callable[[Bits], Bits]
     old = record["results"][number]
     outcome = outcome_of(old, record["evaluation"])
     correct = change(outcome.correct)
-    batches = None if outcome.batches is None else outcome.batches[: len(correct)]
+    batches = None if outcome.groups is None else outcome.groups[: len(correct)]
     new = result(Outcome(*outcome.key, correct, correct.mean(1) > 0.5, correct[:, 0], batches), old["draws_are"],
                  old["parameters"])
     record["results"][number] = new | {"unreliable": old["unreliable"]}

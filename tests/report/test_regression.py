@@ -147,7 +147,7 @@ def test_another_draw_of_the_same_probabilities_passes(committed: Records) -> No
 
 
 def outcomes_of(records: Records) -> dict[tuple[str, str, str], tuple[Bits, Any]]:
-    return {(name, *outcome.key): (outcome.correct, outcome.batches) for name, record in records.items()
+    return {(name, *outcome.key): (outcome.correct, outcome.groups) for name, record in records.items()
             for outcome in (outcome_of(each, record["evaluation"]) for each in record["results"])}
 
 

@@ -22,8 +22,8 @@ from rnabench.report.verdict import verdicts
 def record(label: str = "bn+in") -> dict[str, Any]:
     correct = np.array([[1, 1, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
     outcome = Outcome("pgd10", "paper", correct, np.array([1, 0, 1, 0], dtype=bool), correct[:, 0],
-                      np.array([0, 0, 1, 1]))
-    natural = Outcome("natural", "any", correct, correct[:, 0], correct[:, 0], np.array([0, 0, 1, 1]))
+                      np.array([0, 1, 0, 1]))
+    natural = Outcome("natural", "any", correct, correct[:, 0], correct[:, 0], np.array([0, 1, 0, 1]))
     diagnosis = {"images": 4, "zero_gradients": 0.0, "probabilities": False, "was_training": False, "changed": []}
     parameters = {"kind": "pgd", "steps": 10, "loss": "ce", "restarts": 1, "eps": 8 / 255,
                   "backend": "native"}
@@ -31,9 +31,9 @@ def record(label: str = "bn+in") -> dict[str, Any]:
         "format": FORMAT, "digest": "abc", "model": {"label": label, "randomised": True},
         "data": {"name": "digits", "classes": list("0123456789"), "indices": [3, 4, 5, 6], "fingerprint": "f"},
         "threat": {"norm": "Linf", "eps": 8 / 255, "step_size": 2 / 255},
-        "evaluation": {"seed": 0, "batch_size": 2, "suite": "quick", "cumulative": False},
+        "evaluation": {"seed": 0, "attack_paths": 2, "suite": "quick", "cumulative": False},
         "sanity": {"diagnosis": diagnosis, "probes": []},
-        "results": [result(natural, "batch", {}), result(outcome, "batch", parameters)],
+        "results": [result(natural, "group", {}), result(outcome, "group", parameters)],
     })
 
 
@@ -58,9 +58,9 @@ def test_every_cell_that_is_printed(tmp_path: Path) -> None:
     attacked = shown[1]
     interval = record()["results"][1]["interval95"]
     assert attacked["accuracy %"] == "50.0"
-    assert attacked["95 % interval"] == f"{100 * interval[0]:.1f} - {100 * interval[1]:.1f}"
+    assert attacked["95 % interval"] == f"{100 * interval[0]:.1f} - {100 * interval[1]:.1f} (2 paths)"
     assert attacked["worst"] == "25.0"
-    assert attacked["draws"] == "3/batch"
+    assert attacked["draws"] == "3/group"
     assert shown[0]["reported"] == "-"
     text = markdown([record(), record("bn")], "Title")
     assert "digits, 4 test images, Linf eps 8/255, step 2/255, seed 0" in text
