@@ -25,6 +25,7 @@ from rnabench.files import sha256
 from rnabench.locks import claimed
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
+from rnabench.number_formats import check_precision, number_formats
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
 from rnabench.recipe import DataKeys, digest, from_options
@@ -51,6 +52,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKey
     Raises CheckpointError if the network's classes are not the data set's, and the errors of both.
     """
     device = find_device(device_name)
+    check_precision(evaluation.precision, device)
     run = read_run(folder)
     model = load_model(folder)
     data = open_data(attacked_data(run["recipe"], changes), evaluation, device)
@@ -90,7 +92,7 @@ def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, dev
     data = open_data(keys, evaluation, device)
     network = import_model(reference).to(device)
     first = next(data.source.in_order(min(8, evaluation.batch_size)))
-    with in_mode(network, training=False):
+    with number_formats(evaluation.precision, device), in_mode(network, training=False):
         model = ForeignModel(network, first.images, len(data.classes), bf16=evaluation.precision == "bf16").eval()
     if model.space.is_random and evaluation.granularity == "sample":
         raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws its random numbers itself")
@@ -150,8 +152,9 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
         journal.remove()
 
     def run(chosen: Callable[[Cell], bool]) -> Evaluation | None:
-        return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
-                        progress, stop, chosen)
+        with number_formats(keys.precision, target.device):
+            return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
+                            progress, stop, chosen)
 
     if keys.cumulative:  # a cell needs all before it: one process does them all, in order
         with claimed(file.with_suffix(".cumulative"), file.name):
@@ -163,7 +166,8 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
     with claimed(file, file.name):
         if resume and (there := finished(target, keys, file)) is not None:
             return there
-        record = _record(target, keys, found)
+        with number_formats(keys.precision, target.device):
+            record = _record(target, keys, found)
         write_record(record, file)
         journal.remove()
     return record
@@ -200,7 +204,7 @@ def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str
         "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
         "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
         "versions": versions(), "git": git_revision(),
-        "device": device_description(str(target.device)),
+        "device": device_description(str(target.device), keys.precision),
         "sanity": {"diagnosis": asdict(found.diagnosis),
                    "probes": [as_json(*pair) for pair in zip(probes(keys, random), found.probes, strict=True)]},
         "results": [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)],

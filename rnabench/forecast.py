@@ -17,6 +17,7 @@ from rnabench.evaluation.engine import cell_name, total_images
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, read_run
+from rnabench.number_formats import number_formats
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
@@ -122,7 +123,8 @@ class _Forecast:
         key = (training.arch, training.width, training.space, keys.precision)
         if key not in self._speeds:
             model, batch, classes = self._network(name, keys)
-            self._speeds[key] = speed(Attacker(model, keys, classes), batch)
+            with number_formats(keys.precision, self.device):
+                self._speeds[key] = speed(Attacker(model, keys, classes), batch)
         return self._speeds[key]
 
 

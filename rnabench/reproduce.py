@@ -28,6 +28,7 @@ from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.cells import Cell
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, read_run
+from rnabench.number_formats import check_precision
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Named, Progress
 from rnabench.recipe import TrainRecipe
@@ -195,14 +196,17 @@ def check(recipe: Recipe, device: str) -> None:
     """Fail before the first training, not after: every network can be built, all test images are there, and every study
     can attack."""
     found = find_device(device)
+    check_precision(recipe.evaluate.precision, found)
     for name, training in recipe.models.items():
         with _named(f"models.{name}"):
+            check_precision(training.precision, found)
             with torch.device("meta"):
                 build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
             images(recipe, name, recipe.evaluate, found)
     for name, figure in recipe.figures.items():
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
+            check_precision(evaluation.precision, found)
             data = {model: images(recipe, model, evaluation, found) for model in figure.models}
             if len({each.fingerprint for each in data.values()}) > 1:
                 raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")

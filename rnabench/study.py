@@ -21,6 +21,7 @@ from rnabench.evaluation.journal import Lines
 from rnabench.files import write_text
 from rnabench.locks import claimed
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.number_formats import number_formats
 from rnabench.progress import Progress
 from rnabench.recipe import digest
 from rnabench.report.study import FORMAT, read_study
@@ -90,15 +91,16 @@ def _run(targets: Sequence[Target], keys: StudyKeys, name: str, file: Path, prog
     if isinstance(keys, Attacking):
         attacked = {"name": keys.spec.name, **resolved(keys.spec, keys.eps, step)}
     started = time.perf_counter()
-    with at_rest([model for _, model in networks]):
+    with number_formats(keys.precision, first.device), at_rest([model for _, model in networks]):
         results = RUN[keys.kind](networks, keys, len(first.data.classes), work)
+        device = device_description(str(first.device), keys.precision)
     record = {
         "format": FORMAT, "study": keys.kind, "digest": name,
         "models": [target.description for target in targets],
         "data": {"name": first.data.name, "fingerprint": first.data.fingerprint, "classes": list(first.data.classes),
                  "indices": first.data.source.indices},
         "keys": keys.model_dump(mode="json") | {"step_size": step}, "attack": attacked,
-        "versions": versions(), "git": git_revision(), "device": device_description(str(first.device)),
+        "versions": versions(), "git": git_revision(), "device": device,
         "seconds_of_last_call": round(time.perf_counter() - started, 1),
         "results": _without_nan(results),
     }

@@ -10,7 +10,7 @@ from rnabench.attack.catalogue import AttackSpec, parse_attack
 from rnabench.errors import InvalidValue
 from rnabench.pixels import Length, pixel_units
 from rnabench.plan import EvaluationKeys
-from rnabench.recipe import Part, chosen_indices
+from rnabench.recipe import Part, Precision, chosen_indices
 
 
 class StudyKeys(Part):
@@ -26,7 +26,7 @@ class StudyKeys(Part):
     n_examples: int | None = Field(None, strict=True, ge=1)
     indices: str | None = None
     batch_size: int = Field(128, strict=True, ge=1, le=65536)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     seed: int = Field(0, strict=True, ge=0, lt=2**31)
 
     @field_validator("indices")

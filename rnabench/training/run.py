@@ -19,6 +19,7 @@ from rnabench.locks import claimed, is_claimed
 from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, WEIGHTS, describe_model, load_model, read_run, save_weights
+from rnabench.number_formats import check_precision, number_formats
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.stopping import StopRequest
@@ -43,12 +44,13 @@ def train(
     if is_claimed(folder):  # before the images are read, for whoever waits and asks again
         raise Busy(f"{folder.name}: another process trains it; wait until it is done")
     device = find_device(device_name)
+    check_precision(recipe.precision, device)
     data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment)
     finished = _same_run(recipe, folder, data.fingerprint)
     if finished is not None:
         progress.line(f"already trained: {folder}")
         return finished
-    with claimed(folder, folder.name):
+    with claimed(folder, folder.name), number_formats(recipe.precision, device):
         return _same_run(recipe, folder, data.fingerprint) or _run(recipe, folder, data, progress, stop, device_name)
 
 
@@ -77,7 +79,7 @@ def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progre
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
         "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)},
-        "versions": versions(), "git": git_revision(), "device": device_description(str(device)),
+        "versions": versions(), "git": git_revision(), "device": device_description(str(device), recipe.precision),
     }
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
