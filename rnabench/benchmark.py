@@ -14,12 +14,12 @@ from torch import nn
 from rnabench.attack.catalogue import AttackSpec, resolved
 from rnabench.data.sources import EvaluationData, evaluation_data
 from rnabench.device import find_device
-from rnabench.environment import device_description, git_revision, versions
+from rnabench.environment import device_description, git_revision, now, versions
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.cells import Cell, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model
-from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
-from rnabench.evaluation.journal import Journal
+from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
+from rnabench.evaluation.journal import Journal, distinct
 from rnabench.evaluation.outcome import Outcome
 from rnabench.files import sha256
 from rnabench.locks import claimed
@@ -30,6 +30,7 @@ from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
 from rnabench.recipe import DataKeys, digest, from_options
 from rnabench.report.record import FORMAT, judged, read_record, result, write_record
+from rnabench.report.staleness import own_reasons
 from rnabench.stopping import StopRequest
 
 
@@ -62,7 +63,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKey
     description = {
         "label": label or folder.resolve().name, "digest": run["digest"],
         "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
-        "training": {name: run.get(name) for name in ("git", "versions", "device")},
+        "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
     }
@@ -111,7 +112,19 @@ def open_data(keys: DataKeys, evaluation: EvaluationKeys, device: torch.device) 
 
 
 def identity(target: Target, keys: EvaluationKeys) -> str:
-    """The digest of everything that decides the outcomes. A run's label does not; a foreign model's names its code."""
+    """The digest of everything that decides the outcomes: settings, and versions of algorithms."""
+    return digest({"settings": settings_identity(target, keys), "algorithms": evaluation_versions(target, keys)})
+
+
+def evaluation_versions(target: Target, keys: EvaluationKeys) -> dict[str, int]:
+    """The versions of all algorithms that an evaluation rests on today; its networks' training has its own."""
+    random = target.defence.space.is_random
+    return {name: version for cell in cells(keys, random) + probes(keys, random)
+            for name, version in algorithms_of(cell).items()}
+
+
+def settings_identity(target: Target, keys: EvaluationKeys) -> str:
+    """The same without the versions. A run's label does not count; a foreign model's names its code."""
     plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
     return digest(_settings(target, keys) | {"plan": plan} | (
         {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}))
@@ -131,12 +144,15 @@ def _planned(spec: AttackSpec, keys: EvaluationKeys) -> dict[str, Any]:
 
 def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress, stop: StopRequest,
            resume: bool = True) -> dict[str, Any]:
-    """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again.
+    """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again,
+    unless by other versions of the algorithms.
 
     Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
     Raises Stopped, Busy if nothing is left but what other processes are at, NumericalError, and RnabenchError for a
     file that holds something else.
     """
+    if resume and (there := stale(target, keys, file)) is not None:
+        progress.line(f"made anew: {file.name} is stale ({'; '.join(own_reasons(there))})")
     found = attack_some(target, keys, file, lambda cell: True, progress, stop, resume)
     assert found is not None
     return found
@@ -167,7 +183,7 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
         if resume and (there := finished(target, keys, file)) is not None:
             return there
         with number_formats(keys.precision, target.device):
-            record = _record(target, keys, found)
+            record = _record(target, keys, found, journal)
         write_record(record, file)
         journal.remove()
     return record
@@ -177,27 +193,51 @@ def cell_journal(target: Target, keys: EvaluationKeys, file: Path, resume: bool 
     """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away, unless
     they are cumulative. Without `resume` a record that is there does not end it."""
     name = identity(target, keys) if keys.cumulative else digest(_settings(target, keys))
-    return Journal(file.with_suffix(".progress"), name, lambda: resume and finished(target, keys, file) is not None)
+    return Journal(file.with_suffix(".progress"), name, lambda: resume and finished(target, keys, file) is not None,
+                   str(target.device))
 
 
 def finished(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any] | None:
     """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
     if not file.exists() or (there := read_record(file))["digest"] != identity(target, keys):
         return None
-    there |= {"model": there["model"] | {"label": target.description["label"]}}
+    there |= {"model": target.description}  # the same weights; what made them, and their name, may be another
     return there if "baseline" in there else judged(there)  # by this version's checks
 
 
-def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str, Any]:
-    random = target.defence.space.is_random
+def stale(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any] | None:
+    """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
+    if not file.exists() or (there := read_record(file))["digest"] == identity(target, keys):
+        return None
+    if there.get("settings_digest", settings_identity(target, keys)) != settings_identity(target, keys):
+        return None
+    if "settings_digest" not in there:  # of an older format: it is told by what it says of itself
+        asked = keys.model_dump(mode="json") | {"step_size": keys.step}
+        known = {**there["evaluation"], **there["threat"]}
+        if (there["model"]["weights_sha256"], there["data"]["fingerprint"]) != (
+                target.description["weights_sha256"], target.data.fingerprint) or any(
+                name in asked and asked[name] != value for name, value in known.items()):
+            return None
+    return there | {"model": there["model"] | {"label": target.description["label"]}}
+
+
+def _record(target: Target, keys: EvaluationKeys, found: Evaluation, journal: Journal) -> dict[str, Any]:
+    random, images = target.defence.space.is_random, len(target.data.source)
 
     def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         draws_are = keys.granularity if random else "-"
-        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded)
+        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded) | {
+            "algorithms": algorithms_of(cell), "made_by": journal.makers(cell_name(cell, keys, images))}
 
+    probed = [as_json(*pair) for pair in zip(probes(keys, random), found.probes, strict=True)]
+    results = [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
     return judged({
         "format": FORMAT,
         "digest": identity(target, keys),
+        "settings_digest": settings_identity(target, keys),
+        "algorithms": evaluation_versions(target, keys),
+        "made": now(),
+        "made_by": distinct(maker for each in [*results, *probed] for maker in each["made_by"]),
         "model": target.description,
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
@@ -206,8 +246,8 @@ def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device), keys.precision),
         "sanity": {"diagnosis": asdict(found.diagnosis),
-                   "probes": [as_json(*pair) for pair in zip(probes(keys, random), found.probes, strict=True)]},
-        "results": [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)],
+                   "probes": probed},
+        "results": results,
     })
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,18 @@ def git_revision() -> str | None:
         return None
     revision, changes = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--", ".")
     return f"{revision}+changes" if revision and changes else revision
+
+
+@cache
+def made_by(device: str) -> dict[str, str | None]:
+    """The revision, torch and the device that this process works with, in short."""
+    named = device_description(device)["name"] if device.startswith("cuda") else device
+    return {"git": git_revision(), "torch": versions()["torch"], "device": named}
+
+
+def now() -> str:
+    """The time as records keep it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def device_description(name: str, precision: Precision = "fp32") -> dict[str, Any]:

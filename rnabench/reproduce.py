@@ -20,9 +20,11 @@ from rnabench.benchmark import (
     identity,
     load_run,
     open_data,
+    stale,
 )
 from rnabench.data.sources import EvaluationData
 from rnabench.device import find_device
+from rnabench.environment import now
 from rnabench.errors import Busy, InvalidValue, RnabenchError
 from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.cells import Cell
@@ -33,12 +35,15 @@ from rnabench.plan import EvaluationKeys
 from rnabench.progress import Named, Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
-from rnabench.report.record import judged, write_record
+from rnabench.report.origin import taken_over
+from rnabench.report.record import judged, read_record, write_record
+from rnabench.report.staleness import own_reasons, reasons
+from rnabench.report.study import read_study
 from rnabench.side_by_side import Task, side_by_side
 from rnabench.stopping import StopRequest
-from rnabench.study import run_study
+from rnabench.study import run_study, stale_study
 from rnabench.study_plan import Attacking
-from rnabench.training.run import run_name, train
+from rnabench.training.run import run_name, stale_reasons, train
 
 POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two looks at what other processes are at
 HEAD = 200  # a record's digest is in so many of its first characters
@@ -47,14 +52,20 @@ HEAD = 200  # a record's digest is in so many of its first characters
 @dataclass(frozen=True)
 class Place:
     """Where things lie: networks in `runs`, in folders named by what they are, so that recipes share them; records as
-    `folder`/<model>.json and `folder`/<figure>.json."""
+    `folder`/<model>.json and `folder`/<figure>.json. `refresh`: what older algorithms made is made anew, not kept."""
 
     runs: Path
     folder: Path
     device: str
+    refresh: bool = False
 
     def run(self, training: TrainRecipe) -> Path:
         return self.runs / run_name(training)
+
+    def has(self, training: TrainRecipe) -> bool:
+        """Whether there is a finished network, of today's algorithms if those are asked for."""
+        run = self.run(training)
+        return trained(run) and not (self.refresh and stale_reasons(read_run(run)))
 
     def record(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -80,6 +91,10 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
     errors of training, evaluation and studies.
     """
     check(recipe, place.device)
+    started = now()
+    if place.refresh:
+        for name, why in _stale(chosen, place):
+            progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
     side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
     records: dict[str, dict[str, Any]] = {}
     missing = []
@@ -91,19 +106,39 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
             records[name] = there
     if not missing:
         for name, record in records.items():
+            if own_reasons(record):
+                continue  # it stays what it is
             if recipe.baseline is not None and name != recipe.baseline:
                 records[name] = beside_baseline(record, records[recipe.baseline], place.record(name))
             else:
                 write_record(record, place.record(name))
     figures = {name: _study(chosen, place, name, progress, stop) for name in chosen.figures}
+    for name, record in {**records, **figures}.items():
+        if (why := reasons(record)) and not place.refresh:
+            progress.line(f"{name}: stale ({'; '.join(why)}), and kept: --refresh makes it anew")
+        if said := taken_over(record, started, str(find_device(place.device))):
+            progress.line(f"{name}: {said}")
     return Reproduced({} if missing else records, figures, tuple(missing))
+
+
+def _stale(recipe: Recipe, place: Place) -> Iterator[tuple[str, list[str]]]:
+    """The networks and the records that other algorithms made, and how those differ."""
+    for run in dict.fromkeys(map(place.run, recipe.models.values())):
+        if trained(run) and (why := stale_reasons(read_run(run))):
+            yield run.name, why
+    for name in (*recipe.table, *recipe.figures):
+        read = read_study if name in recipe.figures else read_record
+        with suppress(RnabenchError):
+            if why := reasons(read(place.record(name))):
+                yield name, why
 
 
 def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:
     """Train, attack and study until nothing is left; what other processes are at is left to them, and waited for."""
     once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
     left: list[tuple[str, Callable[[], object]]] = [
-        *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device))
+        *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device,
+                                                                       place.refresh))
           for run, training in once.items()),
         *((name, lambda name=name: _attack(recipe, place, name, progress, stop)) for name in recipe.table),
         *((name, lambda name=name: _study(recipe, place, name, progress, stop)) for name in recipe.figures),
@@ -143,10 +178,10 @@ def trained(run: Path) -> bool:
 
 def target(recipe: Recipe, place: Place, name: str, keys: EvaluationKeys) -> Target:
     """A model of the recipe on its test images. Raises Busy while it is not trained."""
-    run = place.run(recipe.models[name])
-    if not trained(run):
+    training = recipe.models[name]
+    if not place.has(training):
         raise Busy(f"{name} is not trained yet")
-    return load_run(run, _test_data(recipe), keys, place.device, label=name)
+    return load_run(place.run(training), _test_data(recipe), keys, place.device, label=name)
 
 
 def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:
@@ -161,7 +196,9 @@ def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: S
 
 def there(found: Target, keys: EvaluationKeys, place: Place, name: str) -> dict[str, Any] | None:
     """The finished record of a model, also if another recipe has it, in a folder beside: records are shared as networks
-    are, each recipe has its own name for them. A record says itself which revision made it, and where."""
+    are, each recipe has its own name for them. A record says itself which revision made it, and where.
+
+    If there is none, the model's own stale one, unless it is to be made anew."""
     own = place.record(name)
     if (record := finished(found, keys, own)) is not None:
         return record
@@ -171,12 +208,12 @@ def there(found: Target, keys: EvaluationKeys, place: Place, name: str) -> dict[
                 head = opened.read(HEAD)
             if identity(found, keys) in head and (record := finished(found, keys, file)) is not None:
                 return judged({key: value for key, value in record.items() if key != "baseline"})
-    return None
+    return None if place.refresh else stale(found, keys, own)
 
 
 def _record(recipe: Recipe, place: Place, name: str) -> dict[str, Any] | None:
     """The finished record of a model of the table."""
-    if not trained(place.run(recipe.models[name])):
+    if not place.has(recipe.models[name]):
         return None
     return there(target(recipe, place, name, recipe.evaluate), recipe.evaluate, place, name)
 
@@ -185,6 +222,8 @@ def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: St
     figure = recipe.figures[name]
     evaluation = figure.study.evaluation()
     targets = [target(recipe, place, model, evaluation) for model in figure.models]
+    if not place.refresh and (old := stale_study(targets, figure.study, place.record(name))) is not None:
+        return old
     return run_study(targets, figure.study, place.record(name), Named(name, progress), stop)
 
 

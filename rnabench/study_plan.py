@@ -16,10 +16,12 @@ from rnabench.recipe import Part, Precision, chosen_indices
 class StudyKeys(Part):
     """What all studies share. Images come in the test set's order, `n_examples` of them or those of `indices`.
 
-    `eps` and `step_size` are pixel units for Linf, Euclidean length for L2.
+    `eps` and `step_size` are pixel units for Linf, Euclidean length for L2. `version` is raised when a study's numbers
+    change by what it does itself.
     """
 
     kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
     norm: Literal["Linf", "L2"] = "Linf"
     eps: Length = 8 / 255
     step_size: Length | None = None

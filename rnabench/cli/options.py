@@ -64,5 +64,6 @@ PrecisionOption = Annotated[Precision, option("fp32: float32 throughout; tf32: i
                                                "activations in bfloat16.", RUN)]
 Compile = Annotated[bool, option("Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", RUN)]
 Seed = Annotated[int, option("Seed of every random stream.", RUN)]
+Refresh = Annotated[bool, option("Make anew what older versions of the algorithms made.", RUN, "--refresh")]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]

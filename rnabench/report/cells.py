@@ -45,6 +45,7 @@ class Source:
     flags: Mapping[str, str]
     seed: int
     is_study: bool = False
+    algorithms: Mapping[str, int] | None = None  # None: made before algorithms had versions
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _record_source(record: dict[str, Any]) -> Source:
     flags = {f"{flag['check']} {flag['name']}": flag["status"] for flag in record["sanity"]["flags"]}
     return Source(_network(record["model"]) | {"fingerprint of the images": record["data"]["fingerprint"],
                                                "cumulative": record["evaluation"]["cumulative"]},
-                  flags, record["evaluation"]["seed"])
+                  flags, record["evaluation"]["seed"], algorithms=record.get("algorithms"))
 
 
 def _record_cells(record: dict[str, Any]) -> Iterator[tuple[Key, Cell]]:
@@ -122,7 +123,7 @@ def _study_source(record: dict[str, Any]) -> Source:
     keys = {name: value for name, value in record["keys"].items() if name not in NO_SETTINGS}
     return Source(networks | keys | (record["attack"] or {}) | {
         "study": record["study"], "fingerprint of the images": record["data"]["fingerprint"]},
-        {}, record["keys"]["seed"], is_study=True)
+        {}, record["keys"]["seed"], is_study=True, algorithms=record.get("algorithms"))
 
 
 def _study_cells(name: str, record: dict[str, Any]) -> Iterator[tuple[Key, Cell]]:

@@ -13,6 +13,7 @@ import pandas as pd
 from rnabench.errors import RnabenchError
 from rnabench.pixels import in_255ths
 from rnabench.report.cells import Cell, Key, Results
+from rnabench.report.staleness import by_other_algorithms
 
 HEADINGS = ("model", "attack", "protocol", "verdict", "old %", "new %", "change", "allowed")
 TEXT_COLUMNS = 4
@@ -170,6 +171,8 @@ def _notes(new: Results, old: Results) -> Iterator[str]:
         after = new.sources.get(name, before)
         if after.seed != before.seed:
             yield f"{name}: seed {after.seed}, was {before.seed}"
+        if after.algorithms != before.algorithms:
+            yield f"{name}: {by_other_algorithms(after.algorithms, before.algorithms)}"
         for check, was in before.flags.items():
             status = after.flags.get(check, ABSENT)
             if status != was and "n/a" in (status, was):
