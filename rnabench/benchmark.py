@@ -19,6 +19,7 @@ from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.cells import Cell, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
+from rnabench.evaluation.fingerprint import logits_sha256, source_sha256
 from rnabench.evaluation.journal import Journal, distinct
 from rnabench.evaluation.outcome import Outcome
 from rnabench.files import sha256
@@ -88,13 +89,17 @@ def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None
 
 
 def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, device_name: str) -> Target:
-    """Anybody's network, `package.module:factory`. Raises ModelError, and the errors of the data set."""
+    """Anybody's network, `package.module:factory`; a change of its code makes it another one.
+
+    Raises ModelError, and the errors of the data set.
+    """
     device = find_device(device_name)
     data = open_data(keys, evaluation, device)
     network = import_model(reference).to(device)
     first = next(data.source.in_order(min(8, evaluation.batch_size)))
     with number_formats(evaluation.precision, device), in_mode(network, training=False):
         model = ForeignModel(network, first.images, len(data.classes), bf16=evaluation.precision == "bf16").eval()
+        logits = logits_sha256(model, next(data.source.in_order(evaluation.batch_size)))
     if model.space.is_random and evaluation.granularity == "sample":
         raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws its random numbers itself")
     weights = hashlib.sha256()
@@ -103,6 +108,7 @@ def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, dev
         weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
                       str(tensor.item()).encode())
     description = {"label": reference, "digest": None, "weights_sha256": weights.hexdigest(),
+                   "code": {"logits_sha256": logits, "source_sha256": source_sha256(network, reference)},
                    "randomised": model.space.is_random, "replayable": model.replayable}
     return Target(model, model, data, description, device)
 
@@ -124,7 +130,8 @@ def evaluation_versions(target: Target, keys: EvaluationKeys) -> dict[str, int]:
 
 
 def settings_identity(target: Target, keys: EvaluationKeys) -> str:
-    """The same without the versions. A run's label does not count; a foreign model's names its code."""
+    """The same without the versions. A run's label does not count; a foreign model's does, and so
+    does what it computes."""
     plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
     return digest(_settings(target, keys) | {"plan": plan} | (
         {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}))
@@ -132,7 +139,7 @@ def settings_identity(target: Target, keys: EvaluationKeys) -> str:
 
 def _settings(target: Target, keys: EvaluationKeys) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
-    code = None if "arch" in target.description else target.description["label"]
+    code = None if "arch" in target.description else [target.description["label"], target.description["code"]]
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
     return {"format": FORMAT, "keys": settings | {"step_size": keys.step},
             "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
