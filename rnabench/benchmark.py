@@ -139,7 +139,7 @@ def settings_identity(target: Target, keys: EvaluationKeys) -> str:
 
 def _settings(target: Target, keys: EvaluationKeys) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
-    code = None if "arch" in target.description else [target.description["label"], target.description["code"]]
+    code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
     return {"format": FORMAT, "keys": settings | {"step_size": keys.step},
             "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
