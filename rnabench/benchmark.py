@@ -14,22 +14,25 @@ from torch import nn
 from rnabench.attack.catalogue import AttackSpec, resolved
 from rnabench.data.sources import EvaluationData, evaluation_data
 from rnabench.device import find_device
-from rnabench.environment import device_description, git_revision, versions
+from rnabench.environment import device_description, git_revision, now, versions
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.cells import Cell, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model
-from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
-from rnabench.evaluation.journal import Journal
+from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
+from rnabench.evaluation.fingerprint import logits_sha256, source_sha256
+from rnabench.evaluation.journal import Journal, distinct
 from rnabench.evaluation.outcome import Outcome
 from rnabench.evaluation.surrogate import Surrogate
 from rnabench.files import sha256
 from rnabench.locks import check_locks, claimed
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
+from rnabench.number_formats import check_precision, number_formats
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Progress
 from rnabench.recipe import DataKeys, digest, from_options
 from rnabench.report.record import FORMAT, judged, read_record, result, write_record
+from rnabench.report.staleness import own_reasons
 from rnabench.stopping import StopRequest
 
 NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: no part of what a record is
@@ -57,6 +60,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKey
     CheckpointError if the network's classes are not the data set's, and the errors of both.
     """
     device = find_device(device_name)
+    check_precision(evaluation.precision, device)
     run = read_run(folder)
     model = load_model(folder)
     data = open_data(attacked_data(run["recipe"], changes), evaluation, device)
@@ -67,7 +71,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationKey
         "label": (name := label or folder.resolve().name), "method": method or name,
         "training_seed": run["recipe"].get("seed"), "digest": run["digest"],
         "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
-        "training": {name: run.get(name) for name in ("git", "versions", "device")},
+        "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
         "recipe": {name: value for name, value in run["recipe"].items() if name not in ("data_dir", "download")},
@@ -93,13 +97,17 @@ def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None
 
 
 def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, device_name: str) -> Target:
-    """Anybody's network, `package.module:factory`. Raises ModelError, and the errors of the data set."""
+    """Anybody's network, `package.module:factory`; a change of its code makes it another one.
+
+    Raises ModelError, and the errors of the data set.
+    """
     device = find_device(device_name)
     data = open_data(keys, evaluation, device)
     network = import_model(reference).to(device)
     first = next(data.source.in_order(min(8, evaluation.batch_size)))
-    with in_mode(network, training=False):
+    with number_formats(evaluation.precision, device), in_mode(network, training=False):
         model = ForeignModel(network, first.images, len(data.classes), bf16=evaluation.precision == "bf16").eval()
+        logits = logits_sha256(model, next(data.source.in_order(evaluation.batch_size)))
     if model.space.is_random and evaluation.granularity == "sample":
         raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws its random numbers itself")
     weights = hashlib.sha256()
@@ -108,6 +116,7 @@ def load_foreign(reference: str, keys: DataKeys, evaluation: EvaluationKeys, dev
         weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
                       str(tensor.item()).encode())
     description = {"label": reference, "digest": None, "weights_sha256": weights.hexdigest(),
+                   "code": {"logits_sha256": logits, "source_sha256": source_sha256(network, reference)},
                    "randomised": model.space.is_random, "replayable": model.replayable,
                    "differentiable": model.differentiable}
     return Target(model, model, data, description, device)
@@ -135,7 +144,21 @@ def open_data(keys: DataKeys, evaluation: EvaluationKeys, device: torch.device) 
 
 
 def identity(target: Target, keys: EvaluationKeys) -> str:
-    """The digest of everything that decides the outcomes. A run's label does not; a foreign model's names its code."""
+    """The digest of everything that decides the outcomes: settings, and versions of algorithms."""
+    return digest({"settings": settings_identity(target, keys), "algorithms": evaluation_versions(target, keys)})
+
+
+def evaluation_versions(target: Target, keys: EvaluationKeys) -> dict[str, int]:
+    """The versions of all algorithms that an evaluation rests on today; its networks' training has its own."""
+    random = target.defence.space.is_random
+    return {name: version for cell in cells(keys, random) + probes(
+                keys, random, target.surrogate.name if target.surrogate else None)
+            for name, version in algorithms_of(cell).items()}
+
+
+def settings_identity(target: Target, keys: EvaluationKeys) -> str:
+    """The same without the versions. A run's label does not count; a foreign model's does, and so
+    does what it computes."""
     plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
     return digest(_settings(target, keys) | {"plan": plan} | (
         {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}) | (
@@ -144,7 +167,7 @@ def identity(target: Target, keys: EvaluationKeys) -> str:
 
 def _settings(target: Target, keys: EvaluationKeys) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
-    code = None if "arch" in target.description else target.description["label"]
+    code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
     return {"format": FORMAT, "keys": settings | {"step_size": keys.step},
             "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
@@ -156,12 +179,15 @@ def _planned(spec: AttackSpec, keys: EvaluationKeys) -> dict[str, Any]:
 
 def attack(target: Target, keys: EvaluationKeys, file: Path, progress: Progress, stop: StopRequest,
            resume: bool = True) -> dict[str, Any]:
-    """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again.
+    """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again,
+    unless by other versions of the algorithms.
 
     Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
     Raises Stopped, Busy if nothing is left but what other processes are at, NumericalError, and RnabenchError for a
     file that holds something else.
     """
+    if resume and (there := stale(target, keys, file)) is not None:
+        progress.line(f"made anew: {file.name} is stale ({'; '.join(own_reasons(there))})")
     found = attack_some(target, keys, file, lambda cell: True, progress, stop, resume)
     assert found is not None
     return found
@@ -178,8 +204,9 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
         journal.remove()
 
     def run(chosen: Callable[[Cell], bool]) -> Evaluation | None:
-        return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
-                        progress, stop, chosen, (target.data.mean, target.data.std), target.surrogate)
+        with number_formats(keys.precision, target.device):
+            return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
+                            progress, stop, chosen, (target.data.mean, target.data.std), target.surrogate)
 
     if keys.cumulative:  # a cell needs all before it: one process does them all, in order
         with claimed(file.with_suffix(".cumulative"), file.name):
@@ -191,7 +218,8 @@ def attack_some(target: Target, keys: EvaluationKeys, file: Path, chosen: Callab
     with claimed(file, file.name):
         if resume and (there := finished(target, keys, file)) is not None:
             return there
-        record = _record(target, keys, found)
+        with number_formats(keys.precision, target.device):
+            record = _record(target, keys, found, journal)
         write_record(record, file)
         journal.remove()
     return record
@@ -201,39 +229,63 @@ def cell_journal(target: Target, keys: EvaluationKeys, file: Path, resume: bool 
     """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away, unless
     they are cumulative. Without `resume` a record that is there does not end it."""
     name = identity(target, keys) if keys.cumulative else digest(_settings(target, keys))
-    return Journal(file.with_suffix(".progress"), name, lambda: resume and finished(target, keys, file) is not None)
+    return Journal(file.with_suffix(".progress"), name, lambda: resume and finished(target, keys, file) is not None,
+                   str(target.device))
 
 
 def finished(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any] | None:
     """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
     if not file.exists() or (there := read_record(file))["digest"] != identity(target, keys):
         return None
-    named = {name: target.description[name] for name in NAMES if name in target.description}
-    there |= {"model": there["model"] | named}
+    there |= {"model": target.description}  # the same weights; what made them, and their name, may be another
     return there if "baseline" in there else judged(there)  # by this version's checks
 
 
-def _record(target: Target, keys: EvaluationKeys, found: Evaluation) -> dict[str, Any]:
-    random = target.defence.space.is_random
+def stale(target: Target, keys: EvaluationKeys, file: Path) -> dict[str, Any] | None:
+    """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
+    if not file.exists() or (there := read_record(file))["digest"] == identity(target, keys):
+        return None
+    if there.get("settings_digest", settings_identity(target, keys)) != settings_identity(target, keys):
+        return None
+    if "settings_digest" not in there:  # of an older format: it is told by what it says of itself
+        asked = keys.model_dump(mode="json") | {"step_size": keys.step}
+        known = {**there["evaluation"], **there["threat"]}
+        if (there["model"]["weights_sha256"], there["data"]["fingerprint"]) != (
+                target.description["weights_sha256"], target.data.fingerprint) or any(
+                name in asked and asked[name] != value for name, value in known.items()):
+            return None
+    named = {name: target.description[name] for name in NAMES if name in target.description}
+    return there | {"model": there["model"] | named}
+
+
+def _record(target: Target, keys: EvaluationKeys, found: Evaluation, journal: Journal) -> dict[str, Any]:
+    random, images = target.defence.space.is_random, len(target.data.source)
     checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
 
     def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
         draws_are = {"batch": "group", "sample": "sample"}[keys.granularity] if random else "-"
-        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded)
+        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded) | {
+            "algorithms": algorithms_of(cell), "made_by": journal.makers(cell_name(cell, keys, images))}
 
+    probed = [as_json(*pair) for pair in zip(checked, found.probes, strict=True)]
+    results = [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
     return judged({
         "format": FORMAT,
         "digest": identity(target, keys),
+        "settings_digest": settings_identity(target, keys),
+        "algorithms": evaluation_versions(target, keys),
+        "made": now(),
+        "made_by": distinct(maker for each in [*results, *probed] for maker in each["made_by"]),
         "model": target.description,
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
         "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
         "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
         "versions": versions(), "git": git_revision(),
-        "device": device_description(str(target.device)),
+        "device": device_description(str(target.device), keys.precision),
         "sanity": {"diagnosis": asdict(found.diagnosis),
-                   "probes": [as_json(*pair) for pair in zip(checked, found.probes, strict=True)]},
-        "results": [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)],
+                   "probes": probed},
+        "results": results,
     })
 
 

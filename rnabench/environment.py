@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnabench.recipe import Precision
 
 LIBRARIES = ("torch", "torchvision", "numpy", "torchattacks", "pyautoattack")
 
@@ -39,10 +44,27 @@ def git_revision() -> str | None:
     return f"{revision}+changes" if revision and changes else revision
 
 
-def device_description(name: str) -> dict[str, Any]:
-    """The device in words, with the number of CPU threads (results on a CPU are bit-identical for equal threads)."""
+@cache
+def made_by(device: str) -> dict[str, str | None]:
+    """The revision, torch and the device that this process works with, in short."""
+    named = device_description(device)["name"] if device.startswith("cuda") else device
+    return {"git": git_revision(), "torch": versions()["torch"], "device": named}
+
+
+def now() -> str:
+    """The time as records keep it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def device_description(name: str, precision: Precision = "fp32") -> dict[str, Any]:
+    """The device in words, with the number of CPU threads (results on a CPU are bit-identical for equal threads), and
+    the number formats in effect for networks of that precision."""
     import torch
 
+    from rnabench.number_formats import formats_in_effect
+
+    formats = {"formats": formats_in_effect(precision, torch.device(name))}
     if name.startswith("cuda"):
-        return {"device": name, "name": torch.cuda.get_device_name(name)}
-    return {"device": name, "name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+        return {"device": name, "name": torch.cuda.get_device_name(name), **formats}
+    return {"device": name, "name": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
+            **formats}

@@ -17,12 +17,15 @@ from rnabench.evaluation.engine import cell_name, total_images
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, read_run
+from rnabench.number_formats import number_formats
 from rnabench.plan import EvaluationKeys
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
+from rnabench.report.staleness import reasons
 from rnabench.reproduce import Place, check, images, target, there, trained
-from rnabench.study import finished_study
+from rnabench.study import finished_study, stale_study
 from rnabench.study_plan import Attacking, DifferenceKeys, SimilarityKeys, SmoothnessKeys, StudyKeys, TheoryKeys
+from rnabench.training.run import stale_reasons
 from rnabench.training.state import State
 
 TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
@@ -31,13 +34,17 @@ TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
 @dataclass(frozen=True)
 class Piece:
     """A network to train, a model to attack or a study: `state` in words, and about how many `seconds` are left on an
-    idle machine, and how many beside what else runs on this one `now`."""
+    idle machine, and how many beside what else runs on this one `now`.
+
+    `stale`: it is there as older algorithms made it, and kept; the times are those of making it anew.
+    """
 
     kind: str
     name: str
     state: str
     seconds: float
     now: float
+    stale: bool = False
 
 
 def forecast(recipe: Recipe, place: Place) -> list[Piece]:
@@ -65,15 +72,19 @@ class _Forecast:
 
     def _training(self, name: str, training: TrainRecipe) -> Piece:
         run = self.place.run(training)
-        if trained(run):
+        why = stale_reasons(read_run(run)) if (run / RUN).exists() else []
+        if trained(run) and not why:
             return Piece("train", name, "done", 0.0, 0.0)
         epochs = 0
-        if (run / RUN).exists() and (state := State.load(run, str(read_run(run).get("digest")))) is not None:
+        if (run / RUN).exists() and not why and (
+                state := State.load(run, str(read_run(run).get("digest")))) is not None:
             epochs = state.epoch
         data = training_data(training, training.n_train, training.n_holdout, training.seed, self.device, False)
         passes = 1 if training.objective == "standard" else 1 + training.steps
         per_image = self._speed(name, self.recipe.evaluate)
         seconds = (training.epochs - epochs) * passes * (len(data.train) + len(data.holdout)) * per_image.gradient
+        if trained(run):
+            return self._piece("train", name, why, seconds, per_image.load)
         said = f"{epochs} of {training.epochs} epochs" if epochs else "to do"
         return Piece("train", name, said, seconds, seconds * per_image.load)
 
@@ -83,26 +94,32 @@ class _Forecast:
         random, count = model.space.is_random, len(images(self.recipe, name, keys, self.device).source)
         todo = [(cell, total_images(cell, count)) for cell in cells(keys, random) + probes(keys, random)
                 if self.recipe.attacks is None or cell.group in self.recipe.attacks]
-        left = list(todo)
-        if trained(self.place.run(self.recipe.models[name])):
+        left, why = list(todo), list[str]()
+        if self.place.has(self.recipe.models[name]):
             found = target(self.recipe, self.place, name, keys)
-            if there(found, keys, self.place, name) is not None:
+            record = there(found, keys, self.place, name)
+            if record is not None and not (why := reasons(record)):
                 return Piece("attack", name, "done", 0.0, 0.0)
             journal = cell_journal(found, keys, self.place.record(name))
             left = [(cell, max(0, total - keys.batch_size * len(journal.parts(cell_name(cell, keys, count)))))
-                    for cell, total in todo]
+                    for cell, total in todo] if record is None else todo
         per_image = self._speed(name, keys)
         seconds = sum(estimate_seconds(Attacker(model, keys, classes), per_image, left))
+        if why:
+            return self._piece("attack", name, why, seconds, per_image.load)
         done = sum(not images for _, images in left)
         return Piece("attack", name, f"{done} of {len(todo)} cells", seconds, seconds * per_image.load)
 
     def _study(self, name: str) -> Piece:
         figure = self.recipe.figures[name]
         keys, evaluation = figure.study, figure.study.evaluation()
-        if all(trained(self.place.run(self.recipe.models[model])) for model in figure.models) and finished_study(
-                [target(self.recipe, self.place, model, evaluation) for model in figure.models], keys,
-                self.place.record(name)) is not None:
-            return Piece("study", name, "done", 0.0, 0.0)
+        why: list[str] = []
+        if all(self.place.has(self.recipe.models[model]) for model in figure.models):
+            targets = [target(self.recipe, self.place, model, evaluation) for model in figure.models]
+            record = finished_study(targets, keys, self.place.record(name)) or (
+                None if self.place.refresh else stale_study(targets, keys, self.place.record(name)))
+            if record is not None and not (why := reasons(record)):
+                return Piece("study", name, "done", 0.0, 0.0)
         count = len(images(self.recipe, figure.models[0], evaluation, self.device).source)
         seconds = now = 0.0
         for model in figure.models:
@@ -111,7 +128,13 @@ class _Forecast:
             per_image = self._speed(model, evaluation)
             one = count * (gradients * per_image.gradient + forwards * per_image.forward)
             seconds, now = seconds + one, now + one * per_image.load
+        if why:
+            return self._piece("study", name, why, seconds, now / seconds)
         return Piece("study", name, "to do", seconds, now)
+
+    def _piece(self, kind: str, name: str, why: list[str], seconds: float, load: float) -> Piece:
+        """What older algorithms made: to be done only if that is asked for."""
+        return Piece(kind, name, f"stale: {'; '.join(why)}", seconds, seconds * load, not self.place.refresh)
 
     def _network(self, name: str, keys: EvaluationKeys) -> tuple[RandomizedClassifier, Batch, int]:
         """An untrained network like the model's, and some of its test images."""
@@ -127,7 +150,8 @@ class _Forecast:
         key = (training.arch, training.width, training.space, keys.precision)
         if key not in self._speeds:
             model, batch, classes = self._network(name, keys)
-            self._speeds[key] = speed(Attacker(model, keys, classes), batch)
+            with number_formats(keys.precision, self.device):
+                self._speeds[key] = speed(Attacker(model, keys, classes), batch)
         return self._speeds[key]
 
 

@@ -13,7 +13,7 @@ from rnabench.attack.suite import SUITES, Suite, suites
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.protocol import parse_protocol
 from rnabench.pixels import Length, pixel_units
-from rnabench.recipe import Granularity, Part, chosen_indices, judged
+from rnabench.recipe import Granularity, Part, Precision, chosen_indices, judged
 
 
 class Planned(NamedTuple):
@@ -73,7 +73,7 @@ class EvaluationKeys(Part):
     granularity: Granularity = "batch"
     attack_paths: int = Field(16, strict=True, ge=1, le=1_000_000)
     batch_size: int = Field(128, strict=True, ge=1, le=65536)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     cumulative: StrictBool = False
     sanity: StrictBool = True
     sanity_examples: int = Field(64, strict=True, ge=2, le=100_000)

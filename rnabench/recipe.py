@@ -26,6 +26,7 @@ from rnabench.norm.space import parse_space
 from rnabench.pixels import Pixels
 
 Granularity = Literal["batch", "sample"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 class Part(BaseModel):
@@ -104,7 +105,7 @@ class TrainRecipe(DataKeys):
     n_train: int | None = Field(None, strict=True, ge=2)
     n_holdout: int | None = Field(None, strict=True, ge=0)
     select: Literal["best", "last"] = Field("best", validate_default=True)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     compile: StrictBool = False
     seed: int = Field(0, strict=True, ge=0, lt=2**31)
 

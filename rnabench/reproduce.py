@@ -20,25 +20,31 @@ from rnabench.benchmark import (
     identity,
     load_run,
     open_data,
+    stale,
 )
 from rnabench.data.sources import EvaluationData
 from rnabench.device import find_device
+from rnabench.environment import now
 from rnabench.errors import Busy, InvalidValue, RnabenchError
 from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.cells import Cell
 from rnabench.locks import check_locks
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, read_run
+from rnabench.number_formats import check_precision
 from rnabench.plan import EvaluationKeys
 from rnabench.progress import Named, Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.recipe_file import Recipe
-from rnabench.report.record import judged, write_record
+from rnabench.report.origin import taken_over
+from rnabench.report.record import judged, read_record, write_record
+from rnabench.report.staleness import own_reasons, reasons
+from rnabench.report.study import read_study
 from rnabench.side_by_side import Task, side_by_side
 from rnabench.stopping import StopRequest
-from rnabench.study import run_study
+from rnabench.study import run_study, stale_study
 from rnabench.study_plan import Attacking
-from rnabench.training.run import run_name, train
+from rnabench.training.run import run_name, stale_reasons, train
 
 POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two looks at what other processes are at
 HEAD = 200  # a record's digest is in so many of its first characters
@@ -47,14 +53,20 @@ HEAD = 200  # a record's digest is in so many of its first characters
 @dataclass(frozen=True)
 class Place:
     """Where things lie: networks in `runs`, in folders named by what they are, so that recipes share them; records as
-    `folder`/<model>.json and `folder`/<figure>.json."""
+    `folder`/<model>.json and `folder`/<figure>.json. `refresh`: what older algorithms made is made anew, not kept."""
 
     runs: Path
     folder: Path
     device: str
+    refresh: bool = False
 
     def run(self, training: TrainRecipe) -> Path:
         return self.runs / run_name(training)
+
+    def has(self, training: TrainRecipe) -> bool:
+        """Whether there is a finished network, of today's algorithms if those are asked for."""
+        run = self.run(training)
+        return trained(run) and not (self.refresh and stale_reasons(read_run(run)))
 
     def record(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -82,6 +94,10 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
     check(recipe, place.device)
     for folder in (place.runs, place.folder):
         check_locks(folder, progress, alone=jobs == 1)
+    started = now()
+    if place.refresh:
+        for name, why in _stale(chosen, place):
+            progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
     side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
     records: dict[str, dict[str, Any]] = {}
     missing = []
@@ -93,19 +109,39 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
             records[name] = there
     if not missing:
         for name, record in records.items():
+            if own_reasons(record):
+                continue  # it stays what it is
             if (baseline := recipe.baseline_of(name)) is not None:
                 records[name] = beside_baseline(record, records[baseline], place.record(name))
             else:
                 write_record(record, place.record(name))
     figures = {name: _study(chosen, place, name, progress, stop) for name in chosen.figures}
+    for name, record in {**records, **figures}.items():
+        if (why := reasons(record)) and not place.refresh:
+            progress.line(f"{name}: stale ({'; '.join(why)}), and kept: --refresh makes it anew")
+        if said := taken_over(record, started, str(find_device(place.device))):
+            progress.line(f"{name}: {said}")
     return Reproduced({} if missing else records, figures, tuple(missing))
+
+
+def _stale(recipe: Recipe, place: Place) -> Iterator[tuple[str, list[str]]]:
+    """The networks and the records that other algorithms made, and how those differ."""
+    for run in dict.fromkeys(map(place.run, recipe.models.values())):
+        if trained(run) and (why := stale_reasons(read_run(run))):
+            yield run.name, why
+    for name in (*recipe.table, *recipe.figures):
+        read = read_study if name in recipe.figures else read_record
+        with suppress(RnabenchError):
+            if why := reasons(read(place.record(name))):
+                yield name, why
 
 
 def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:
     """Train, attack and study until nothing is left; what other processes are at is left to them, and waited for."""
     once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
     left: list[tuple[str, Callable[[], object]]] = [
-        *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device))
+        *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device,
+                                                                       place.refresh))
           for run, training in once.items()),
         *((name, lambda name=name: _attack(recipe, place, name, progress, stop)) for name in recipe.table),
         *((name, lambda name=name: _study(recipe, place, name, progress, stop)) for name in recipe.figures),
@@ -145,10 +181,11 @@ def trained(run: Path) -> bool:
 
 def target(recipe: Recipe, place: Place, name: str, keys: EvaluationKeys) -> Target:
     """A model of the recipe on its test images. Raises Busy while it is not trained."""
-    run = place.run(recipe.models[name])
-    if not trained(run):
+    training = recipe.models[name]
+    if not place.has(training):
         raise Busy(f"{name} is not trained yet")
-    return load_run(run, _test_data(recipe), keys, place.device, label=name, method=recipe.model_of(name))
+    return load_run(place.run(training), _test_data(recipe), keys, place.device, label=name,
+                    method=recipe.model_of(name))
 
 
 def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:
@@ -163,7 +200,9 @@ def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: S
 
 def there(found: Target, keys: EvaluationKeys, place: Place, name: str) -> dict[str, Any] | None:
     """The finished record of a model, also if another recipe has it, in a folder beside: records are shared as networks
-    are, each recipe has its own name for them. A record says itself which revision made it, and where."""
+    are, each recipe has its own name for them. A record says itself which revision made it, and where.
+
+    If there is none, the model's own stale one, unless it is to be made anew."""
     own = place.record(name)
     if (record := finished(found, keys, own)) is not None:
         return record
@@ -173,12 +212,12 @@ def there(found: Target, keys: EvaluationKeys, place: Place, name: str) -> dict[
                 head = opened.read(HEAD)
             if identity(found, keys) in head and (record := finished(found, keys, file)) is not None:
                 return judged({key: value for key, value in record.items() if key != "baseline"})
-    return None
+    return None if place.refresh else stale(found, keys, own)
 
 
 def _record(recipe: Recipe, place: Place, name: str) -> dict[str, Any] | None:
     """The finished record of a model of the table."""
-    if not trained(place.run(recipe.models[name])):
+    if not place.has(recipe.models[name]):
         return None
     return there(target(recipe, place, name, recipe.evaluate), recipe.evaluate, place, name)
 
@@ -187,6 +226,8 @@ def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: St
     figure = recipe.figures[name]
     evaluation = figure.study.evaluation()
     targets = [target(recipe, place, model, evaluation) for model in figure.models]
+    if not place.refresh and (old := stale_study(targets, figure.study, place.record(name))) is not None:
+        return old
     return run_study(targets, figure.study, place.record(name), Named(name, progress), stop)
 
 
@@ -198,14 +239,17 @@ def check(recipe: Recipe, device: str) -> None:
     """Fail before the first training, not after: every network can be built, all test images are there, and every study
     can attack."""
     found = find_device(device)
+    check_precision(recipe.evaluate.precision, found)
     for name, training in recipe.models.items():
         with _named(f"models.{name}"):
+            check_precision(training.precision, found)
             with torch.device("meta"):
                 build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
             images(recipe, name, recipe.evaluate, found)
     for name, figure in recipe.figures.items():
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
+            check_precision(evaluation.precision, found)
             data = {model: images(recipe, model, evaluation, found) for model in figure.models}
             if len({each.fingerprint for each in data.values()}) > 1:
                 raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")

@@ -10,17 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rnabench.algorithms import study_versions
 from rnabench.analysis.studies import RUN
 from rnabench.analysis.subject import at_rest
 from rnabench.analysis.work import Work
 from rnabench.attack.catalogue import resolved
 from rnabench.benchmark import Target
-from rnabench.environment import device_description, git_revision, versions
+from rnabench.environment import device_description, git_revision, now, versions
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.journal import Lines
 from rnabench.files import write_text
 from rnabench.locks import check_locks, claimed
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.number_formats import number_formats
 from rnabench.progress import Progress
 from rnabench.recipe import digest
 from rnabench.report.study import FORMAT, read_study
@@ -43,7 +45,18 @@ def short_labels(targets: Sequence[Target]) -> list[Target]:
 
 
 def study_identity(targets: Sequence[Target], keys: StudyKeys) -> str:
-    """The digest of everything that decides the results, and of the labels that they carry."""
+    """The digest of everything that decides the results (settings, and versions of algorithms), and of the labels that
+    they carry."""
+    return digest({"settings": settings_identity(targets, keys), "algorithms": algorithms_of(keys)})
+
+
+def algorithms_of(keys: StudyKeys) -> dict[str, int]:
+    """The versions of all algorithms that a study rests on today."""
+    return study_versions(keys.kind, keys.spec.kind if isinstance(keys, Attacking) else None)
+
+
+def settings_identity(targets: Sequence[Target], keys: StudyKeys) -> str:
+    """The same without the versions."""
     return digest({
         "format": FORMAT, "study": keys.kind, "keys": keys.model_dump(mode="json"),
         "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
@@ -62,6 +75,8 @@ def run_study(targets: Sequence[Target], keys: StudyKeys, file: Path, progress: 
     _check(targets)
     name = study_identity(targets, keys)
     if resume and (there := finished_study(targets, keys, file)) is not None:
+        if there != read_study(file):  # the same weights as other algorithms made them
+            _write(there, file)
         return there
     check_locks(file.parent, progress)
     with claimed(file, file.name):
@@ -73,7 +88,20 @@ def run_study(targets: Sequence[Target], keys: StudyKeys, file: Path, progress: 
 def finished_study(targets: Sequence[Target], keys: StudyKeys, file: Path) -> dict[str, Any] | None:
     """The record of just this study, if `file` is it. Raises RnabenchError for a file that is no record."""
     same = file.exists() and (there := read_study(file))["digest"] == study_identity(targets, keys)
-    return there if same else None
+    return there | {"models": _as_json([target.description for target in targets])} if same else None
+
+
+def stale_study(targets: Sequence[Target], keys: StudyKeys, file: Path) -> dict[str, Any] | None:
+    """The record of this study as other versions of the algorithms made it, if `file` is that."""
+    if not file.exists() or (there := read_study(file))["digest"] == study_identity(targets, keys):
+        return None
+    if "settings_digest" in there:
+        return there if there["settings_digest"] == settings_identity(targets, keys) else None
+    asked = keys.model_dump(mode="json") | {"step_size": keys.evaluation().step}  # an older format: by what it says
+    networks = [(model["label"], model["weights_sha256"]) for model in there["models"]]
+    same = networks == [(target.description["label"], target.description["weights_sha256"]) for target in targets]
+    return there if same and there["study"] == keys.kind and there["keys"].items() <= asked.items() and (
+        there["data"]["fingerprint"] == targets[0].data.fingerprint) else None
 
 
 def _run(targets: Sequence[Target], keys: StudyKeys, name: str, file: Path, progress: Progress, stop: StopRequest,
@@ -81,7 +109,7 @@ def _run(targets: Sequence[Target], keys: StudyKeys, name: str, file: Path, prog
     journal_file = file.with_suffix(".progress.jsonl")
     if not resume:
         journal_file.unlink(missing_ok=True)
-    first, journal = targets[0], Lines(journal_file, name)
+    first, journal = targets[0], Lines(journal_file, name, str(targets[0].device))
     networks = []
     for target in targets:
         assert isinstance(target.module, RandomizedClassifier)
@@ -91,21 +119,31 @@ def _run(targets: Sequence[Target], keys: StudyKeys, name: str, file: Path, prog
     if isinstance(keys, Attacking):
         attacked = {"name": keys.spec.name, **resolved(keys.spec, keys.eps, step)}
     started = time.perf_counter()
-    with at_rest([model for _, model in networks]):
+    with number_formats(keys.precision, first.device), at_rest([model for _, model in networks]):
         results = RUN[keys.kind](networks, keys, len(first.data.classes), work)
+        device = device_description(str(first.device), keys.precision)
     record = {
-        "format": FORMAT, "study": keys.kind, "digest": name,
+        "format": FORMAT, "study": keys.kind, "digest": name, "settings_digest": settings_identity(targets, keys),
+        "algorithms": algorithms_of(keys), "made": now(), "made_by": journal.makers(),
         "models": [target.description for target in targets],
         "data": {"name": first.data.name, "fingerprint": first.data.fingerprint, "classes": list(first.data.classes),
                  "indices": first.data.source.indices},
         "keys": keys.model_dump(mode="json") | {"step_size": step}, "attack": attacked,
-        "versions": versions(), "git": git_revision(), "device": device_description(str(first.device)),
+        "versions": versions(), "git": git_revision(), "device": device,
         "seconds_of_last_call": round(time.perf_counter() - started, 1),
         "results": _without_nan(results),
     }
-    write_text(file, json.dumps(record, separators=(",", ":")) + "\n")
+    _write(record, file)
     journal.remove()
     return record
+
+
+def _write(record: dict[str, Any], file: Path) -> None:
+    write_text(file, json.dumps(record, separators=(",", ":")) + "\n")
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def _without_nan(value: Any) -> Any:

@@ -10,23 +10,25 @@ from rnabench.attack.catalogue import AttackSpec, parse_attack
 from rnabench.errors import InvalidValue
 from rnabench.pixels import Length, pixel_units
 from rnabench.plan import EvaluationKeys
-from rnabench.recipe import Part, chosen_indices
+from rnabench.recipe import Part, Precision, chosen_indices
 
 
 class StudyKeys(Part):
     """What all studies share. Images come in the test set's order, `n_examples` of them or those of `indices`.
 
-    `eps` and `step_size` are pixel units for Linf, Euclidean length for L2.
+    `eps` and `step_size` are pixel units for Linf, Euclidean length for L2. `version` is raised when a study's numbers
+    change by what it does itself.
     """
 
     kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
     norm: Literal["Linf", "L2"] = "Linf"
     eps: Length = 8 / 255
     step_size: Length | None = None
     n_examples: int | None = Field(None, strict=True, ge=1)
     indices: str | None = None
     batch_size: int = Field(128, strict=True, ge=1, le=65536)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     seed: int = Field(0, strict=True, ge=0, lt=2**31)
 
     @field_validator("indices")

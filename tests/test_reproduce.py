@@ -61,11 +61,11 @@ def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 def numbers(found: Reproduced) -> Any:
-    """Everything but how long it took, and where."""
+    """Everything but when, how long it took, and where."""
     def without(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: without(part) for key, part in value.items()
-                    if not key.startswith("seconds") and key != "images_per_second"}
+                    if not key.startswith("seconds") and key not in ("images_per_second", "made")}
         return [without(part) for part in value] if isinstance(value, list) else value
 
     return json.loads(json.dumps(without({"table": found.table, "figures": found.figures})))

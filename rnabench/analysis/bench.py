@@ -21,6 +21,7 @@ from rnabench.model.architectures import architecture
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.norm.layers import BatchGroupNorm
+from rnabench.number_formats import number_formats
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.seeding import stream
@@ -39,6 +40,11 @@ def measure(recipe: TrainRecipe, repeats: int, device_name: str, progress: Progr
     if repeats < 1:
         raise InvalidValue("--repeats", repeats, "at least 1")
     device = find_device(device_name)
+    with number_formats(recipe.precision, device):
+        return _measured(recipe, repeats, device, progress)
+
+
+def _measured(recipe: TrainRecipe, repeats: int, device: torch.device, progress: Progress) -> dict[str, Any]:
     cases = _cases(recipe, device)
     fastest = dict.fromkeys(cases, float("inf"))
     for case in cases.values():
@@ -55,7 +61,7 @@ def measure(recipe: TrainRecipe, repeats: int, device_name: str, progress: Progr
     return {
         "title": f"{recipe.arch}, width {width}, batch {recipe.batch_size}, PGD-{recipe.steps} training, "
                  f"{recipe.precision}{', compiled' if recipe.compile else ''}, on {_in_words(device)}",
-        "device": device_description(str(device)), "versions": versions(),
+        "device": device_description(str(device), recipe.precision), "versions": versions(),
         "recipe": recipe.model_dump(mode="json"), "repeats": repeats,
         "cases": [{"case": name, "seconds": seconds, "images_per_second": recipe.batch_size / seconds}
                   for name, seconds in fastest.items()],

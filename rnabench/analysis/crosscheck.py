@@ -22,6 +22,7 @@ from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.interval import wilson
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
+from rnabench.number_formats import number_formats
 from rnabench.progress import Progress
 from rnabench.seeding import ExampleStreams, derive, stream
 
@@ -66,7 +67,9 @@ def crosscheck(model: nn.Module, defence: Defence, source: BatchSource, classes:
     whole = next(source.in_order(len(source)))
     path = defence.space.sample(stream(seed, "crosscheck path"))
     rows = []
-    with in_mode(model, training=False), frozen_statistics(model):
+    device = whole.images.device
+    with number_formats("fp32", device), in_mode(model, training=False), frozen_statistics(model):
+        described_device = device_description(str(device))
         OnePath(defence, path).gradient(whole.images, whole.labels)  # warm-up
         for name in names:
             described, library, limit = CASES[name]
@@ -75,7 +78,7 @@ def crosscheck(model: nn.Module, defence: Defence, source: BatchSource, classes:
             row = rows[-1]
             progress.line(f"{name}: native {row['native']['seconds_per_100']:.2f} s, {library} "
                           f"{row['library']['seconds_per_100']:.2f} s per 100 images")
-    return {"path": str(path), "eps": eps, "seed": seed, "device": device_description(str(whole.images.device)),
+    return {"path": str(path), "eps": eps, "seed": seed, "device": described_device,
             "versions": versions(), "git": git_revision(), "indices": whole.indices, "cases": rows}
 
 

@@ -18,9 +18,11 @@ LossName = Literal["ce", "margin", "dlr"]
 
 
 class Parameters(BaseModel):
-    """What an attack is set to. `bounded`: it stays within eps; the others look for the smallest change."""
+    """What an attack is set to. `bounded`: it stays within eps; the others look for the smallest change. `version` is
+    raised when the attack's numbers change by what it does itself (streams and estimators have their own)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    version: ClassVar[int] = 1
     bounded: ClassVar[bool] = True
     random_start: ClassVar[bool] = False
     summary: ClassVar[str] = ""
@@ -51,6 +53,7 @@ class BIM(_Steps):
 
 class PGD(_Steps):
     random_start: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "projected gradient descent from random starts (Madry et al. 2018)"
     steps: int = Field(20, strict=True, ge=1, le=100_000)
     loss: LossName = "ce"
@@ -68,6 +71,7 @@ class MIFGSM(_Steps):
 
 class APGD(Parameters):
     random_start: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "PGD with momentum and its own step size (Croce and Hein 2020); loss t: targeted DLR"
     steps: int = Field(100, strict=True, ge=1, le=100_000)
     loss: Literal["ce", "margin", "dlr", "t"] = "ce"
@@ -81,6 +85,7 @@ class APGD(Parameters):
 
 class Square(Parameters):
     random_start: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "black-box random search (Andriushchenko et al. 2020)"
     queries: int = Field(5000, strict=True, ge=1, le=1_000_000)
 
@@ -115,6 +120,7 @@ class DeepFool(Parameters):
 
 class AutoAttack(Parameters):
     random_start: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = ("the ensemble of Croce and Hein 2020, by pyautoattack: `standard` on a frozen path or a "
                               "deterministic model, `rand` under eot:K")
 

@@ -100,6 +100,8 @@ def attack(
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request
     from rnabench.cli.results import finish
+    from rnabench.environment import now
+    from rnabench.report.origin import taken_over
 
     target = (load_run(run, data, keys, device) if run is not None
               else load_foreign(str(model), from_options(DataKeys, data), keys, device))
@@ -109,6 +111,7 @@ def attack(
         target = with_surrogate(target, transfer_from, keys)
     name = f"attack-{keys.suite}-{identity(target, keys)}"
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
+    started = now()
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if not target.description.get("replayable", True):
             progress.line("warning: this model draws random numbers that torch's seed does not fix: its draws cannot "
@@ -118,5 +121,7 @@ def attack(
             progress.line("warning: no gradient reaches this model's images: attacks that follow it say nothing; see "
                           f"sanity check 4{other}")
         record = run_attack(target, keys, folder / "record.json", progress, stop, resume)
+        if said := taken_over(record, started, str(target.device)):
+            progress.line(f"{said}; --no-resume makes it anew")
     records = [record] if compared is None else [compared, beside_baseline(record, compared, folder / "record.json")]
     finish(records, folder, f"Robustness of {target.description['label']}")

@@ -23,6 +23,7 @@ class Granularity(str, Enum):
 
 class Precision(str, Enum):
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
 
 
@@ -61,8 +62,10 @@ Draws = Annotated[int, option("Fresh path draws that score the adversarial image
 Epochs = Annotated[int, option("Passes over the training images.", TRAINING)]
 BatchSize = Annotated[int, option("Images per batch.", RUN)]
 Device = Annotated[str, option("auto, cpu, cuda or cuda:N.", RUN)]
-PrecisionOption = Annotated[Precision, option("Number format of activations.", RUN)]
+PrecisionOption = Annotated[Precision, option("fp32: float32 throughout; tf32: its products in TF32 (CUDA only); bf16: "
+                                               "activations in bfloat16.", RUN)]
 Compile = Annotated[bool, option("Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", RUN)]
 Seed = Annotated[int, option("Seed of every random stream.", RUN)]
+Refresh = Annotated[bool, option("Make anew what older versions of the algorithms made.", RUN, "--refresh")]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]

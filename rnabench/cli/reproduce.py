@@ -31,13 +31,15 @@ def reproduce(
     dataset_name: o.DatasetName = None,
     download: o.Download = False,
     device: o.Device = "auto",
+    refresh: o.Refresh = False,
     runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
     out: Annotated[Path, o.option("Results go to <out>/<recipe name>[-<profile>].", o.RUN)] = Path("results"),
 ) -> None:
     """Train, attack and study everything that a recipe names, and write its table and figures.
 
-    What is trained or attacked already is not done again. Ctrl-C stops cleanly; the same command goes on. Several
-    processes, on machines that share the folders, may run the same command: each takes what no other is at.
+    What is trained or attacked already is not done again; what older algorithms made is kept and marked stale, or made
+    anew with --refresh. Ctrl-C stops cleanly; the same command goes on. Several processes, on machines that share the
+    folders, may run the same command: each takes what no other is at.
     """
     from rnabench.cli.study import data_keys
     from rnabench.errors import InvalidValue
@@ -64,7 +66,7 @@ def reproduce(
     from rnabench.reproduce import Place
     from rnabench.reproduce import reproduce as run_recipe
 
-    place = Place(runs, out / loaded.folder, device)
+    place = Place(runs, out / loaded.folder, device, refresh)
     if plan:
         _show_plan(chosen, place, jobs)
         return
@@ -102,7 +104,10 @@ def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
             for piece in pieces]
     scale = f": {recipe.summary}" if recipe.summary else ""
     show_table(f"{recipe.heading}{scale}", ("", "what", "state", "about"), rows, text_columns=3)
-    seconds, now = sum(piece.seconds for piece in pieces), sum(piece.now for piece in pieces)
+    todo = [piece for piece in pieces if not piece.stale]
+    seconds, now = sum(piece.seconds for piece in todo), sum(piece.now for piece in todo)
     shared = f"; {in_words(seconds / jobs)} if {jobs} processes are as fast as one each" if jobs > 1 else ""
     console().print(f"left: about {with_load(seconds, now)} of one process{shared}. Networks in "
                     f"{place.runs}, results in {place.folder}.", markup=False)
+    if again := sum(piece.seconds for piece in pieces if piece.stale):
+        console().print(f"stale: kept without --refresh, which takes about {in_words(again)} more.", markup=False)

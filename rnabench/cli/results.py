@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: Recipe | None = None) -> None:
     """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table; beside the published
     numbers too, if the recipe names a table of the paper."""
+    from rnabench.report.origin import origin_lines
     from rnabench.report.sweep import write_sweeps
     from rnabench.report.table import TEXT_COLUMNS, caption, display, write_tables
     from rnabench.report.verdict import sanity_lines, verdicts
@@ -32,7 +33,7 @@ def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: 
     out = console()
     for sentence in verdicts(records):
         out.print(sentence, markup=False)
-    checks = sanity_lines(records)
+    checks = [*sanity_lines(records), *origin_lines(records)]
     colours = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
     for line in checks:
         status, _, rest = line.partition(" ")

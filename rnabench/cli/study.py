@@ -37,18 +37,24 @@ def study(kind: str, runs: list[Path], values: dict[str, Any], data: dict[str, A
     from rnabench.benchmark import load_run
     from rnabench.cli.console import LiveProgress
     from rnabench.cli.limits import stop_request
+    from rnabench.environment import now
+    from rnabench.report.origin import taken_over
     from rnabench.study import run_study, short_labels, study_identity
 
     targets = short_labels([load_run(run, data, keys.evaluation(), device) for run in runs])
     folder = out or runs[0] / f"{kind}-{study_identity(targets, keys)}"
+    started = now()
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         record = run_study(targets, keys, folder / f"{kind}.json", progress, stop, resume)
+        if said := taken_over(record, started, str(targets[0].device)):
+            progress.line(f"{said}; --no-resume makes it anew")
     finish_study(record, folder / kind)
 
 
 def finish_study(record: dict[str, Any], stem: Path, title: str | None = None, on_screen: bool = True) -> None:
     """Write the files of a record that lies at <stem>.json, and print its tables."""
     from rnabench.cli.console import console, show_table
+    from rnabench.report.origin import origin_lines
     from rnabench.report.studies import findings, heading, tables, write_study
 
     files = write_study(record, stem, title or heading(record))
@@ -62,5 +68,7 @@ def finish_study(record: dict[str, Any], stem: Path, title: str | None = None, o
                 show_table(name, headings, lines, text_columns=1)
     for sentence in findings(record):
         out.print(sentence, markup=False)
+    for line in origin_lines([record]):
+        out.print(line, markup=False)
     names = ", ".join([f"{stem.name}.json", *(file.name for file in files)])
     out.print(f"in {stem.parent}: {names}", markup=False)

@@ -100,6 +100,7 @@ def train(
     precision: o.PrecisionOption = o.Precision.fp32,
     compile: o.Compile = False,
     seed: o.Seed = 0,
+    refresh: o.Refresh = False,
     max_minutes: o.MaxMinutes = None,
     out: Annotated[Optional[Path], o.option("Run folder.  [default: runs/<data>-<arch>-<space>-<digest>]", o.RUN)
                    ] = None,
@@ -109,7 +110,7 @@ def train(
     Writes model.safetensors, run.json and log.csv. Ctrl-C stops cleanly; the same command goes on.
     """
     values = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
-    execution = {name: values.pop(name) for name in ("device", "max_minutes", "out")}
+    execution = {name: values.pop(name) for name in ("device", "max_minutes", "out", "refresh")}
 
     from rnabench.recipe import TrainRecipe, from_options
 
@@ -121,7 +122,7 @@ def train(
 
     folder = execution["out"] or Path("runs") / run_name(recipe)
     with stop_request(execution["max_minutes"]) as stop, LiveProgress() as progress:
-        run = train(recipe, folder, progress, stop, execution["device"])
+        run = train(recipe, folder, progress, stop, execution["device"], execution["refresh"])
     chosen = run["selected"]
     held_out = "nothing held out" if "holdout_pgd" not in chosen else (
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{recipe.steps} {chosen['holdout_pgd']:.1%}")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from rnabench.algorithms import cell_versions
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
@@ -190,11 +191,17 @@ def total_images(cell: Cell, images: int) -> int:
 
 
 def cell_name(cell: Cell, keys: EvaluationKeys, images: int) -> tuple[str, ...]:
-    """What the journal calls a cell; another attack of the same name, or one on fewer images, is another cell."""
+    """What the journal calls a cell; another attack of the same name, or of another version, or on fewer images, is
+    another cell."""
     attack, protocol = cell.key
     parameters = parameters_of(cell, keys)
     return (f"sanity/{attack}" if cell.probe else attack, protocol,
-            digest({"parameters": parameters, "images": total_images(cell, images)}))
+            digest({"parameters": parameters, "images": total_images(cell, images), "algorithms": algorithms_of(cell)}))
+
+
+def algorithms_of(cell: Cell) -> dict[str, int]:
+    """The versions of the algorithms that a cell rests on."""
+    return cell_versions(cell.attack.kind if cell.attack else None, bool(cell.protocol and cell.protocol.samples))
 
 
 def parameters_of(cell: Cell, keys: EvaluationKeys) -> dict[str, Any]:

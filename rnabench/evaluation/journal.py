@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rnabench.environment import made_by
 from rnabench.errors import Busy
 from rnabench.evaluation.outcome import Outcome, bits, from_bits
 from rnabench.files import write_text, writing
@@ -24,11 +25,12 @@ Key = tuple[str, ...]
 class Lines:
     """Finished batches of the run `digest`, JSON each, in `file`, or in memory only (None).
 
-    A half-written last line (a killed run) is dropped; a journal of another run is begun anew.
+    A half-written last line (a killed run) is dropped; a journal of another run is begun anew. Every batch is kept
+    with what made it: the revision, torch and `device`.
     """
 
-    def __init__(self, file: Path | None, digest: str) -> None:
-        self.file = file
+    def __init__(self, file: Path | None, digest: str, device: str = "cpu") -> None:
+        self.file, self.device = file, device
         self._parts: dict[Key, list[dict[str, Any]]] = {}
         self._head: list[str] | None = [json.dumps({"digest": digest}), *self._read(digest)]
 
@@ -36,8 +38,14 @@ class Lines:
         """The finished batches of a cell, in order."""
         return list(self._parts.get(key, ()))
 
+    def makers(self, key: Key | None = None) -> list[dict[str, Any]]:
+        """What made the finished batches of a cell, or of all cells: each once."""
+        parts = [part for cell, parts in self._parts.items() for part in parts if key in (None, cell)]
+        return distinct(part["made_by"] for part in parts if "made_by" in part)
+
     def append(self, key: Key, content: dict[str, Any]) -> None:
         """Keep the next batch of the cell `key`."""
+        content = {**content, "made_by": made_by(self.device)}
         self._parts.setdefault(key, []).append(content)
         if self.file is not None:
             if self._head is not None:  # only now, so that a run that fails at once leaves nothing
@@ -74,6 +82,11 @@ class Lines:
         return kept
 
 
+def distinct(makers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each once, in order."""
+    return list({json.dumps(maker, sort_keys=True): maker for maker in makers}.values())
+
+
 class Journal:
     """The journals of an evaluation: in `folder` (None: in memory only) a file per cell, an `Outcome` per batch.
 
@@ -81,13 +94,18 @@ class Journal:
     finished the evaluation, and so removed the folder.
     """
 
-    def __init__(self, folder: Path | None, digest: str, is_over: Callable[[], bool] = lambda: False) -> None:
-        self.folder, self.digest, self.is_over = folder, digest, is_over
+    def __init__(self, folder: Path | None, digest: str, is_over: Callable[[], bool] = lambda: False,
+                 device: str = "cpu") -> None:
+        self.folder, self.digest, self.is_over, self.device = folder, digest, is_over, device
         self._memory: dict[Key, Lines] = {}
 
     def parts(self, key: Key) -> list[Outcome]:
         """The finished batches of a cell, in order."""
         return [_from_json(content) for content in self._lines(key).contents(key)]
+
+    def makers(self, key: Key) -> list[dict[str, Any]]:
+        """What made the finished batches of a cell: each once."""
+        return self._lines(key).makers()
 
     @contextmanager
     def writing(self, key: Key) -> Iterator[Callable[[Outcome], None]]:
@@ -114,8 +132,8 @@ class Journal:
 
     def _lines(self, key: Key) -> Lines:
         if self.folder is None:
-            return self._memory.setdefault(key, Lines(None, self.digest))
-        return Lines(self._file(key), self.digest)
+            return self._memory.setdefault(key, Lines(None, self.digest, self.device))
+        return Lines(self._file(key), self.digest, self.device)
 
     def _claim(self, key: Key) -> Path:
         """What is locked for a cell: a name beside the folder, which is removed in the end, unlike locks."""

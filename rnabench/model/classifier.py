@@ -11,10 +11,10 @@ from rnabench.errors import InvalidValue
 from rnabench.path.choice import ChoiceLayer, PathNotSet, use_path
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
+from rnabench.recipe import Precision
 from rnabench.seeding import stream
 
 Granularity = Literal["batch", "sample"]
-Precision = Literal["fp32", "bf16"]
 
 
 class FixedPath(nn.Module):

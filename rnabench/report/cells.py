@@ -54,7 +54,7 @@ class Source:
     is_study: bool = False
     method: str = ""
     weights: str = ""
-    streams: Any = None
+    algorithms: Mapping[str, int] | None = None  # None: made before algorithms had versions
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _record_source(record: dict[str, Any]) -> Source:
     return Source(_network(record["model"]) | {"fingerprint of the images": record["data"]["fingerprint"],
                                                "cumulative": record["evaluation"]["cumulative"]},
                   flags, record["evaluation"]["seed"], method=record["model"].get("method", record["model"]["label"]),
-                  weights=record["model"]["weights_sha256"], streams=record.get("algorithms"))
+                  weights=record["model"]["weights_sha256"], algorithms=record.get("algorithms"))
 
 
 def _record_cells(record: dict[str, Any]) -> Iterator[tuple[Key, Cell]]:
@@ -135,7 +135,7 @@ def _study_source(record: dict[str, Any]) -> Source:
     keys = {name: value for name, value in record["keys"].items() if name not in NO_SETTINGS}
     return Source(networks | keys | (record["attack"] or {}) | {
         "study": record["study"], "fingerprint of the images": record["data"]["fingerprint"]},
-        {}, record["keys"]["seed"], is_study=True)
+        {}, record["keys"]["seed"], is_study=True, algorithms=record.get("algorithms"))
 
 
 def _study_cells(name: str, record: dict[str, Any]) -> Iterator[tuple[Key, Cell]]:

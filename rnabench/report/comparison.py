@@ -18,6 +18,7 @@ from rnabench.recipe_file import Defined, Recipe
 from rnabench.reference import published
 from rnabench.report.claims import sentences
 from rnabench.report.methods import method_rows, methods, shown_accuracy
+from rnabench.report.origin import origin_lines
 from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
 
@@ -126,7 +127,8 @@ def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: 
     assert recipe.published is not None
     found = comparison(records, recipe.published, recipe.defined)
     table = pd.DataFrame([[name, *cells] for name, cells in found.lines], columns=["model", *found.headings])
-    said = [_scale(recipe, records), *found.notes, *sentences(recipe.claims, records), *verdicts(records)]
+    said = [*origin_lines(records), _scale(recipe, records), *found.notes, *sentences(recipe.claims, records),
+            *verdicts(records)]
     write_text(folder / "paper.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "paper.md", "\n\n".join([
         f"# {recipe.heading}, beside the paper's",

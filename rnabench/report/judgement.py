@@ -113,7 +113,7 @@ def _change(new: Cell, old: Cell, after: Source | None, before: Source | None) -
         return ByImage(one, other)
     if one.groups.tolist() != other.groups.tolist():
         return ByIntervals(new, old)
-    same_draws = (after.seed, after.streams) == (before.seed, before.streams)
+    same_draws = (after.seed, after.algorithms) == (before.seed, before.algorithms)
     return ByImage(one, other) if same_draws else ByGroup(one, other)
 
 

@@ -20,7 +20,8 @@ from rnabench.evaluation.protocol import parse_protocol
 from rnabench.evaluation.sanity import judge
 from rnabench.files import write_text
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, 3)  # of format 2: made before algorithms had versions
 
 
 def result(outcome: Outcome, draws_are: str, parameters: dict[str, Any], bounded: bool = True) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def read_record(file: Path) -> dict[str, Any]:
                             "`rnabench attack`") from None
     if not isinstance(content, dict) or "results" not in content or "format" not in content:
         raise RnabenchError(f"record: {str(file)!r} is no record; expected JSON written by `rnabench attack`")
-    if content["format"] != FORMAT:
+    if content["format"] not in READABLE:
         raise RnabenchError(f"record: {str(file)!r} has format {content['format']!r}; expected {FORMAT}: run the same "
                             "command with --no-resume or another --out")
     return content

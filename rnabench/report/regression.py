@@ -22,6 +22,7 @@ from rnabench.report.judgement import (
     by_tolerance,
     trainings,
 )
+from rnabench.report.staleness import by_other_algorithms
 
 HEADINGS = ("model", "attack", "protocol", "verdict", "judged by", "old %", "new %", "change", "flagged from")
 TEXT_COLUMNS = 5
@@ -192,6 +193,8 @@ def _notes(new: Results, old: Results) -> Iterator[str]:
         after = new.sources.get(name, before)
         if after.seed != before.seed:
             yield f"{name}: seed {after.seed}, was {before.seed}"
+        if after.algorithms != before.algorithms:
+            yield f"{name}: {by_other_algorithms(after.algorithms, before.algorithms)}"
         for check, was in before.flags.items():
             status = after.flags.get(check, ABSENT)
             if status != was and "n/a" in (status, was):

@@ -11,6 +11,7 @@ import pandas as pd
 from rnabench.files import write_text
 from rnabench.report import path_difference, similarity, smoothness, theory, transfer
 from rnabench.report.figure import save
+from rnabench.report.origin import origin_lines
 from rnabench.report.study import PUBLISHED, caption
 
 REPORTS: dict[str, ModuleType] = {
@@ -41,7 +42,7 @@ def markdown(record: dict[str, Any], title: str) -> str:
         table = pd.DataFrame(lines, columns=headings).to_markdown(
             index=False, disable_numparse=True, colalign=("left",) + ("right",) * (len(headings) - 1))
         parts += [f"**{name}**", table]
-    return "\n\n".join([*parts, legend(record)]) + "\n"
+    return "\n\n".join([*parts, *origin_lines([record]), legend(record)]) + "\n"
 
 
 def legend(record: dict[str, Any]) -> str:

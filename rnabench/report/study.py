@@ -10,7 +10,8 @@ from typing import Any
 from rnabench.errors import RnabenchError
 from rnabench.pixels import in_255ths
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # of format 1: made before algorithms had versions
 FAMILY = {"bn": "BGN", "bgn": "BGN", "in": "GN", "in-plain": "GN", "ln": "GN", "gn": "GN"}
 
 
@@ -21,7 +22,7 @@ def read_study(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
                             "a study such as `rnabench transfer-matrix`") from None
-    if not isinstance(content, dict) or "study" not in content or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or "study" not in content or content.get("format") not in READABLE:
         raise RnabenchError(f"record: {str(file)!r} is no study of format {FORMAT}; run the same command with "
                             "--no-resume or another --out")
     return content

@@ -11,6 +11,7 @@ import pandas as pd
 from rnabench.files import write_text
 from rnabench.pixels import in_255ths
 from rnabench.report.methods import method_rows, shown_accuracy
+from rnabench.report.origin import origin_lines
 from rnabench.report.record import images_of, rows
 from rnabench.report.verdict import sanity_lines, verdicts
 
@@ -87,7 +88,7 @@ def markdown(records: Sequence[dict[str, Any]], title: str) -> str:
     table = pd.DataFrame(shown, columns=list(headings)).to_markdown(
         index=False, disable_numparse=True,
         colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(headings) - TEXT_COLUMNS))
-    parts = [f"# {title}", caption(records) + ".", table, *verdicts(records)]
+    parts = [f"# {title}", caption(records) + ".", table, *origin_lines(records), *verdicts(records)]
     if checks := sanity_lines(records):
         parts.append("Sanity checks:\n\n" + "\n".join(f"- {line}" for line in checks))
     return "\n\n".join([*parts, legend(records)]) + "\n"

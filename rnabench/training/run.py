@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnabench.algorithms import training_versions
+from rnabench.algorithms import outdated, training_versions
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.device import find_device
 from rnabench.environment import device_description, git_revision, versions
@@ -20,6 +21,7 @@ from rnabench.model.architectures import architecture
 from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN, WEIGHTS, describe_model, load_model, read_run, save_weights
 from rnabench.norm.layers import use_bgn_conventions
+from rnabench.number_formats import check_precision, number_formats
 from rnabench.progress import Progress
 from rnabench.recipe import TrainRecipe
 from rnabench.stopping import StopRequest
@@ -34,25 +36,39 @@ def run_name(recipe: TrainRecipe) -> str:
 
 
 def train(
-    recipe: TrainRecipe, folder: Path, progress: Progress, stop: StopRequest, device_name: str = "auto"
+    recipe: TrainRecipe, folder: Path, progress: Progress, stop: StopRequest, device_name: str = "auto",
+    refresh: bool = False,
 ) -> dict[str, Any]:
     """Train, or go on training, in `folder`; returns the content of its run.json.
 
-    A finished run of the same recipe is returned as it is. Raises Stopped (state saved), CheckpointError if the
+    A finished run of the same recipe is returned as it is; with `refresh` only if today's algorithms made it. A state
+    that other algorithms left is not gone on from. Raises Stopped (state saved), CheckpointError if the
     folder holds something else, Busy if another process trains in it, and the errors of the data set and the recipe.
     """
     if is_claimed(folder):  # before the images are read, for whoever waits and asks again
         raise Busy(f"{folder.name}: another process trains it; wait until it is done")
     device = find_device(device_name)
+    check_precision(recipe.precision, device)
     data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment,
                          recipe.input_statistics)
-    finished = _same_run(recipe, folder, data.fingerprint)
+    finished = _same_run(recipe, folder, data.fingerprint, refresh)
     if finished is not None:
-        progress.line(f"already trained: {folder}")
+        why = stale_reasons(finished)
+        kept = f"; stale ({', '.join(why)}), and kept: --refresh trains it anew" if why else ""
+        progress.line(f"already trained: {folder}{kept}")
         return finished
     check_locks(folder.parent, progress)
-    with claimed(folder, folder.name):
-        return _same_run(recipe, folder, data.fingerprint) or _run(recipe, folder, data, progress, stop, device_name)
+    with claimed(folder, folder.name), number_formats(recipe.precision, device):
+        return _same_run(recipe, folder, data.fingerprint, refresh) or _run(
+            recipe, folder, data, progress, stop, device_name)
+
+
+def stale_reasons(run: Mapping[str, Any]) -> list[str]:
+    """How the algorithms that made a run (its run.json) differ from today's; of one that was trained elsewhere it is
+    not known, and nothing is said."""
+    if run.get("status") == "converted":
+        return []
+    return outdated(run.get("algorithms"), training_versions(run["recipe"].get("select", "best")))
 
 
 def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progress, stop: StopRequest, device_name: str
@@ -81,12 +97,15 @@ def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progre
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
         "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)},
-        "versions": versions(), "git": git_revision(), "device": device_description(str(device)),
+        "versions": versions(), "git": git_revision(), "device": device_description(str(device), recipe.precision),
     }
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, (RUN, WEIGHTS, STATE, LOG))
     progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
+    if (folder / STATE).exists() and (why := stale_reasons(read_run(folder))):
+        progress.line(f"begun anew: what is there of {folder.name} is of other algorithms ({', '.join(why)})")
+        (folder / STATE).unlink()
     trainer = Trainer(model, recipe, data, folder, progress, stop)
     write_text(folder / RUN, json.dumps(description, indent=1) + "\n")
     started = time.time()
@@ -103,8 +122,9 @@ def _run(recipe: TrainRecipe, folder: Path, data: TrainingData, progress: Progre
     return description
 
 
-def _same_run(recipe: TrainRecipe, folder: Path, fingerprint: str) -> dict[str, Any] | None:
-    """run.json of a finished run of this recipe on these images; None if the folder is free or stopped on the way."""
+def _same_run(recipe: TrainRecipe, folder: Path, fingerprint: str, refresh: bool) -> dict[str, Any] | None:
+    """run.json of a finished run of this recipe on these images; None if the folder is free, stopped on the way, or
+    with `refresh` stale."""
     if folder.exists() and not folder.is_dir():
         raise InvalidValue("--out", str(folder), "a folder")
     if not (folder / RUN).exists():
@@ -121,7 +141,7 @@ def _same_run(recipe: TrainRecipe, folder: Path, fingerprint: str) -> dict[str, 
     if (there.get("data") or {}).get("fingerprint") != fingerprint:
         raise CheckpointError(f"--data-dir: the run in {str(folder)!r} was trained on other images; expected the "
                               "same images, or another --dataset-name or --out")
-    if there.get("status") != "finished":
+    if there.get("status") != "finished" or (refresh and stale_reasons(there)):
         return None
     load_model(folder)  # finished, and whole
     return there

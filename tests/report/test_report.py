@@ -101,7 +101,7 @@ def test_a_verdict_says_who_is_more_robust() -> None:
     better, worse = record("random"), record("plain")
     ones, zeros = "1" * 12, "0" * 12  # of a few images even this could be luck
     for made, bits in ((better, ones), (worse, zeros)):
-        made["digest"] = made["model"]["label"]
+        made["digest"], made["evaluation"]["attack_paths"] = made["model"]["label"], 12
         made["results"][1] |= {"protocol": "eot:10", "outcomes": {"correct": [bits] * 3, "majority": bits,
                                                                   "reported": bits}}
     worse["model"]["randomised"] = False

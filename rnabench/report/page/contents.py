@@ -12,6 +12,7 @@ import pandas as pd
 
 from rnabench.errors import InvalidValue, RnabenchError, one_of
 from rnabench.report import bench, crosscheck, studies, table
+from rnabench.report.origin import origin_lines
 from rnabench.report.page import settings
 from rnabench.report.record import read_record
 from rnabench.report.study import read_study
@@ -102,14 +103,14 @@ def _whole(file: Path, content: Content, parts: Callable[[Content], object]) -> 
 def _record_parts(record: Content) -> object:
     return (table.display([record]), table.caption([record]), table.legend([record]), sanity_lines([record]),
             settings.of_record(record, ""), settings.result_rows(record["results"], record["threat"]["norm"]),
-            record["digest"], record["model"]["label"], record["sanity"]["probes"])
+            record["digest"], record["model"]["label"], record["sanity"]["probes"], origin_lines([record]))
 
 
 def _study_parts(record: Content) -> object:
     if record["study"] not in studies.REPORTS:
         raise ValueError(f"study {record['study']!r}, not {one_of(studies.REPORTS)}")
     return (studies.heading(record), studies.tables(record), studies.findings(record), studies.legend(record),
-            settings.of_study(record, ""))
+            settings.of_study(record, ""), origin_lines([record]))
 
 
 def _bench_parts(result: Content) -> object:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnabench.report import bench, crosscheck, studies
+from rnabench.report.origin import origin_lines
 from rnabench.report.page.contents import ResultFolder
 from rnabench.report.page.figures import Figure, belong_to, embed, stems
 from rnabench.report.page.prose import first_heading, inline, paragraphs
@@ -20,6 +21,7 @@ from rnabench.report.page.settings import (
     text,
 )
 from rnabench.report.page.view import Block, Check, Fold, Section, Table, fragment, table
+from rnabench.report.staleness import stale_lines
 from rnabench.report.table import caption, display, legend
 from rnabench.report.verdict import sanity_lines, verdicts
 
@@ -34,7 +36,7 @@ def section(folder: ResultFolder, taken: set[str]) -> Section:
     path, own = folder.path, fragment(folder.name, taken)
     figures = belong_to(stems(path), folder.studies)
     blocks = [
-        *_paper(path, fragment(f"{own}-paper", taken)),
+        *_paper(folder, fragment(f"{own}-paper", taken)),
         *_records(folder, fragment(f"{own}-records", taken), figures.get("", [])),
         *(_study(path, stem, record, fragment(f"{own}-{stem}", taken), figures.get(stem, []))
           for stem, record in folder.studies.items()),
@@ -48,8 +50,9 @@ def section(folder: ResultFolder, taken: set[str]) -> Section:
     return Section(own, folder.name, titles[0] if titles else folder.name.rsplit("/", 1)[-1], tuple(blocks))
 
 
-def _paper(path: Path, own: str) -> list[Block]:
+def _paper(folder: ResultFolder, own: str) -> list[Block]:
     """A table that is arranged like the paper's, if the folder has one."""
+    path = folder.path
     try:
         with (path / "paper.csv").open(encoding="utf-8", newline="") as file:
             headings, *rows = [line for line in csv.reader(file) if line]
@@ -58,14 +61,15 @@ def _paper(path: Path, own: str) -> list[Block]:
         return []
     width = len(headings)
     shown = table("As in the paper", headings, [(row + [""] * width)[:width] for row in rows])
-    return [Block(own, first_heading(path / "paper.md") or "As in the paper", tables=(shown,), prose=paragraphs(prose))]
+    return [Block(own, first_heading(path / "paper.md") or "As in the paper", tables=(shown,), prose=paragraphs(prose),
+                  sentences=tuple(stale_lines(list(folder.records.values()))))]
 
 
 def _records(folder: ResultFolder, own: str, figures: list[str]) -> list[Block]:
     records = list(folder.records.values())
     if not records:
         return []
-    checks = tuple(Check(*line.split(" ", 1)) for line in sanity_lines(records))
+    checks = _checks([*sanity_lines(records), *origin_lines(records)])
     return [Block(
         own, "Every attack under every protocol", caption(records), tuple(verdicts(records)),
         (table("Accuracy under attack", *display(records), open=True),), checks=checks,
@@ -73,6 +77,10 @@ def _records(folder: ResultFolder, own: str, figures: list[str]) -> list[Block]:
         legend=inline(" ".join(legend(records).split())),
         folds=tuple(_made(record, stem) for stem, record in folder.records.items()),
     )]
+
+
+def _checks(lines: list[str]) -> tuple[Check, ...]:
+    return tuple(Check(*line.split(" ", 1)) for line in lines)
 
 
 def _made(record: dict[str, Any], stem: str) -> Fold:
@@ -89,7 +97,7 @@ def _study(path: Path, stem: str, record: dict[str, Any], own: str, figures: lis
     return Block(
         own, title, studies.heading(record), tuple(studies.findings(record)),
         tuple(table(*each) for each in studies.tables(record)), figures=_embedded(path, figures, title, stem),
-        legend=inline(" ".join(studies.legend(record).split())),
+        checks=_checks(origin_lines([record])), legend=inline(" ".join(studies.legend(record).split())),
         folds=(Fold(f"{stem}: {SETTINGS}", of_study(record, f"{stem}.json"), folds=networks),),
     )
 

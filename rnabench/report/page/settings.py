@@ -14,6 +14,7 @@ NAMES = {
     "training": "trained by", "suites": "own suites",
 }
 PLAIN = ("name", "device")  # in a row of settings, these say what they are
+ORIGIN = ("made", "made_by", "algorithms", "git", "device", "versions", "baseline", "seconds_of_last_call")
 FEW = 12  # ranges of indices that are written out
 
 
@@ -123,6 +124,5 @@ def _data(data: dict[str, Any]) -> Group:
 
 def _origin(content: dict[str, Any], file: str, digest: str) -> Group:
     shown = {"file": file, digest: content.get("digest")} | {
-        name: content[name] for name in ("git", "device", "versions", "baseline", "seconds_of_last_call")
-        if name in content}
+        name: content[name] for name in ORIGIN if name in content}
     return Group("Made by", _settings(shown))
