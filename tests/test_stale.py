@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,6 @@ class Work:
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
-        self.again()
 
     def again(self, refresh: bool = False) -> tuple[Reproduced, Listening]:
         heard = Listening()
@@ -70,11 +70,19 @@ class Work:
         return json.loads(self.place().record(name).read_text())
 
 
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    folder = tmp_path_factory.mktemp("reproduced")
+    (folder / "tiny.yaml").write_text(TEXT)
+    found = Work(load_recipe(folder / "tiny.yaml"), folder)
+    found.again()
+    return found
+
+
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
-    file = tmp_path / "tiny.yaml"
-    file.write_text(TEXT)
-    return Work(load_recipe(file), tmp_path)
+def work(reproduced: Work, tmp_path: Path) -> Work:
+    shutil.copytree(reproduced.folder, tmp_path, dirs_exist_ok=True)
+    return Work(reproduced.recipe, tmp_path)
 
 
 def test_today_all_is_done(work: Work) -> None:
