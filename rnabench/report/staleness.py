@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rnabench.algorithms import BEFORE, cell_versions, outdated, study_versions, training_versions
+from rnabench.attack.catalogue import parse_attack
 from rnabench.evaluation.protocol import parse_protocol
 
 
@@ -59,7 +60,9 @@ def _today(cells: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for cell in cells:
         averages = cell["protocol"] != "any" and parse_protocol(cell["protocol"]).samples > 0
-        found |= cell_versions(cell["parameters"].get("kind"), averages)
+        parameters = cell["parameters"]
+        kind = parameters.get("kind")
+        found |= cell_versions(parse_attack(parameters["attack"]).kind if kind == "transfer" else kind, averages)
     return found
 
 
