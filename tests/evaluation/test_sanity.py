@@ -191,7 +191,8 @@ def test_a_failed_check_travels_into_the_record_and_names_its_rows() -> None:
         return Outcome(name, "any", bits, bits[:, 0], bits[:, 0], None)
 
     record = judged({
-        "format": 2, "digest": "d", "model": {"label": "m", "randomised": False}, "threat": {"eps": 0.1, "step_size": 0.025},
+        "format": 2, "digest": "d", "model": {"label": "m", "randomised": False},
+        "threat": {"eps": 0.1, "step_size": 0.025},
         "data": {"classes": list("0123456789"), "fingerprint": "f"},
         "evaluation": {"batch_size": 200, "suite": "quick", "cumulative": False},
         "sanity": {"diagnosis": CLEAN, "probes": []},

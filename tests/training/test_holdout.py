@@ -1,0 +1,56 @@
+"""Model selection: every epoch is judged by the same sixteen attack paths and the same predicting ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnabench.data.batches import ResidentSource
+from rnabench.model.factory import build_model
+from rnabench.path.path import Path
+from rnabench.recipe import TrainRecipe, from_options
+from rnabench.training.holdout import BATCH, PATHS, holdout_accuracy
+from rnabench.training.objective import Objective
+from tests.helpers import random_images
+
+
+def test_every_epoch_is_judged_by_the_same_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One to four paths that changed from epoch to epoch made the luckiest epoch the best one."""
+    model = build_model("resnet18", "bn+in", width=2)
+    objective = Objective(model, from_options(TrainRecipe, {"space": "bn+in", "width": 2, "steps": 1}))
+    source = ResidentSource(random_images(40, size=32), torch.device("cpu"))
+    used: list[Path] = []
+    original = type(model).on
+
+    def spy(self: object, path: Path) -> Callable[[Tensor], Tensor]:
+        used.append(path)
+        return original(self, path)  # type: ignore[arg-type, no-any-return]
+
+    monkeypatch.setattr(type(model), "on", spy)
+    scores, paths = [], []
+    for _ in range(2):
+        used.clear()
+        scores.append(holdout_accuracy(model, objective, source))
+        paths.append(list(used))
+    assert scores[0] == scores[1]  # the network did not change, and so nothing else
+    assert paths[0] == paths[1]
+    attacked, predicting = paths[0][0], paths[0][1]
+    assert len(set(attacked.rows)) == PATHS
+    assert len(set(predicting.rows)) == PATHS
+    assert not set(attacked.rows) & set(predicting.rows)
+
+
+def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model("resnet18", "bn+in", width=2)
+    objective = Objective(model, from_options(TrainRecipe, {"space": "bn+in", "width": 2, "steps": 1,
+                                                            "attack_mode": "eval"}))
+    # initial weights leave the logits so close that rounding would decide
+    torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
+    source = ResidentSource(random_images(40, size=32), torch.device("cpu"))
+    whole = holdout_accuracy(model, objective, source)
+    assert BATCH > 7
+    monkeypatch.setattr("rnabench.training.holdout.BATCH", 7)
+    assert holdout_accuracy(model, objective, source) == pytest.approx(whole)
