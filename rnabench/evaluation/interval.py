@@ -22,6 +22,7 @@ from scipy.special import nctdtr, stdtr, stdtrit
 
 Z = 1.959963984540054
 EXTRA_IMAGES = 2
+APART = 0.25  # the largest variance of a single outcome
 FEW_GROUPS = 8  # with fewer, the paths are too few to say how others would do: tables mark the cell
 Bits = NDArray[np.bool_]
 Groups = NDArray[np.int64]
@@ -36,13 +37,13 @@ def accuracy_interval(correct: NDArray[Any], groups: Groups | None = None) -> tu
     """The 95 % interval of the mean of `correct` [N images, D draws] (bool, or numbers in [0, 1]), in [0, 1].
 
     `groups` [N] numbers the groups of images that shared their draws; None: no two images shared one. The result is
-    Wilson's interval for as many independent images as would have the mean's variance (for a deterministic model,
-    where D is 1 and `groups` None, exactly Wilson's for N images). A single group says nothing about other draws: the
-    interval is then [0, 1].
+    Wilson's interval for as many independent images as would have the mean's variance (where D is 1 and no two images
+    share a draw, as for a deterministic model, exactly Wilson's for N images). A single group says nothing about other
+    draws: the interval is then [0, 1].
     """
     images, draws = correct.shape
     share = float(correct.mean())
-    if groups is None and draws == 1:
+    if draws == 1 and _alone(groups, images):
         return wilson(share, images)
     if groups is not None and len(np.unique(groups)) == 1 and images > 1:
         return 0.0, 1.0
@@ -61,7 +62,7 @@ def ratio_interval(hits: Bits, counted: Bits, groups: Groups | None = None) -> t
         return None
     images, draws = counted.shape
     share = float((hits & counted).sum()) / total
-    if draws == 1 and groups is None:
+    if draws == 1 and _alone(groups, images):
         return share, *wilson(share, total)
     if groups is not None and len(np.unique(groups)) == 1 and images > 1:
         return share, 0.0, 1.0
@@ -116,9 +117,7 @@ def difference(first: NDArray[Any], second: NDArray[Any], groups: Groups | None 
     gap, images = float(apart.mean()), len(apart)
     if images == 1 or (groups is not None and len(np.unique(groups)) == 1):
         return Difference(gap, math.inf, 1.0)
-    # two outcomes of an image are apart in a share of the images that may be 0 by luck
-    guess = (float(np.square(apart.mean(1)).sum()) + 1) / (images + 2)
-    variance, degrees = _of_mean(apart.mean(1), groups, guess)
+    variance, degrees = _of_mean(apart.mean(1), groups, APART)  # all images may agree by luck
     return Difference(gap, math.sqrt(variance), degrees if degrees < math.inf else images - 1.0)
 
 
@@ -146,8 +145,7 @@ def crossed_difference(first: NDArray[Any], second: NDArray[Any]) -> Difference:
     gap, draws = float(apart.mean()), apart.shape[1]
     if draws == 1:
         return Difference(gap, math.inf, 1.0)
-    guess = (float(np.square(apart.mean(1)).sum()) + 1) / (len(apart) + 2)
-    of_images, _ = _of_mean(apart.mean(1), None, guess * (1 - guess))
+    of_images, _ = _of_mean(apart.mean(1), None, APART)
     of_draws = float(apart.mean(0).var(ddof=1)) / draws
     variance = of_images + of_draws
     degrees = variance**2 / (of_draws**2 / (draws - 1)) if of_draws > 0 else math.inf
@@ -159,6 +157,11 @@ def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def _alone(groups: Groups | None, images: int) -> bool:
+    """Whether no two images shared a draw."""
+    return groups is None or len(np.unique(groups)) == images
 
 
 def _of_mean(per_image: NDArray[Any], groups: Groups | None, largest: float) -> tuple[float, float]:
