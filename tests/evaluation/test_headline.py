@@ -60,7 +60,7 @@ def test_the_difference_of_a_model_from_itself_is_zero() -> None:
     correct = np.random.default_rng(0).random((50, 5)) < 0.7
     gap, low, high = difference_interval(correct, correct)
     assert gap == 0
-    assert -0.02 < low == -high < 0  # fifty images that agree do not prove that all do
+    assert -0.05 < low == -high < 0  # fifty images that agree do not prove that all do
 
 
 @pytest.mark.parametrize("draws", [1, 10])
