@@ -191,6 +191,8 @@ def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, s
 
 def _in_words(expected: str) -> str:
     """A type in a recipe's words and not in Python's."""
+    if re.match(r"(Tuple|List) should have at least 1 item", expected):
+        return "a list that is not empty"
     return re.sub(r"^a valid (tuple|list)$", "a list", re.sub(r"^a valid dictionary.*", "keys and values", expected))
 
 

@@ -170,6 +170,40 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None
         assert len(file.read_text().splitlines()) == 1 + 3, file  # its head, and each of the three batches once
 
 
+def test_two_at_once_do_not_both_give_up(tmp_path: Path) -> None:
+    """Each finds a cell taken; whoever comes last has all that there is to have."""
+    keys: dict[str, object] = {"attacks": ["fgsm", "pgd2"], "protocols": ["paper"], "sanity": False}
+
+    class Other(Silent):
+        """Holds the clean images until the first attack begins, then does them."""
+
+        def begin(self, title: str, total: int, done: int = 0) -> None:
+            if "fgsm" in title and holder.is_alive():
+                go_on.set()
+                holder.join()
+
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(Silent):
+        def begin(self, title: str, total: int, done: int = 0) -> None:
+            if "natural" in title:
+                inside.set()
+                go_on.wait(60)
+            else:
+                raise KeyboardInterrupt
+
+    def other() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            full_evaluation(lively_model(), folder=tmp_path, progress=Slow(), **keys)
+
+    holder = threading.Thread(target=other)
+    holder.start()
+    assert inside.wait(60)
+    found = full_evaluation(lively_model(), folder=tmp_path, progress=Other(), **keys)
+    assert [o.correct.tolist() for o in found.outcomes] == [
+        o.correct.tolist() for o in full_evaluation(lively_model(), **keys).outcomes]
+
+
 def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     thing = tmp_path / "thing"
     code = ("import pathlib, time\nfrom rnabench.locks import claimed\n"

@@ -185,7 +185,7 @@ def _check_claim(spec: AttackSpec) -> None:
         raise InvalidValue("attack", spec.name, f"another `name`: it reads as {reads_as}, and this is {spec.kind}")
     if read in SUITES and read not in KINDS:
         raise InvalidValue("attack", spec.name, "another `name`: it is a suite's")
-    number = re.match(rf"{spec.kind}(\d+)", read)
+    number = re.match(rf"{'[-_]?'.join(spec.kind)}[-_]?(\d+)", read)  # mi-fgsm-10 reads as mifgsm10
     claimed: dict[str, Any] = {_numbered(spec.kind): int(number[1])} if number else {}
     with suppress(InvalidValue):
         claimed = _settings(_from_name(read))

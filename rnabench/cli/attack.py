@@ -47,7 +47,9 @@ def attack(
     cumulative: Annotated[bool, o.option("Drop images that are broken already from later bounded attacks "
                                          "(deterministic models).", o.ATTACK)] = False,
     draws: o.Draws = 20,
-    granularity: o.GranularityOption = o.Granularity.batch,
+    granularity: Annotated[o.Granularity, o.option(
+        "One draw per group of images, of which there are --attack-paths, or one per sample.", o.ATTACK)
+        ] = o.Granularity.batch,
     attack_paths: Annotated[int, o.option("Groups of images that share their draws of paths (granularity batch), as "
                                           "batches do in the paper: so many frozen paths are attacked.", o.ATTACK)
                             ] = 16,
@@ -81,7 +83,7 @@ def attack(
         "sanity_examples": sanity_examples, "seed": seed,
     }
 
-    from rnabench.errors import InvalidValue
+    from rnabench.errors import CheckpointError, InvalidValue
     from rnabench.plan import EvaluationKeys
     from rnabench.recipe import DataKeys, from_options
 
@@ -108,7 +110,10 @@ def attack(
     if compared is not None and compared["data"]["fingerprint"] != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from is not None:
-        target = with_surrogate(target, transfer_from, keys)
+        try:
+            target = with_surrogate(target, transfer_from, keys)
+        except CheckpointError as error:
+            raise CheckpointError(f"--transfer-from: {str(error).removeprefix('run: ')}") from None
     name = f"attack-{keys.suite}-{identity(target, keys)}"
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
     started = now()

@@ -71,11 +71,15 @@ def evaluate(
             try:
                 found.append(run.cell(cell, number + 1) if chosen(cell) else run.done(cell))
             except Busy as error:
+                if keys.cumulative:  # later cells attack what this one leaves
+                    raise
+                found.append(None)
                 busy = error
-        if busy is not None:
-            raise busy
-        # what was not chosen may have been done elsewhere in the meantime
+        # what was not chosen, or what others were at, may have been done elsewhere in the meantime
         found = [outcome or run.done(cell) for cell, outcome in zip(todo, found, strict=True)]
+        left = [cell for cell, outcome in zip(todo, found, strict=True) if outcome is None]
+        if busy is not None and any(map(chosen, left)):
+            raise busy
         outcomes = [outcome for outcome in found if outcome is not None]
         if len(outcomes) < len(todo):
             return None

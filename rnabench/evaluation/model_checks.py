@@ -81,4 +81,4 @@ def normalisation(diagnosis: Mapping[str, Any]) -> Flag:
         return Flag(8, "FAIL", f"{faults[worst]}: natural accuracy {share['given']}, but {share[worst]} {words[worst]} "
                                f"({100 * gap:+.1f} points, {len(right[worst])} images)")
     others = ", ".join(f"{share[images]} {words[images]}" for images in faults)
-    return Flag(8, "PASS", f"natural accuracy {share['given']}; {others}")
+    return Flag(8, "PASS", f"natural accuracy {share['given']} ({len(right['given'])} images on one path); {others}")

@@ -41,6 +41,8 @@ def test_a_catalogue_name_is_only_for_the_attack_that_it_is(name: str, attack: s
     ({"name": "square-fast", "kind": "pgd"}, "it reads as square"),
     ({"name": "PGD20", "kind": "pgd", "steps": 5}, "this pgd has steps 5 and not 20"),
     ({"name": "pgd40-slow", "kind": "pgd", "steps": 10}, "this pgd has steps 10 and not 40"),
+    ({"name": "pgd-100", "kind": "pgd", "steps": 1}, "this pgd has steps 1 and not 100"),
+    ({"name": "MI-FGSM-50", "kind": "mifgsm", "steps": 5}, "this mifgsm has steps 5 and not 50"),
     ({"name": "square500-mine", "kind": "square", "queries": 5}, "queries 5 and not 500"),
     ({"name": "pgd20", "kind": "pgd", "step_size": "1/255"}, "step_size 0.00392157 and not the evaluation's"),
     ({"name": "pgd20", "kind": "pgd", "eps": 0.5}, "eps 0.5 and not the evaluation's"),

@@ -276,3 +276,5 @@ def test_every_option_has_help_with_its_unit(capsys: pytest.CaptureFixture[str])
     text = " ".join(capsys.readouterr().out.split())
     for phrase in ("pixel units", "[default: 8/255]", "minutes"):
         assert phrase in text
+    assert run("attack", "--help") == 0
+    assert "path per batch" not in " ".join(capsys.readouterr().out.split())  # an attack's draws serve groups

@@ -46,7 +46,7 @@ def test_a_model_without_gradients_gets_a_record_whose_fail_can_be_cited(
 
 @pytest.mark.parametrize(("options", "words"), [
     (["--transfer-from", "RUN", "--no-sanity"], "--sanity"), (["--transfer-from", "RUN", "--norm", "L2"], "Linf"),
-    (["--transfer-from", "/nonexistent/run"], "rnabench train"),
+    (["--transfer-from", "/nonexistent/run"], "--transfer-from: '/nonexistent/run' has no run.json"),
 ])
 def test_what_it_cannot_be_made_from(plain: Path, options: list[str], words: str, monkeypatch: pytest.MonkeyPatch,
                                      capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,6 +151,7 @@ def test_two_classes_have_no_dlr() -> None:
 @pytest.mark.parametrize(("prepare", "inside", "status", "words"), [
     (lambda x: x, lambda x: x, "PASS", "natural accuracy 100.0 %"),
     (normalise, normalise, "PASS", "natural accuracy 100.0 %"),
+    (normalise, normalise, "PASS", " images on one path"),
     (normalise, lambda x: x, "FAIL", "not normalised at all"),
     (normalise, lambda x: normalise(normalise(x)), "FAIL", "normalised twice"),
 ])
