@@ -22,7 +22,13 @@ def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: 
     from rnabench.report.table import TEXT_COLUMNS, caption, display, write_tables
     from rnabench.report.verdict import sanity_lines, verdicts
 
-    write_tables(records, folder, title)
+    claimed = []
+    if recipe is not None and recipe.claims:
+        from rnabench.report.claims import sentences
+
+        claimed = sentences(recipe.claims, records, "The paper" if recipe.published else "Claimed")
+    # beside the published numbers they stand in paper.md
+    write_tables(records, folder, title, () if recipe is not None and recipe.published else claimed)
     write_sweeps(records, folder, title)
     if recipe is not None and recipe.published is not None:
         from rnabench.report.comparison import write_comparison
@@ -31,7 +37,7 @@ def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: 
     headings, rows = display(records)
     show_table(f"{title}\n{caption(records)}", headings, rows, text_columns=TEXT_COLUMNS)
     out = console()
-    for sentence in verdicts(records):
+    for sentence in [*claimed, *verdicts(records)]:
         out.print(sentence, markup=False)
     checks = [*sanity_lines(records), *origin_lines(records)]
     colours = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}

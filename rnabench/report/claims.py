@@ -92,15 +92,15 @@ def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
     return {protocol: outcomes for protocol, outcomes in found.items() if len(outcomes) == len(method.records)}
 
 
-def sentences(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> list[str]:
-    """A sentence per claim that these records can speak to."""
-    return [said for answer in answers(claims, records) if (said := _sentence(answer))]
+def sentences(claims: Sequence[Claim], records: Sequence[dict[str, Any]], whose: str = "The paper") -> list[str]:
+    """A sentence per claim that these records can speak to; `whose` it is."""
+    return [f"{whose}: {said}" for answer in answers(claims, records) if (said := _sentence(answer))]
 
 
 def _sentence(answer: Answer) -> str:
     claim, made = answer.claim, answer.made
     if not made:
-        return f"The paper: {claim.says}. {' '.join(answer.open)}" if answer.open else ""
+        return f"{claim.says}. {' '.join(answer.open)}" if answer.open else ""
     bases = {each.found.basis for each in made}
     shared = f"{next(iter(bases))}, " if len(bases) == 1 else ""
     said = []
@@ -110,7 +110,7 @@ def _sentence(answer: Answer) -> str:
         parts = [f"{end} against {', '.join(ends[end])}" for end in ENDS if ends[end]]
         said.append(f"under `{protocol}` {'; '.join(parts)}")
     told = f"Here {claim.higher}, {claim.attack}, {shared}points with 95 % intervals: {'. And '.join(said)}."
-    return " ".join([f"The paper: {claim.says}.", told, *answer.open])
+    return " ".join([f"{claim.says}.", told, *answer.open])
 
 
 def _shown(each: Comparison, with_basis: bool) -> str:

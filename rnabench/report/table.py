@@ -82,13 +82,13 @@ def _fewer(records: Sequence[dict[str, Any]]) -> str:
                    for count, names in sorted(found.items()))
 
 
-def markdown(records: Sequence[dict[str, Any]], title: str) -> str:
-    """The table with its caption, what it says, its sanity checks and what the columns mean."""
+def markdown(records: Sequence[dict[str, Any]], title: str, said: Sequence[str] = ()) -> str:
+    """The table with its caption, what it says (`said`: of claims), its sanity checks and what the columns mean."""
     headings, shown = display(records)
     table = pd.DataFrame(shown, columns=list(headings)).to_markdown(
         index=False, disable_numparse=True,
         colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(headings) - TEXT_COLUMNS))
-    parts = [f"# {title}", caption(records) + ".", table, *origin_lines(records), *verdicts(records)]
+    parts = [f"# {title}", caption(records) + ".", table, *origin_lines(records), *said, *verdicts(records)]
     if checks := sanity_lines(records):
         parts.append("Sanity checks:\n\n" + "\n".join(f"- {line}" for line in checks))
     return "\n\n".join([*parts, legend(records)]) + "\n"
@@ -131,7 +131,7 @@ UNBOUNDED = """\
 on the attacker's path. They are no part of the worst case."""
 
 
-def write_tables(records: Sequence[dict[str, Any]], folder: Path, title: str) -> None:
-    """Write `table.csv` and `table.md`."""
+def write_tables(records: Sequence[dict[str, Any]], folder: Path, title: str, said: Sequence[str] = ()) -> None:
+    """Write `table.csv` and `table.md`, with the sentences `said` below the table."""
     write_text(folder / "table.csv", pd.DataFrame(rows(records)).to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "table.md", markdown(records, title))
+    write_text(folder / "table.md", markdown(records, title, said))
