@@ -95,7 +95,7 @@ def test_every_attack_ends_within_its_ball_and_gradient_attacks_change_no_predic
 
 def judged(model: ForeignModel, surrogate: Surrogate | None, **more: object) -> tuple[list[Flag], Evaluation]:
     keys = EvaluationKeys.model_validate({"attacks": ["pgd5"], "eps": "48/255", "sanity_examples": 16, "draws": 2,
-                                          "protocols": ["eot:2"], "attack_paths": 2, **more})
+                                          "protocols": ["eot:2"], "attack_paths": 8, **more})
     found = evaluate(model, model, ResidentSource(DATA, torch.device("cpu")), 10, keys, Journal(None, "x"), Silent(),
                      StopRequest(), surrogate=surrogate)
     assert found is not None
