@@ -13,8 +13,9 @@ LONG = 48  # lines that a table on the screen may have
 
 Runs = Annotated[list[Path], typer.Argument(help="Run folders, as written by `rnabench train`.")]
 AttackName = Annotated[str, o.option("Attack by name, as in `rnabench attack --list`.", o.ATTACK)]
-PathsOption = Annotated[str, o.option("What a randomised network stands for: itself with a draw per batch (deployed), "
-                                      "one path per normaliser (normalisers), or a number of random paths.", o.MODEL)]
+PathsOption = Annotated[str, o.option("What a randomised network stands for: itself with a draw per group of "
+                                      "images (deployed), one path per normaliser (normalisers), or a number of "
+                                      "random paths.", o.MODEL)]
 Indices = Annotated[Optional[str], o.option("Test images by index, such as 0-99,250.  [default: --n-examples]", o.DATA)]
 Resume = Annotated[bool, o.option("Go on with what is there, or start anew.", o.RUN)]
 Out = Annotated[Optional[Path], o.option("Folder of the results.  [default: <first run>/<study>-<digest>]", o.RUN)]

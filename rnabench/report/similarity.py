@@ -15,7 +15,7 @@ TITLE = "Gradient similarity"
 LEGEND = """\
 Cosine similarity of the gradients of the cross-entropy with respect to the same clean image, between two networks (or
 two paths of one network): mean over images, with its standard error over images (not over paths). A network that draws
-is looked at on one path per batch. Images on which a gradient is exactly zero have no direction and are left out."""
+is looked at on one path per group. Images on which a gradient is exactly zero have no direction and are left out."""
 
 
 def rows(record: dict[str, Any]) -> list[dict[str, Any]]:

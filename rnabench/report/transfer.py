@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TITLE = "Transfer matrix"
 LEGEND = """\
 Rows: the network that the images are made on. Columns: the network that predicts. The diagonal is the white-box attack:
-one network on one path, or, where a network draws, one path per batch that also predicts (`same-path`); off the
+one network on one path, or, where a network draws, one path per group that also predicts (`same-path`); off the
 diagonal such a target predicts with fresh paths. **accuracy**: of the target on the source's images, with 95 %
 intervals. **success**: of the images (and draws) that both classify correctly before the attack, those that the target
 gets wrong after it."""
