@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import binom
 
-from rnabench.evaluation import interval as now
-from rnabench.evaluation.outcome import path_groups
+from rnabench.scoring import interval as now
+from rnabench.scoring.outcome import path_groups
 
 Scores = NDArray[np.floating[Any]]
 Estimate = Callable[..., tuple[float, ...]]

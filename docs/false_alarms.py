@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 from coverage import PATHS, STRENGTHS, Estimate, Scores, batches, correct, effects, normal, revision, spread
 
-from rnabench.evaluation.interval import Bits, Groups, accuracy_interval
-from rnabench.evaluation.outcome import Outcome, path_groups
-from rnabench.report.cells import Cell, Key
+from rnabench.report.accuracies import Accuracy, AccuracyKey
 from rnabench.report.change import ByGroup, ByImage, ByIntervals, ByTraining, Change
 from rnabench.report.judgement import judged
+from rnabench.scoring.interval import Bits, Groups, accuracy_interval
+from rnabench.scoring.outcome import Outcome, path_groups
 
 SDS, DRAWS, ACCURACY, LUCK = STRENGTHS["mild"], 5, 0.4, 0.026  # LUCK: a training's, one point of the accuracy
 ROUNDING, SCORES, OTHER_DRAWS = "same draws, rounding", "same draws, scores moved", "other draws"
@@ -57,13 +57,13 @@ def by_intervals(new: Outcome, old: Outcome, estimate: Estimate) -> ByIntervals:
     sides = []
     for side in (new, old):
         low, high = estimate(side.correct, side.groups)
-        sides.append(Cell(side.accuracy, low, high, settings={}))
+        sides.append(Accuracy(side.accuracy, low, high, settings={}))
     return ByIntervals(sides[0], sides[1])
 
 
 def failing_now(scenario: str, cells: list[tuple[Outcome, Outcome]]) -> list[int]:
     """The numbers of the cells that fail."""
-    changes: dict[Key, Change] = {}
+    changes: dict[AccuracyKey, Change] = {}
     for index, (new, old) in enumerate(cells):
         changes["", "", str(index)] = by_intervals(new, old, accuracy_interval) if scenario == ONE_TRAINING else (
             ByGroup(new, old) if scenario == OTHER_DRAWS else ByImage(new, old))

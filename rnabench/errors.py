@@ -23,7 +23,7 @@ class InvalidValue(RnabenchError):
         super().__init__(f"{field}: {value!r} is not valid; expected {expected}{self.hint}")
 
 
-class InvalidRecipe(RnabenchError):
+class InvalidSettings(RnabenchError):
     """One or more keys of a recipe cannot be used; the message has one line for each of them."""
 
 

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.data.batches import ResidentSource
-from rnabench.data.dataset import ImageSet
+from rnabench.data.images import ImageSet
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.engine import Evaluation, evaluate
-from rnabench.evaluation.journal import Journal
-from rnabench.evaluation.outcome import Outcome
+from rnabench.evaluation.journal import CellJournals
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.layers import BatchGroupNorm
-from rnabench.norm.space import parse_space
-from rnabench.plan import EvaluationKeys
-from rnabench.progress import Progress, Silent
-from rnabench.stopping import StopRequest
+from rnabench.runtime.progress import Progress, Silent
+from rnabench.runtime.stopping import StopRequest
+from rnabench.scoring.outcome import Outcome
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.spaces import parse_space
 
 
 def random_images(count: int = 12, classes: int = 10, size: int = 8) -> ImageSet:
@@ -63,8 +63,8 @@ def full_evaluation(model: nn.Module, folder: Path | None = None, images: ImageS
                     stop: StopRequest | None = None, defence: Defence | None = None, progress: Progress | None = None,
                     **keys: object) -> Evaluation:
     source = ResidentSource(images or random_images(), torch.device("cpu"))
-    settings = EvaluationKeys.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
-    journal = Journal(folder and folder / "progress", "digest")
+    settings = EvaluationSettings.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
+    journal = CellJournals(folder and folder / "progress", "digest")
     found = evaluate(model, defence or model, source, 10, settings, journal,  # type: ignore[arg-type]
                      progress or Silent(), StopRequest() if stop is None else stop)
     assert found is not None

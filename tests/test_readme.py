@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from rnabench.cli.main import main
-from rnabench.recipe_file import load_recipe
 from rnabench.report.record import read_record
 from rnabench.report.staleness import reasons
 from rnabench.report.studies import markdown
 from rnabench.report.study import read_study
 from rnabench.report.table import caption, display
+from rnabench.settings.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -84,10 +84,11 @@ def attack(
     }
 
     from rnabench.errors import CheckpointError, InvalidValue
-    from rnabench.plan import EvaluationKeys
-    from rnabench.recipe import DataKeys, from_options
+    from rnabench.settings.base import from_options
+    from rnabench.settings.datasets import DataSettings
+    from rnabench.settings.evaluation import EvaluationSettings
 
-    keys = from_options(EvaluationKeys, values)
+    keys = from_options(EvaluationSettings, values)
     if (run is None) == (model is None):
         raise InvalidValue("RUN", str(run) if run else None, "either a run folder or --model package.module:factory")
     given = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name, "download": download or None}
@@ -97,16 +98,15 @@ def attack(
 
     compared = read_record(baseline) if baseline is not None else None
 
-    from rnabench.benchmark import attack as run_attack
-    from rnabench.benchmark import beside_baseline, identity, load_foreign, load_run, with_surrogate
-    from rnabench.cli.console import LiveProgress
-    from rnabench.cli.limits import stop_request
+    from rnabench.cli.console import LiveProgress, stop_request
     from rnabench.cli.results import finish
-    from rnabench.environment import now
+    from rnabench.jobs.evaluate import attack as run_attack
+    from rnabench.jobs.evaluate import beside_baseline, identity, load_foreign, load_run, with_surrogate
     from rnabench.report.origin import taken_over
+    from rnabench.runtime.environment import now
 
     target = (load_run(run, data, keys, device) if run is not None
-              else load_foreign(str(model), from_options(DataKeys, data), keys, device))
+              else load_foreign(str(model), from_options(DataSettings, data), keys, device))
     if compared is not None and compared["data"]["fingerprint"] != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from is not None:

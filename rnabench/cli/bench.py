@@ -22,14 +22,15 @@ def bench(
     out: Annotated[Optional[Path], o.option("Also write bench.json and bench.md there.", o.RUN)] = None,
 ) -> None:
     """Measure images/s of the training step, PGD-20 and EOT on this machine, beside a textbook training step."""
-    from rnabench.recipe import TrainRecipe, from_options
+    from rnabench.settings.base import from_options
+    from rnabench.settings.training import TrainingSettings
 
-    recipe = from_options(TrainRecipe, {"arch": arch, "width": width, "space": space, "steps": steps,
+    recipe = from_options(TrainingSettings, {"arch": arch, "width": width, "space": space, "steps": steps,
                                         "batch_size": batch_size, "precision": precision.value, "compile": compile,
                                         "seed": seed})
 
-    from rnabench.analysis.bench import measure
     from rnabench.cli.console import LiveProgress, show_table
+    from rnabench.jobs.bench import measure
     from rnabench.report.bench import HEADINGS, display_rows, write_bench
 
     with LiveProgress() as progress:

@@ -34,9 +34,9 @@ def check(
 
     from rnabench.cli.console import console, show_table
     from rnabench.errors import InvalidValue
-    from rnabench.files import write_text
-    from rnabench.report.cells import read_results
+    from rnabench.report.accuracies import read_results
     from rnabench.report.regression import HEADINGS, TEXT_COLUMNS, compare, markdown
+    from rnabench.runtime.files import write_text
 
     if tolerance is not None and not 0 <= tolerance <= 100:
         raise InvalidValue("--tolerance", tolerance, "points from 0 to 100")

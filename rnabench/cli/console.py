@@ -7,6 +7,17 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from rnabench.errors import InvalidValue
+from rnabench.runtime.stopping import StopRequest
+
+
+def stop_request(max_minutes: float | None) -> StopRequest:
+    """Raises InvalidValue for a limit that is not positive."""
+    if max_minutes is not None and not max_minutes > 0:
+        raise InvalidValue("--max-minutes", max_minutes, "a positive number of minutes")
+    return StopRequest(max_minutes)
+
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
@@ -24,7 +35,7 @@ def console(stderr: bool = False) -> Console:
 
 
 class LiveProgress:
-    """Renders `rnabench.progress.Progress`; a context manager."""
+    """Renders `rnabench.runtime.progress.Progress`; a context manager."""
 
     def __init__(self) -> None:
         self.console = console(stderr=True)

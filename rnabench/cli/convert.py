@@ -38,19 +38,20 @@ def convert(
     Nothing but tensors is read from the file. Every tensor must be used and every parameter filled; only batch
     normalisations' counters may be absent, and the output says so.
     """
-    from rnabench.data.registry import dataset_info
-    from rnabench.model.exchange import released_space
-    from rnabench.recipe import TrainRecipe, from_options
+    from rnabench.exchange.names import released_space
+    from rnabench.settings.base import from_options
+    from rnabench.settings.datasets import dataset_info
+    from rnabench.settings.training import TrainingSettings
 
     dataset_info(dataset)
     ours, read = released_space(space)
-    recipe = from_options(TrainRecipe, {"arch": arch, "space": ours, "layer_based": layer_based,
+    recipe = from_options(TrainingSettings, {"arch": arch, "space": ours, "layer_based": layer_based,
                                         "objective": objective.value})
     data = {"dataset": dataset, "data_dir": data_dir and str(data_dir), "dataset_name": dataset_name, "download": False}
     means, stds = _three("--mean", mean, least=0.0), _three("--std", std, least=1e-4)
 
     from rnabench.cli.console import console
-    from rnabench.convert import convert as run_convert
+    from rnabench.exchange.convert import convert as run_convert
 
     run, show = run_convert(file, recipe, data, means, stds, out), console()
     model = run["model"]

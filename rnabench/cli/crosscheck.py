@@ -25,16 +25,16 @@ def crosscheck(
     """Run our attacks and their counterparts in torchattacks and pyautoattack on the same images and the same path, and
     compare outcomes, distances and time."""
     from rnabench.errors import InvalidValue, one_of
-    from rnabench.plan import EvaluationKeys
-    from rnabench.recipe import from_options
+    from rnabench.settings.base import from_options
+    from rnabench.settings.evaluation import EvaluationSettings
 
-    keys = from_options(EvaluationKeys, {"eps": eps, "n_examples": n_examples, "seed": seed})
+    keys = from_options(EvaluationSettings, {"eps": eps, "n_examples": n_examples, "seed": seed})
     given: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name}
 
-    from rnabench.analysis.crosscheck import CASES
-    from rnabench.analysis.crosscheck import crosscheck as compare
-    from rnabench.benchmark import load_run
     from rnabench.cli.console import LiveProgress, show_table
+    from rnabench.jobs.crosscheck import CASES
+    from rnabench.jobs.crosscheck import crosscheck as compare
+    from rnabench.jobs.evaluate import load_run
     from rnabench.report.crosscheck import HEADINGS, display_rows, title, write_crosscheck
 
     names = attacks.split(",") if attacks else list(CASES)

@@ -13,14 +13,15 @@ def describe(
     layer_based: o.LayerBased = False,
 ) -> None:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
-    from rnabench.data.registry import dataset_info
-    from rnabench.recipe import TrainRecipe, from_options
+    from rnabench.settings.base import from_options
+    from rnabench.settings.datasets import dataset_info
+    from rnabench.settings.training import TrainingSettings
 
     dataset_info(dataset)
-    recipe = from_options(TrainRecipe, {"arch": arch, "width": width, "space": space, "layer_based": layer_based})
+    recipe = from_options(TrainingSettings, {"arch": arch, "width": width, "space": space, "layer_based": layer_based})
 
-    from rnabench.analysis.describe import describe_network
     from rnabench.cli.console import console, show_table
+    from rnabench.jobs.describe import describe_network
 
     found = describe_network(recipe, dataset)
     show_table(found.title, ("layer", "channels", *found.columns), found.rows, text_columns=1)

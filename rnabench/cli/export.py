@@ -49,12 +49,12 @@ def export(
 
     show = console()
     if format is Format.torchscript:
-        from rnabench.export import export_torchscript
+        from rnabench.exchange.export import export_torchscript
 
         show.print(f"{out}: TorchScript of {export_torchscript(run, path, seed, out)}", markup=False)
         return
 
-    from rnabench.export import export_state
+    from rnabench.exchange.export import export_state
 
     count = export_state(run, names is Names.released, out)
     show.print(f"{out}: state_dict of {count} tensors", markup=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rnabench.attack.catalogue import GRAMMAR, KINDS
-from rnabench.attack.suite import SUITES
 from rnabench.cli.console import console, show_table
+from rnabench.settings.attacks import GRAMMAR, KINDS
+from rnabench.settings.suites import SUITES
 
 
 def show_lists() -> None:

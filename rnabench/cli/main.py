@@ -27,7 +27,7 @@ from rnabench.cli import (
     transfer_matrix,
 )
 from rnabench.errors import RnabenchError
-from rnabench.stopping import Stopped
+from rnabench.runtime.stopping import Stopped
 
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
 

@@ -10,8 +10,8 @@ import typer
 from rnabench.cli import options as o
 
 if TYPE_CHECKING:
-    from rnabench.recipe_file import Recipe
-    from rnabench.reproduce import Place
+    from rnabench.jobs.reproduce import Place
+    from rnabench.settings.recipe import Recipe
 
 
 def reproduce(
@@ -43,17 +43,18 @@ def reproduce(
     """
     from rnabench.cli.study import data_keys
     from rnabench.errors import InvalidValue
-    from rnabench.recipe import DataKeys, from_options
-    from rnabench.recipe_file import load_recipe
-    from rnabench.recipe_source import profiles
+    from rnabench.settings.base import from_options
+    from rnabench.settings.datasets import DataSettings
+    from rnabench.settings.recipe import load_recipe
+    from rnabench.settings.recipe_source import profiles
 
     if jobs < 1:
         raise InvalidValue("--jobs", jobs, "at least 1")
     data = data_keys(dataset, data_dir, dataset_name, download)
     if "dataset" in data:
-        from_options(DataKeys, data)
+        from_options(DataSettings, data)
     if profile is None and (known := profiles(recipe)):
-        from rnabench.device import find_device
+        from rnabench.runtime.device import find_device
 
         wanted = "short" if find_device(device).type == "cuda" else "cpu"
         profile = wanted if wanted in known else None
@@ -61,10 +62,9 @@ def reproduce(
                                            for key, value in data.items()})
     chosen = loaded if only is None else loaded.only(only)
 
-    from rnabench.cli.console import LiveProgress
-    from rnabench.cli.limits import stop_request
-    from rnabench.reproduce import Place
-    from rnabench.reproduce import reproduce as run_recipe
+    from rnabench.cli.console import LiveProgress, stop_request
+    from rnabench.jobs.reproduce import Place
+    from rnabench.jobs.reproduce import reproduce as run_recipe
 
     place = Place(runs, out / loaded.folder, device, refresh)
     if plan:
@@ -96,8 +96,8 @@ def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, dict[
 
 def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
     from rnabench.cli.console import console, show_table
-    from rnabench.evaluation.cost import in_words, with_load
-    from rnabench.forecast import forecast
+    from rnabench.jobs.plan import forecast
+    from rnabench.runtime.progress import in_words, with_load
 
     pieces = forecast(recipe, place)
     rows = [(piece.kind, piece.name, piece.state, in_words(piece.seconds) if piece.seconds else "-")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rnabench.cli.console import console, show_table
 
 if TYPE_CHECKING:
-    from rnabench.recipe_file import Recipe
+    from rnabench.settings.recipe import Recipe
 
 
 def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: Recipe | None = None) -> None:

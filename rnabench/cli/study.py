@@ -30,17 +30,16 @@ def data_keys(dataset: str | None, data_dir: Path | None, dataset_name: str | No
 def study(kind: str, runs: list[Path], values: dict[str, Any], data: dict[str, Any], device: str, resume: bool,
           max_minutes: float | None, out: Path | None) -> None:
     """Do it, write its files, and show tables and findings. `values` are keys of the study."""
-    from rnabench.recipe import from_options
-    from rnabench.study_plan import STUDIES
+    from rnabench.settings.base import from_options
+    from rnabench.settings.studies import STUDIES
 
     keys = from_options(STUDIES[kind], values)
 
-    from rnabench.benchmark import load_run
-    from rnabench.cli.console import LiveProgress
-    from rnabench.cli.limits import stop_request
-    from rnabench.environment import now
+    from rnabench.cli.console import LiveProgress, stop_request
+    from rnabench.jobs.evaluate import load_run
+    from rnabench.jobs.study import run_study, short_labels, study_identity
     from rnabench.report.origin import taken_over
-    from rnabench.study import run_study, short_labels, study_identity
+    from rnabench.runtime.environment import now
 
     targets = short_labels([load_run(run, data, keys.evaluation(), device) for run in runs])
     folder = out or runs[0] / f"{kind}-{study_identity(targets, keys)}"

@@ -112,13 +112,13 @@ def train(
     values = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
     execution = {name: values.pop(name) for name in ("device", "max_minutes", "out", "refresh")}
 
-    from rnabench.recipe import TrainRecipe, from_options
+    from rnabench.settings.base import from_options
+    from rnabench.settings.training import TrainingSettings
 
-    recipe = from_options(TrainRecipe, values)
+    recipe = from_options(TrainingSettings, values)
 
-    from rnabench.cli.console import LiveProgress, console
-    from rnabench.cli.limits import stop_request
-    from rnabench.training.run import run_name, train
+    from rnabench.cli.console import LiveProgress, console, stop_request
+    from rnabench.jobs.train import run_name, train
 
     folder = execution["out"] or Path("runs") / run_name(recipe)
     with stop_request(execution["max_minutes"]) as stop, LiveProgress() as progress:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rnabench.data.dataset import ImageSet
+from rnabench.data.images import ImageSet
 from rnabench.seeding import ExampleStreams
 
 

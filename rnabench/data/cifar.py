@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torchvision
 
-from rnabench.data.dataset import ImageSet, Split
+from rnabench.data.images import ImageSet, Split
 from rnabench.errors import DataUnavailable
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from rnabench.data.dataset import ImageSet, Split
+from rnabench.data.images import ImageSet, Split
 from rnabench.seeding import stream
 
 TEST_IMAGES = 397  # leaves 1,400 for training

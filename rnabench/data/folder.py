@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from rnabench.data.dataset import ImageSet, Split
+from rnabench.data.images import ImageSet, Split
 from rnabench.errors import DataUnavailable
-from rnabench.files import atomic, sha256
+from rnabench.runtime.files import atomic, sha256
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 LARGEST_SIDE = 128  # pixels; folders of larger images stream (see rnabench.data.streaming)

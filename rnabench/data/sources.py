@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from rnabench.data.batches import BatchSource, ResidentSource
-from rnabench.data.dataset import ImageSet, load_images
-from rnabench.data.registry import dataset_info
+from rnabench.data.dataset import load_images
+from rnabench.data.images import ImageSet
 from rnabench.errors import InvalidValue
-from rnabench.recipe import DataKeys, chosen_indices
 from rnabench.seeding import stream
+from rnabench.settings.base import chosen_indices
+from rnabench.settings.datasets import DataSettings, dataset_info
 
 IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PUBLISHED_STATISTICS = {
@@ -49,7 +50,7 @@ class EvaluationData:
     std: tuple[float, ...]
 
 
-def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, seed: int, device: torch.device,
+def training_data(keys: DataSettings, n_train: int | None, n_holdout: int | None, seed: int, device: torch.device,
                   augment: bool = True, statistics: str | None = None) -> TrainingData:
     """Split a training set: `n_holdout` examples drawn to select and watch by (default: a tenth, at most 1,000),
     `n_train` of the rest to train on (default: all). `statistics` names the data set whose published mean and
@@ -76,7 +77,7 @@ def training_data(keys: DataKeys, n_train: int | None, n_holdout: int | None, se
     )
 
 
-def evaluation_data(keys: DataKeys, n_examples: int | None, device: torch.device, indices: str | None = None
+def evaluation_data(keys: DataSettings, n_examples: int | None, device: torch.device, indices: str | None = None
                     ) -> EvaluationData:
     """The first `n_examples` test examples (where the files come class by class: in a fixed random order, so that any
     first ones are of all classes); or those whose indices in the data set `indices` names (`0-99,250`), in that order.
@@ -110,11 +111,11 @@ def _places(there: list[int], indices: str) -> NDArray[np.int64]:
     return np.array([place[index] for index in wanted])
 
 
-def _streams(keys: DataKeys) -> bool:
+def _streams(keys: DataSettings) -> bool:
     return dataset_info(keys.dataset).size == 224
 
 
-def _folder(keys: DataKeys) -> Path:
+def _folder(keys: DataSettings) -> Path:
     if keys.data_dir is None:
         raise InvalidValue("data-dir", None, f"the folder that holds {keys.dataset!r}")
     return keys.data_dir

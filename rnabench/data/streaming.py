@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from rnabench.data.batches import Batch, batches
-from rnabench.data.dataset import Split
 from rnabench.data.folder import list_images, open_image
+from rnabench.data.images import Split
 from rnabench.errors import DataUnavailable
+from rnabench.runtime.stopping import SIGNALS
 from rnabench.seeding import ExampleStreams, derive
-from rnabench.stopping import SIGNALS
 
 
 class _Files(Dataset[tuple[torch.Tensor, int, int]]):

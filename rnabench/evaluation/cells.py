@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnabench.attack.catalogue import AttackSpec, at_eps, parse_attack
-from rnabench.evaluation.protocol import Protocol, parse_protocol
-from rnabench.plan import EvaluationKeys
+from rnabench.evaluation.defence import Defence
+from rnabench.settings.attacks import AttackSpec, at_eps, parse_attack
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.protocols import Protocol, parse_protocol
+
+SURROGATE_PROTOCOL = Protocol("eot:10", samples=10)  # if the surrogate draws; a deterministic one is attacked as it is
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """`name` says whose weights these are."""
+
+    name: str
+    defence: Defence
+
 
 NATURAL = "natural"
 ANY_PROTOCOL = "any"  # without an attacker, or without randomness, all protocols are the same
@@ -42,7 +54,7 @@ class Cell:
         return "sanity" if self.probe else self.key[0]
 
 
-def cells(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
+def cells(keys: EvaluationSettings, is_random: bool) -> list[Cell]:
     """The table's cells; a deterministic model is attacked once, whatever the protocols."""
     found = {("", ""): Cell(None, None)}
     for attack, protocol, _ in keys.plan():
@@ -52,7 +64,7 @@ def cells(keys: EvaluationKeys, is_random: bool) -> list[Cell]:
     return list(found.values())
 
 
-def probes(keys: EvaluationKeys, is_random: bool, surrogate: str | None = None) -> list[Cell]:
+def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = None) -> list[Cell]:
     """What the sanity checks need and the table does not have, on few images.
 
     The strongest averaging protocol of the table is theirs too (eot:10 if it has none). `surrogate` is the name of the

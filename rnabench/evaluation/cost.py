@@ -12,11 +12,11 @@ import torch
 
 from rnabench.attack.estimators import OnePath
 from rnabench.data.batches import Batch
-from rnabench.evaluation.attacker import Attacker
+from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import Cell
+from rnabench.runtime.progress import NOTEWORTHY
 
 TIMED_SECONDS = 0.2  # at least, so that what else runs has its turns
-NOTEWORTHY = 1.5  # a load from which on it is told
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,3 @@ def _clocked(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:
 def _wait(on_cuda: bool) -> None:
     if on_cuda:
         torch.cuda.synchronize()
-
-
-def in_words(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def with_load(seconds: float, now: float) -> str:
-    """The seconds on an idle machine, in words; and those as fast as things went just now, if that is much slower."""
-    if now < NOTEWORTHY * seconds:
-        return in_words(seconds)
-    return f"{in_words(seconds)} on an idle machine, {in_words(now)} as busy as this one is now"

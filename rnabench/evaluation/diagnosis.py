@@ -11,8 +11,8 @@ from torch import Tensor
 from rnabench.attack.losses import LOSSES
 from rnabench.data.batches import Batch
 from rnabench.evaluation.defence import Defence
-from rnabench.evaluation.outcome import bits
 from rnabench.path.path import Path
+from rnabench.scoring.outcome import bits
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel of a data set, in [0, 1]."""

@@ -11,26 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rnabench.algorithms import cell_versions
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
-from rnabench.evaluation.attacker import check_plan, parameters
-from rnabench.evaluation.cells import Cell, cells, probes
-from rnabench.evaluation.cost import estimate_seconds, in_words, speed, with_load
+from rnabench.evaluation.batch import Evaluator, check_plan, parameters
+from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
+from rnabench.evaluation.cost import estimate_seconds, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
-from rnabench.evaluation.evaluator import Evaluator
-from rnabench.evaluation.journal import Journal
-from rnabench.evaluation.outcome import Outcome, joined
-from rnabench.evaluation.surrogate import Surrogate
+from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
-from rnabench.plan import EvaluationKeys
-from rnabench.progress import Progress
-from rnabench.recipe import digest
+from rnabench.runtime.progress import Progress, in_words, with_load
+from rnabench.runtime.stopping import StopRequest
+from rnabench.scoring.outcome import Outcome, joined
 from rnabench.seeding import stream
-from rnabench.stopping import StopRequest
+from rnabench.settings.algorithms import cell_versions
+from rnabench.settings.base import digest
+from rnabench.settings.evaluation import EvaluationSettings
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, defence: Defence, source: BatchSource, classes: int, keys: EvaluationKeys, journal: Journal,
-    progress: Progress, stop: StopRequest, chosen: Callable[[Cell], bool] = lambda cell: True,
+    model: nn.Module, defence: Defence, source: BatchSource, classes: int, keys: EvaluationSettings,
+    journal: CellJournals, progress: Progress, stop: StopRequest, chosen: Callable[[Cell], bool] = lambda cell: True,
     statistics: Statistics | None = None, surrogate: Surrogate | None = None,
 ) -> Evaluation | None:
     """Outcomes of all cells; None if some that are not `chosen` are still to be done. Batches that the journal has are
@@ -95,7 +93,7 @@ def evaluate(
 class _Run:
     evaluator: Evaluator
     source: BatchSource
-    journal: Journal
+    journal: CellJournals
     progress: Progress
     stop: StopRequest
     count: int
@@ -194,7 +192,7 @@ def total_images(cell: Cell, images: int) -> int:
     return min(images, cell.limit or images)
 
 
-def cell_name(cell: Cell, keys: EvaluationKeys, images: int) -> tuple[str, ...]:
+def cell_name(cell: Cell, keys: EvaluationSettings, images: int) -> tuple[str, ...]:
     """What the journal calls a cell; another attack of the same name, or of another version, or on fewer images, is
     another cell."""
     attack, protocol = cell.key
@@ -208,7 +206,7 @@ def algorithms_of(cell: Cell) -> dict[str, int]:
     return cell_versions(cell.attack.kind if cell.attack else None, bool(cell.protocol and cell.protocol.samples))
 
 
-def parameters_of(cell: Cell, keys: EvaluationKeys) -> dict[str, Any]:
+def parameters_of(cell: Cell, keys: EvaluationSettings) -> dict[str, Any]:
     """Every parameter of a cell's attack; none for the natural accuracy."""
     if cell.attack is None:
         return {}

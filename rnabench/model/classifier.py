@@ -11,8 +11,8 @@ from rnabench.errors import InvalidValue
 from rnabench.path.choice import ChoiceLayer, PathNotSet, use_path
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
-from rnabench.recipe import Precision
 from rnabench.seeding import stream
+from rnabench.settings.base import Precision
 
 Granularity = Literal["batch", "sample"]
 

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from rnabench.errors import InvalidValue
-from rnabench.model.architectures import architecture
 from rnabench.model.classifier import Granularity, RandomizedClassifier
 from rnabench.model.normalizers import InputNormalization, norm_factory
-from rnabench.norm.space import parse_space
 from rnabench.seeding import derive
+from rnabench.settings.architectures import architecture
+from rnabench.settings.spaces import parse_space
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 
@@ -29,7 +29,7 @@ def build_model(
 ) -> RandomizedClassifier:
     """A freshly initialised network, in training mode, from [0, 1] images [N, 3, H, W] to logits [N, num_classes].
 
-    `space` is in the grammar of `rnabench.norm.space`; `width` None is the architecture's own. `layer_based` draws
+    `space` is in the grammar of `rnabench.settings.spaces`; `width` None is the architecture's own. `layer_based` draws
     one choice for all layers (Table 5). The weights depend on `seed` alone. Raises InvalidValue.
     """
     known = architecture(arch)

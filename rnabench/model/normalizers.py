@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
-from rnabench.norm.space import NormSpec, Space
+from rnabench.settings.spaces import NormSpec, Space
 
 NormFactory = Callable[[int], nn.Module]
 """channels -> the normalisation layer that stands where the original network has a BN."""

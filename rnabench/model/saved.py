@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rnabench.errors import CheckpointError
-from rnabench.files import atomic, sha256, writing
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
+from rnabench.runtime.files import atomic, sha256, writing
 
-WEIGHTS, RUN = "model.safetensors", "run.json"
+WEIGHTS, RUN_FILE = "model.safetensors", "run.json"
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16  # weights and statistics may be any of them
 COUNTS = torch.int64, torch.int32
 
@@ -43,11 +43,11 @@ def describe_model(
 
 def read_run(folder: Path) -> dict[str, Any]:
     """The run's `run.json`. Raises CheckpointError."""
-    file = folder / RUN
+    file = folder / RUN_FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"run: {str(folder)!r} has no {RUN}; expected a folder written by "
+        raise CheckpointError(f"run: {str(folder)!r} has no {RUN_FILE}; expected a folder written by "
                               "`rnabench train`") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"run: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
@@ -73,7 +73,8 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
             layer_based=described["layer_based"], granularity=described["granularity"],
         )
     except (KeyError, TypeError) as error:
-        raise CheckpointError(f"run: {str(folder / RUN)!r} does not describe a model completely ({error})") from None
+        raise CheckpointError(f"run: {str(folder / RUN_FILE)!r} does not describe a model completely ({error})"
+                              ) from None
     if not file.is_file():
         raise CheckpointError(f"run: {str(folder)!r} has no {WEIGHTS}; expected a finished run; the same "
                               "`rnabench train` command goes on where it stopped")
@@ -83,7 +84,8 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
         raise CheckpointError(f"run: {str(file)!r} is truncated or not a safetensors file ({error})") from None
     if run.get("weights_sha256", digest := sha256(file)) != digest:
         raise CheckpointError(f"run: {str(file)!r} is not the file that this run wrote (its hash differs from that in "
-                              f"{RUN}); expected the weights of {described['arch']} with space {described['space']}")
+                              f"{RUN_FILE}); expected the weights of {described['arch']} with space "
+                              f"{described['space']}")
     check_weights(model.state_dict(), weights, f"{described['arch']} with space {described['space']}", file)
     model.load_state_dict(weights)
     return model.eval()

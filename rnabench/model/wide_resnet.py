@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from rnabench.model.normalizers import NormFactory, build_norm
 from rnabench.model.pointwise import pointwise
 from rnabench.model.resnet import conv3x3
-from rnabench.norm.space import parse_space
+from rnabench.settings.spaces import parse_space
 
 
 class WideBlock(nn.Module):

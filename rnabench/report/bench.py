@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnabench.files import write_text
+from rnabench.runtime.files import write_text
 
 HEADINGS = ("case", "ms", "images/s", "speed / textbook", "time / bn step")
 

@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
-from rnabench.evaluation.interval import Difference, Z, difference
-from rnabench.evaluation.outcome import Outcome
-from rnabench.evaluation.paired import SignFlip, fewest
-from rnabench.report.cells import Cell
+from rnabench.report.accuracies import Accuracy
+from rnabench.scoring.interval import Difference, Z, difference
+from rnabench.scoring.outcome import Outcome
+from rnabench.scoring.significance import SignFlip, fewest
 
 BY_IMAGE, BY_GROUP, BY_TRAINING = "paired by image", "paired by path group", "between trainings"
 ONE_TRAINING, INTERVALS = "one training a side", "intervals"
@@ -117,8 +117,8 @@ class ByIntervals:
     """Two accuracies with their intervals; the half-widths on the sides that face each other are added as independent
     errors."""
 
-    new: Cell
-    old: Cell
+    new: Accuracy
+    old: Accuracy
     rule: str = INTERVALS
     smallest: float = 0.0
 

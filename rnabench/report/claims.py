@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rnabench.evaluation.multiple import ERROR_RATE, holm
-from rnabench.evaluation.outcome import Outcome
-from rnabench.evaluation.trainings import Compared, compare
-from rnabench.recipe_file import Claim
 from rnabench.report.methods import Method, methods
 from rnabench.report.record import outcome_of
+from rnabench.scoring.outcome import Outcome
+from rnabench.scoring.significance import ERROR_RATE, holm
+from rnabench.scoring.trainings import Compared, compare
+from rnabench.settings.recipe import Claim
 
 ENDS = ("shown", "not shown", "the other way round")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Contrast:
     """How much higher the one method's accuracy is than the `other`'s under a protocol, on the same images.
 
     `p_value` is corrected for all `tests` comparisons of the table's claims; the interval is not.
@@ -46,7 +46,7 @@ class Answer:
     """What the records say of a claim; `open`: sentences on what cannot be compared."""
 
     claim: Claim
-    made: tuple[Comparison, ...]
+    made: tuple[Contrast, ...]
     open: tuple[str, ...] = ()
 
 
@@ -61,7 +61,7 @@ def answers(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> list[
 
 
 def _answer(claim: Claim, by_name: dict[str, Method]) -> Answer:
-    best, made, why_not = by_name.get(claim.higher), list[Comparison](), list[str]()
+    best, made, why_not = by_name.get(claim.higher), list[Contrast](), list[str]()
     for other in (by_name[name] for name in claim.lower if name in by_name):
         if best is not None and (sentence := best.not_comparable(other)) is not None:
             why_not.append(sentence)
@@ -71,7 +71,7 @@ def _answer(claim: Claim, by_name: dict[str, Method]) -> Answer:
     return Answer(claim, tuple(sorted(made, key=lambda each: protocols.index(each.protocol))), tuple(why_not))
 
 
-def _compared(best: Method, other: Method, attack: str) -> Iterator[Comparison]:
+def _compared(best: Method, other: Method, attack: str) -> Iterator[Contrast]:
     """Under every protocol that one of them was attacked under; a deterministic network's number is under all."""
     ours, theirs = _outcomes(best, attack), _outcomes(other, attack)
     named = [name for name in dict.fromkeys((*ours, *theirs)) if name == "paper" or name.startswith("eot:")]
@@ -79,7 +79,7 @@ def _compared(best: Method, other: Method, attack: str) -> Iterator[Comparison]:
         first, second = (each.get(protocol, each.get("any")) for each in (ours, theirs))
         if first and second:
             found = compare(first, second)
-            yield Comparison(other.name, protocol, found, found.difference.p_value)
+            yield Contrast(other.name, protocol, found, found.difference.p_value)
 
 
 def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
@@ -113,7 +113,7 @@ def _sentence(answer: Answer) -> str:
     return " ".join([f"{claim.says}.", told, *answer.open])
 
 
-def _shown(each: Comparison, with_basis: bool) -> str:
+def _shown(each: Contrast, with_basis: bool) -> str:
     low, high = each.found.difference.interval()
     remarks = [each.found.basis] if with_basis else []
     if each.end == "not shown":

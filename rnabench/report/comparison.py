@@ -11,23 +11,23 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from rnabench.attack.catalogue import parse_attack
-from rnabench.files import write_text
-from rnabench.norm.space import parse_space
-from rnabench.recipe_file import Defined, Recipe
 from rnabench.reference import published
 from rnabench.report.claims import sentences
 from rnabench.report.methods import method_rows, methods, shown_accuracy
 from rnabench.report.origin import origin_lines
 from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
+from rnabench.runtime.files import write_text
+from rnabench.settings.attacks import parse_attack
+from rnabench.settings.recipe import Defined, Recipe
+from rnabench.settings.spaces import parse_space
 
 ASSUMED = {"bn+in+gn+ln": "bn+in+gn32+ln"}  # Table 5 does not say how many groups; Table 1's GN has 32
 NONE, WORST, NATURAL = "-", "worst case", "natural"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonTable:
     """`headings` of the columns after the model's name; `lines` (name, cells) in the order of the table; `notes` say
     where a column of the paper's holds an attack with other parameters."""
 
@@ -58,7 +58,7 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
         not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)
 
 
-def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[str, Defined]) -> Comparison:
+def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[str, Defined]) -> ComparisonTable:
     """The models of `records` beside the rows of the paper's `table` that `models` say they are; rows of the paper that
     were not measured come last."""
     everything = published(table)
@@ -90,7 +90,7 @@ def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[st
         lines.append((title, (*(_beside(NONE, numbers.get(column)) for column in columns), *(NONE for _ in adaptive))))
     headings = [column if here[column] == column else f"{column} (here {here[column]})" for column in columns]
     notes = [_note(column, here[column], records) for column in columns if here[column] != column]
-    return Comparison((*headings, *(" ".join(column) for column in adaptive)), tuple(lines), tuple(notes))
+    return ComparisonTable((*headings, *(" ".join(column) for column in adaptive)), tuple(lines), tuple(notes))
 
 
 def _run_for(column: str, columns: Sequence[str], records: Sequence[dict[str, Any]]) -> str:
@@ -152,7 +152,7 @@ def _scale(recipe: Recipe, records: Sequence[dict[str, Any]]) -> str:
     return f"{profile}{networks}; {caption(records)}.{other}"
 
 
-def _legend(found: Comparison, several: bool, said: bool) -> str:
+def _legend(found: ComparisonTable, several: bool, said: bool) -> str:
     worst = WORST_LEGEND if any(heading.startswith(WORST) for heading in found.headings) else ""
     parts = [LEGEND.format(after=SEVERAL if several else ONE, worst=worst), *([SAID] if said else [])]
     return textwrap.fill(" ".join(parts), 120, break_on_hyphens=False)

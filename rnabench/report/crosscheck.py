@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnabench.files import write_text
-from rnabench.pixels import in_255ths
+from rnabench.runtime.files import write_text
+from rnabench.settings.pixels import in_255ths
 
 HEADINGS = ("attack", "library", "images", "clean %", "native %", "library %", "same outcome %", "same image %",
             "success native %", "success library %", "median L2 native", "median L2 library", "s/100 native",

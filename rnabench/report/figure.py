@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnabench.files import atomic, writing
+from rnabench.runtime.files import atomic, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from rnabench.evaluation.multiple import holm
-from rnabench.report.cells import Cell, Key, Results, Source
+from rnabench.report.accuracies import Accuracy, AccuracyKey, RecordSettings, Results
 from rnabench.report.change import (
     BY_GROUP,
     BY_IMAGE,
@@ -19,6 +18,7 @@ from rnabench.report.change import (
     ByTraining,
     Change,
 )
+from rnabench.scoring.significance import holm
 
 LEVEL = 0.05  # of a comparison: the chance that any cell fails where nothing has changed
 TOLERANCE, WITH_OTHERS = "tolerance", "with its other trainings"
@@ -47,7 +47,7 @@ class Judgement:
     p: float | None = None
 
 
-def judged(changes: Mapping[Key, Change]) -> dict[Key, Judgement]:
+def judged(changes: Mapping[AccuracyKey, Change]) -> dict[AccuracyKey, Judgement]:
     """The changes that fail, at 5 % for all together.
 
     A cell of which so few images differ that no outcome of them could fail costs the others nothing: it has no part in
@@ -64,32 +64,32 @@ def judged(changes: Mapping[Key, Change]) -> dict[Key, Judgement]:
     return found
 
 
-def by_tolerance(new: Results, old: Results, points: float) -> dict[Key, Judgement]:
+def by_tolerance(new: Results, old: Results, points: float) -> dict[AccuracyKey, Judgement]:
     """The same for cells that may move by so many points."""
     return {key: Judgement(TOLERANCE, abs(new.cells[key].accuracy - cell.accuracy) > points / 100 + 1e-9, points / 100)
             for key, cell in old.cells.items() if key in new.cells}
 
 
-def by_chance(new: Results, old: Results, means: Mapping[Key, ByTraining], in_means: Container[Key]
-              ) -> dict[Key, Judgement]:
+def by_chance(new: Results, old: Results, means: Mapping[AccuracyKey, ByTraining], in_means: Container[AccuracyKey]
+              ) -> dict[AccuracyKey, Judgement]:
     """The same for all cells that both sides have and for the means of trainings, each by its test."""
     both = [key for key in old.cells if key in new.cells]
-    changes: dict[Key, Change] = {
+    changes: dict[AccuracyKey, Change] = {
         key: _change(new.cells[key], old.cells[key], new.sources.get(key[0]), old.sources.get(key[0]))
         for key in both if key not in in_means}
     return judged({**changes, **means}) | {key: Judgement(WITH_OTHERS) for key in both if key in in_means}
 
 
-def trainings(new: Results, old: Results) -> tuple[dict[Key, ByTraining], set[Key]]:
+def trainings(new: Results, old: Results) -> tuple[dict[AccuracyKey, ByTraining], set[AccuracyKey]]:
     """The test for all trainings of a method together, by what they are called, attack and protocol, where networks
     were trained anew and either side has several; and the cells that it stands for."""
-    anew: dict[Key, list[Key]] = {}
+    anew: dict[AccuracyKey, list[AccuracyKey]] = {}
     for key, cell in old.cells.items():
         before, after = old.sources.get(key[0]), new.sources.get(key[0])
         if before and after and key in new.cells and before.weights != after.weights and (
                 _comparable(new.cells[key], cell, after, before)):
             anew.setdefault((before.method, *key[1:]), []).append(key)
-    means, in_means = {}, set[Key]()
+    means, in_means = {}, set[AccuracyKey]()
     for (method, attack, protocol), keys in anew.items():
         now, then = ([cell.accuracy for key, cell in side.cells.items() if key[1:] == (attack, protocol)
                       and side.sources[key[0]].method == method] for side in (new, old))
@@ -100,7 +100,7 @@ def trainings(new: Results, old: Results) -> tuple[dict[Key, ByTraining], set[Ke
     return means, in_means
 
 
-def _change(new: Cell, old: Cell, after: Source | None, before: Source | None) -> Change:
+def _change(new: Accuracy, old: Accuracy, after: RecordSettings | None, before: RecordSettings | None) -> Change:
     """`after` and `before` are the cells' records, None for a `table.csv`."""
     if after is None or before is None or not _comparable(new, old, after, before):
         return ByIntervals(new, old)
@@ -117,7 +117,7 @@ def _change(new: Cell, old: Cell, after: Source | None, before: Source | None) -
     return ByImage(one, other) if same_draws else ByGroup(one, other)
 
 
-def _comparable(new: Cell, old: Cell, after: Source, before: Source) -> bool:
+def _comparable(new: Accuracy, old: Accuracy, after: RecordSettings, before: RecordSettings) -> bool:
     """Whether both measured the same on the same images, and kept the outcomes."""
     return new.outcome is not None and old.outcome is not None and new.settings == old.settings and (
         after.settings == before.settings)

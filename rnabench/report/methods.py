@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnabench.evaluation.trainings import spread
 from rnabench.report.record import method_of, rows
+from rnabench.scoring.trainings import spread
 
 MEANS = ("worst_of_draws", "majority", "attack_reported", "median_l2")
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rnabench.environment import LIBRARIES, made_by, versions
 from rnabench.report.staleness import label, stale_lines
+from rnabench.runtime.environment import LIBRARIES, made_by, versions
 
 
 def origin_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rnabench.attack.catalogue import parse_attack, resolved
-from rnabench.attack.suite import SUITES
 from rnabench.errors import RnabenchError
-from rnabench.evaluation.flag import Row
-from rnabench.evaluation.headline import Headline, worst_case
-from rnabench.evaluation.outcome import Outcome, bits, from_bits, path_groups
-from rnabench.evaluation.protocol import parse_protocol
-from rnabench.evaluation.sanity import judge
-from rnabench.files import write_text
+from rnabench.runtime.files import write_text
+from rnabench.scoring.flag import Row
+from rnabench.scoring.headline import Headline, worst_case
+from rnabench.scoring.outcome import Outcome, bits, from_bits, path_groups
+from rnabench.scoring.sanity import judge
+from rnabench.settings.attacks import parse_attack, resolved
+from rnabench.settings.protocols import parse_protocol
+from rnabench.settings.suites import SUITES
 
 FORMAT = 3
 READABLE = (2, 3)  # of format 2: made before algorithms had versions

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from rnabench.errors import RnabenchError
-from rnabench.pixels import in_255ths
-from rnabench.report.cells import Cell, Key, Results
+from rnabench.report.accuracies import Accuracy, AccuracyKey, Results
 from rnabench.report.change import ONE_TRAINING, ByTraining
 from rnabench.report.judgement import (
     MEANING,
@@ -23,6 +22,7 @@ from rnabench.report.judgement import (
     trainings,
 )
 from rnabench.report.staleness import by_other_algorithms
+from rnabench.settings.pixels import in_255ths
 
 HEADINGS = ("model", "attack", "protocol", "verdict", "judged by", "old %", "new %", "change", "flagged from")
 TEXT_COLUMNS = 5
@@ -40,11 +40,11 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class ChangedCell:
     """A cell of either side, the mean of several trainings, or what a whole record says (`-` for attack and protocol);
     shares in [0, 1]. `judgement`: of its change, None where there is none to judge."""
 
-    name: Key
+    name: AccuracyKey
     old: float | None = None
     new: float | None = None
     problems: tuple[Problem, ...] = ()
@@ -75,7 +75,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Regression:
     """A line per cell, per model whose trainings are judged together, and per record that says something; `notes` are
     sentences on what is no failure.
 
@@ -83,7 +83,7 @@ class Comparison:
     `tolerance`: points, None for tests.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[ChangedCell, ...]
     notes: tuple[str, ...]
     compared: int
     tolerance: float | None
@@ -112,7 +112,7 @@ class Comparison:
         return [line.shown for line in self.lines if everything or line.is_notable]
 
 
-def compare(new: Results, old: Results, tolerance: float | None = None) -> Comparison:
+def compare(new: Results, old: Results, tolerance: float | None = None) -> Regression:
     """What has changed from `old` to `new`.
 
     An accuracy may move, up or down, by what chance allows (the same weights on the same images are paired, networks
@@ -130,13 +130,13 @@ def compare(new: Results, old: Results, tolerance: float | None = None) -> Compa
     judgements = by_chance(new, old, means, in_means) if tolerance is None else by_tolerance(new, old, tolerance)
     lines = [_cell(key, cell, new.cells.get(key), judgements.get(key)) for key, cell in old.cells.items()]
     lines += [_mean(key, mean, judgements[key]) for key, mean in means.items()]
-    lines += [Line(key, None, cell.accuracy) for key, cell in new.cells.items() if key not in old.cells]
+    lines += [ChangedCell(key, None, cell.accuracy) for key, cell in new.cells.items() if key not in old.cells]
     lines += _records(new, old)
-    return Comparison(tuple(lines), (*_notes(new, old), *_alone(judgements)), len(old.cells) + len(means), tolerance,
+    return Regression(tuple(lines), (*_notes(new, old), *_alone(judgements)), len(old.cells) + len(means), tolerance,
                       len(old.sources))
 
 
-def markdown(comparison: Comparison, title: str, everything: bool = False) -> str:
+def markdown(comparison: Regression, title: str, everything: bool = False) -> str:
     """The comparison as a page: verdict, table of differences, notes."""
     verdict = f"**{'FAIL' if comparison.failed else 'PASS'}**: {comparison.summary}."
     shown = comparison.rows(everything)
@@ -149,20 +149,20 @@ def markdown(comparison: Comparison, title: str, everything: bool = False) -> st
                        ) + "\n"
 
 
-def _cell(key: Key, old: Cell, new: Cell | None, judgement: Judgement | None) -> Line:
+def _cell(key: AccuracyKey, old: Accuracy, new: Accuracy | None, judgement: Judgement | None) -> ChangedCell:
     if new is None:
-        return Line(key, old.accuracy, problems=(Problem("vanished", "vanished"),))
+        return ChangedCell(key, old.accuracy, problems=(Problem("vanished", "vanished"),))
     problems = [*_moved(new.accuracy - old.accuracy, judgement)]
     if differences := _differences(new.settings, old.settings):
         problems.append(Problem("with other settings", differences))
     if new.unreliable and not old.unreliable:
         problems.append(Problem("newly unreliable", "now unreliable"))
-    return Line(key, old.accuracy, new.accuracy, tuple(problems), judgement)
+    return ChangedCell(key, old.accuracy, new.accuracy, tuple(problems), judgement)
 
 
-def _mean(key: Key, test: ByTraining, judgement: Judgement) -> Line:
+def _mean(key: AccuracyKey, test: ByTraining, judgement: Judgement) -> ChangedCell:
     new, old = mean(test.new), mean(test.old)
-    return Line(key, old, new, (*_moved(new - old, judgement),), judgement)
+    return ChangedCell(key, old, new, (*_moved(new - old, judgement),), judgement)
 
 
 def _moved(change: float, judgement: Judgement | None) -> Iterator[Problem]:
@@ -171,12 +171,12 @@ def _moved(change: float, judgement: Judgement | None) -> Iterator[Problem]:
         yield Problem(moved, moved if judgement.p is None else f"{moved} (p {judgement.p:.2g})")
 
 
-def _records(new: Results, old: Results) -> Iterator[Line]:
+def _records(new: Results, old: Results) -> Iterator[ChangedCell]:
     for name, before in old.sources.items():
         after, problems = new.sources.get(name), []
         if after is None:
             if not any(key[0] == name for key in old.cells):  # otherwise its cells say so
-                yield Line((name, "-", "-"), problems=(Problem("records vanished", "vanished"),))
+                yield ChangedCell((name, "-", "-"), problems=(Problem("records vanished", "vanished"),))
             continue
         if differences := _differences(after.settings, before.settings):
             problems.append(Problem("records with other settings", differences))
@@ -185,7 +185,7 @@ def _records(new: Results, old: Results) -> Iterator[Line]:
             if {status, was} <= ORDER.keys() and ORDER[status] > ORDER[was]:
                 problems.append(Problem("sanity checks worse", f"sanity check {check}: {status}, was {was}"))
         if problems:
-            yield Line((name, "-", "-"), problems=tuple(problems))
+            yield ChangedCell((name, "-", "-"), problems=tuple(problems))
 
 
 def _notes(new: Results, old: Results) -> Iterator[str]:
@@ -201,7 +201,7 @@ def _notes(new: Results, old: Results) -> Iterator[str]:
                 yield f"{name}: sanity check {check}: {status}, was {was}"
 
 
-def _alone(judgements: Mapping[Key, Judgement]) -> Iterator[str]:
+def _alone(judgements: Mapping[AccuracyKey, Judgement]) -> Iterator[str]:
     if count := sum(each.rule == ONE_TRAINING for each in judgements.values()):
         yield f"{count} cells of networks trained anew, one training a side: their intervals do not count its luck"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rnabench.algorithms import BEFORE, cell_versions, outdated, study_versions, training_versions
-from rnabench.attack.catalogue import parse_attack
-from rnabench.evaluation.protocol import parse_protocol
+from rnabench.settings.algorithms import BEFORE, cell_versions, outdated, study_versions, training_versions
+from rnabench.settings.attacks import parse_attack
+from rnabench.settings.protocols import parse_protocol
 
 
 def reasons(record: Mapping[str, Any]) -> list[str]:

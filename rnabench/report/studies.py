@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from rnabench.files import write_text
 from rnabench.report import path_difference, similarity, smoothness, theory, transfer
 from rnabench.report.figure import save
 from rnabench.report.origin import origin_lines
 from rnabench.report.study import PUBLISHED, caption
+from rnabench.runtime.files import write_text
 
 REPORTS: dict[str, ModuleType] = {
     "transfer-matrix": transfer, "path-difference": path_difference, "smoothness": smoothness,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnabench.errors import RnabenchError
-from rnabench.pixels import in_255ths
+from rnabench.settings.pixels import in_255ths
 
 FORMAT = 2
 READABLE = (1, 2)  # of format 1: made before algorithms had versions

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnabench.attack.suite import Axis
-from rnabench.pixels import in_255ths
 from rnabench.reference import published
 from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
 from rnabench.report.study import is_cifar10
+from rnabench.settings.pixels import in_255ths
+from rnabench.settings.suites import Axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ LABELS = {"steps": "PGD steps", "eps": "eps (255ths of the pixel range)", "sampl
 
 
 @dataclass(frozen=True)
-class Line:
+class Curve:
     """Points (swept value, accuracy %, low %, high %) of one model under one protocol, by swept value; `constant`: of a
     model that the swept value does not concern."""
 
@@ -31,8 +31,8 @@ class Line:
     constant: bool = False
 
 
-def lines(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str], protocols: Sequence[str]
-          ) -> list[Line]:
+def curves(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str], protocols: Sequence[str]
+          ) -> list[Curve]:
     """The lines of a sweep over `attacks` and `protocols` (names). Attacks that have no such value are left out."""
     found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for record in records:
@@ -52,20 +52,20 @@ def lines(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str],
             family = f" {result['attack'].split('@')[0]}" if len(families) > 1 else ""
             found.setdefault((record["model"]["label"] + family, protocol), []).append(
                 (255 * value if axis == "eps" else float(value), 100 * result["accuracy"], 100 * low, 100 * high))
-    return [Line(model, protocol, tuple(sorted(points)), constant=axis == "samples" and protocol == "any")
+    return [Curve(model, protocol, tuple(sorted(points)), constant=axis == "samples" and protocol == "any")
             for (model, protocol), points in found.items()]
 
 
 def write_sweeps(records: Sequence[dict[str, Any]], folder: Path, title: str) -> list[Path]:
     """Draw every sweep that the last record's suites name (a baseline comes first): <suite>.png and <suite>.svg."""
-    from rnabench.plan import EvaluationKeys
+    from rnabench.settings.evaluation import EvaluationSettings
 
     written, last = [], records[-1]
-    keys = EvaluationKeys.model_validate(last["evaluation"])
+    keys = EvaluationSettings.model_validate(last["evaluation"])
     for name, suite in keys.chosen:
         if suite.axis is not None:
             attacks = sorted({attack.name for attack in keys.attacks_of(suite)})
-            drawn = lines(records, suite.axis, attacks, keys.protocols or suite.protocols)
+            drawn = curves(records, suite.axis, attacks, keys.protocols or suite.protocols)
             if any(line.points for line in drawn):
                 written += _draw(drawn, suite.axis, folder / name, f"{title}\n{_settings(last, suite.axis, attacks)}",
                                  published_points(records, suite.axis))
@@ -100,7 +100,7 @@ def _settings(record: dict[str, Any], axis: Axis, attacks: Sequence[str]) -> str
     return ", ".join(parts) + "; bands: 95 %"
 
 
-def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str, marks: Sequence[tuple[str, float, float]]
+def _draw(drawn: Sequence[Curve], axis: Axis, stem: Path, title: str, marks: Sequence[tuple[str, float, float]]
           ) -> list[Path]:
     figure, axes = new_figure(6.4, 4.2)
     models = list(dict.fromkeys(line.model for line in drawn))
@@ -126,7 +126,7 @@ def _draw(drawn: Sequence[Line], axis: Axis, stem: Path, title: str, marks: Sequ
     return save(figure, stem)
 
 
-def _line(axes: Axes, line: Line, colour: str, style: str, marker: str, values: Sequence[float]) -> None:
+def _line(axes: Axes, line: Curve, colour: str, style: str, marker: str, values: Sequence[float]) -> None:
     label = line.model if line.protocol == "any" else f"{line.model}, {line.protocol}"
     points = line.points
     if line.constant and values:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from rnabench.files import write_text
-from rnabench.pixels import in_255ths
 from rnabench.report.methods import method_rows, shown_accuracy
 from rnabench.report.origin import origin_lines
 from rnabench.report.record import images_of, rows
 from rnabench.report.verdict import sanity_lines, verdicts
+from rnabench.runtime.files import write_text
+from rnabench.settings.pixels import in_255ths
 
 HEADINGS = ("model", "attack", "protocol", "accuracy %", "95 % interval", "worst", "majority", "reported", "median L2",
             "draws")

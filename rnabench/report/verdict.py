@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from rnabench.evaluation.multiple import ERROR_RATE, holm
-from rnabench.evaluation.outcome import Outcome
-from rnabench.evaluation.trainings import Compared, compare
 from rnabench.report.methods import Method, methods
 from rnabench.report.record import averaging, headline
+from rnabench.scoring.outcome import Outcome
+from rnabench.scoring.significance import ERROR_RATE, holm
+from rnabench.scoring.trainings import Compared, compare
 
 
 def verdicts(records: Sequence[dict[str, Any]]) -> list[str]:

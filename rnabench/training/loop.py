@@ -7,6 +7,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,65 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnabench.data.batches import batches
+from rnabench.data.batches import BatchSource, batches
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError
-from rnabench.files import write_text
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.progress import Progress
-from rnabench.recipe import TrainRecipe
-from rnabench.stopping import StopRequest
-from rnabench.training.holdout import holdout_accuracy
+from rnabench.runtime.files import write_text
+from rnabench.runtime.progress import Progress
+from rnabench.runtime.stopping import StopRequest
+from rnabench.seeding import ExampleStreams
+from rnabench.settings.training import TrainingSettings
 from rnabench.training.objective import Objective
-from rnabench.training.schedule import learning_rate
 from rnabench.training.state import State
+
+WARMUP = 0.25  # of a one-cycle run
+
+
+def learning_rate(schedule: str, peak: float, progress: float, epoch: int = 0,
+                  milestones: Sequence[int] | None = None) -> float:
+    """The rate at `progress` in [0, 1) of all steps, in `epoch` (counted from 0).
+
+    step: peak, a tenth after 1/2 and a hundredth after 3/4 (the paper's 100 and 150 of 200 epochs), or a tenth of the
+    rate after each of `milestones`, in epochs; cosine: from peak to 0; one-cycle: linearly up to peak over the first
+    quarter, then linearly to 0.
+    """
+    if milestones is not None:
+        return peak * 0.1 ** sum(epoch >= milestone for milestone in milestones)
+    if schedule == "step":
+        return peak * (1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01)
+    if schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    return peak * (progress / WARMUP if progress < WARMUP else (1 - progress) / (1 - WARMUP))
+
+
+HOLDOUT_BATCH = 256
+HOLDOUT_PATHS = 16  # attack paths; with a few that change every epoch, the best epoch would be the one with lucky paths
+
+
+def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: BatchSource) -> tuple[float, float]:
+    """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts).
+
+    Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
+    starts depend on the recipe's seed alone: every epoch is judged by the same draws. Leaves `model` in eval mode.
+    """
+    seed, device = objective.recipe.seed, next(model.parameters()).device
+    hits = torch.zeros(2, dtype=torch.int64, device=device)
+    model.eval()
+    done = 0
+    for batch in source.in_order(HOLDOUT_BATCH):
+        groups = [place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
+        attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups))
+                                for what in ("held-out attack path", "held-out path"))
+        start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)
+        adversarial = objective.adversarial(objective.attack(), batch, attacked, start.uniform)
+        with torch.no_grad():
+            for place, images in enumerate((batch.images, adversarial)):
+                hits[place] += (model.on(predicting)(images).argmax(1) == batch.labels).sum()
+        done += len(batch.indices)
+    natural_hits, robust_hits = hits.tolist()
+    return natural_hits / len(source), robust_hits / len(source)
+
 
 SAVE_SECONDS = 60.0  # a killed run loses at most this much work
 LOG = "log.csv"
@@ -36,7 +84,7 @@ class Trainer:
     """Trains `model` by `recipe` on `data`, keeping its state in `folder` (see `State`)."""
 
     model: RandomizedClassifier
-    recipe: TrainRecipe
+    recipe: TrainingSettings
     data: TrainingData
     folder: Path
     progress: Progress

@@ -18,8 +18,8 @@ from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.choice import choice_layers
 from rnabench.path.path import Path
-from rnabench.recipe import TrainRecipe
 from rnabench.seeding import ExampleStreams
+from rnabench.settings.training import TrainingSettings
 
 
 class Objective:
@@ -28,7 +28,7 @@ class Objective:
     black-box: attack through path p_a, train path p (Algorithm 1). white-box: train p_a itself. standard: no attack.
     """
 
-    def __init__(self, model: RandomizedClassifier, recipe: TrainRecipe) -> None:
+    def __init__(self, model: RandomizedClassifier, recipe: TrainingSettings) -> None:
         self.model, self.recipe = model, recipe
         self._trained = Path(((),))
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rnabench.errors import CheckpointError
-from rnabench.files import atomic, writing
+from rnabench.runtime.files import atomic, writing
 
 FILE = "state.pt"
 FORMAT = 1

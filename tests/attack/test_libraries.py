@@ -18,7 +18,6 @@ from torch import Tensor, nn
 import rnabench
 from rnabench.attack.autoattack import autoattack
 from rnabench.attack.build import build
-from rnabench.attack.catalogue import parse_attack, resolved
 from rnabench.attack.estimators import OnePath, frozen_parameters
 from rnabench.attack.library import Resampled, View, frozen_view, guarded
 from rnabench.attack.torchattacks import torchattacks_attack
@@ -26,6 +25,7 @@ from rnabench.errors import InvalidValue
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.seeding import stream
+from rnabench.settings.attacks import parse_attack, resolved
 from tests.attack.subjects import CPU, IMAGES, model_and_path
 from tests.helpers import lively_model
 

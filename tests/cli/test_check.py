@@ -14,20 +14,20 @@ import yaml
 from torch import Tensor, nn
 
 from rnabench.attack.threat import L2, Linf
-from rnabench.benchmark import Target, attack, open_data
 from rnabench.data.dataset import load_images
+from rnabench.jobs.evaluate import Target, attack, open_data
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
-from rnabench.norm.space import parse_space
 from rnabench.norm.statistics import pooled
-from rnabench.plan import EvaluationKeys
-from rnabench.progress import Silent
-from rnabench.recipe import DataKeys
-from rnabench.recipe_file import load_recipe
-from rnabench.report.cells import read_results
+from rnabench.report.accuracies import read_results
 from rnabench.report.table import write_tables
-from rnabench.stopping import StopRequest
+from rnabench.runtime.progress import Silent
+from rnabench.runtime.stopping import StopRequest
+from rnabench.settings.datasets import DataSettings
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.recipe import load_recipe
+from rnabench.settings.spaces import parse_space
 from tests.cli.test_cli import run
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,9 @@ def network() -> RandomizedClassifier:
 
 def attacked(network: RandomizedClassifier, folder: Path, seed: int = 0) -> Path:
     """A folder of results like `rnabench attack`'s, of this network."""
-    keys, cpu = EvaluationKeys.model_validate({**ATTACK, "seed": seed}), torch.device("cpu")
+    keys, cpu = EvaluationSettings.model_validate({**ATTACK, "seed": seed}), torch.device("cpu")
     description = {"label": "tiny", "space": "bn+in", "weights_sha256": "", "randomised": True}
-    target = Target(network, network, open_data(DataKeys(), keys, cpu), description, cpu)
+    target = Target(network, network, open_data(DataSettings(), keys, cpu), description, cpu)
     write_tables([attack(target, keys, folder / "tiny.json", Silent(), StopRequest())], folder, "Tiny")
     return folder
 

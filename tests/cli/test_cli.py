@@ -259,7 +259,7 @@ def test_no_space_left(capsys: pytest.CaptureFixture[str]) -> None:
     if not full.exists():
         pytest.skip("needs /dev/full")
     from rnabench.errors import RnabenchError
-    from rnabench.files import writing
+    from rnabench.runtime.files import writing
 
     with pytest.raises(RnabenchError, match="no space left"), writing(full):
         full.write_text("x" * 100_000)

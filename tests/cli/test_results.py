@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from rnabench.cli.results import finish
-from rnabench.recipe_file import Claim
+from rnabench.settings.recipe import Claim
 from tests.report.records import model
 
 

@@ -17,8 +17,8 @@ from rnabench.data.folder import cache_folder
 from rnabench.data.sources import evaluation_data, training_data
 from rnabench.data.streaming import StreamingSource
 from rnabench.errors import DataUnavailable, InvalidValue
-from rnabench.recipe import DataKeys
 from rnabench.seeding import ExampleStreams
+from rnabench.settings.datasets import DataSettings
 from tests.helpers import random_images
 
 CPU = torch.device("cpu")
@@ -129,7 +129,7 @@ def test_names_are_checked() -> None:
 
 
 def test_held_out_and_training_parts_do_not_overlap() -> None:
-    request = DataKeys()
+    request = DataSettings()
     data = training_data(request, n_train=500, n_holdout=100, seed=3, device=CPU)
     assert (len(data.train), len(data.holdout)) == (500, 100)
     assert not set(data.train.indices) & set(data.holdout.indices)
@@ -149,9 +149,9 @@ def test_statistics_are_those_of_the_pixels() -> None:
 
 
 def test_the_first_n_or_a_fixed_mixture_where_files_come_by_class(tmp_path: Path) -> None:
-    assert evaluation_data(DataKeys(), 20, CPU).source.indices == load_images(
+    assert evaluation_data(DataSettings(), 20, CPU).source.indices == load_images(
         "digits", "test").indices[:20].tolist()
-    by_class = evaluation_data(DataKeys(dataset="folder", data_dir=write_folder(tmp_path, 20)), 30, CPU).source
+    by_class = evaluation_data(DataSettings(dataset="folder", data_dir=write_folder(tmp_path, 20)), 30, CPU).source
     labels = torch.cat([batch.labels for batch in by_class.in_order(10)])
     assert len(labels) == 30
     assert len(set(labels.tolist())) == 3
@@ -214,7 +214,7 @@ def test_streaming_is_reproducible_and_can_start_anywhere(tmp_path: Path, worker
 def test_first_images_of_class_folders_are_of_all_classes(tmp_path: Path, dataset: str) -> None:
     """Whatever runs on the first of them only (slow attacks, sanity checks) sees no single class."""
     root = write_folder(tmp_path, per_class=16)
-    keys = DataKeys.model_validate({"dataset": dataset, "data_dir": root})
+    keys = DataSettings.model_validate({"dataset": dataset, "data_dir": root})
 
     def labels(count: int | None) -> list[tuple[int, int]]:
         source = evaluation_data(keys, count, CPU).source

@@ -16,7 +16,7 @@ READ = """
 import multiprocessing, pathlib, sys, time
 import torch
 from rnabench.data.streaming import StreamingSource
-from rnabench.stopping import StopRequest
+from rnabench.runtime.stopping import StopRequest
 
 with StopRequest() as stop:
     source = StreamingSource(pathlib.Path(sys.argv[1]), "train", torch.device("cpu"), size=16, workers=2)

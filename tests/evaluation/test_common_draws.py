@@ -15,9 +15,9 @@ from rnabench.attack.gradient import PGD
 from rnabench.attack.losses import LOSSES
 from rnabench.attack.threat import Linf
 from rnabench.evaluation.defence import ForeignModel
-from rnabench.evaluation.outcome import path_groups
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
+from rnabench.scoring.outcome import path_groups
 from rnabench.seeding import ExampleStreams
 from tests.evaluation.test_engine import PROTOCOLS, same
 from tests.helpers import Lambda, lively_model, random_images, run_evaluation

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from rnabench.evaluation import cost
-from rnabench.evaluation.attacker import Attacker
-from rnabench.evaluation.cost import in_words, speed, timed, with_load
-from rnabench.plan import EvaluationKeys
+from rnabench.evaluation.batch import Attacker
+from rnabench.evaluation.cost import speed, timed
+from rnabench.runtime.progress import in_words, with_load
+from rnabench.settings.evaluation import EvaluationSettings
 from tests.helpers import lively_model, random_images
 
 
@@ -65,7 +66,7 @@ def test_speed_is_per_image_and_says_the_load(monkeypatch: pytest.MonkeyPatch) -
     from rnabench.data.batches import ResidentSource
 
     (batch,) = ResidentSource(random_images(12), torch.device("cpu")).in_order(12)
-    attacker = Attacker(lively_model(), EvaluationKeys.model_validate({"attacks": ["fgsm"]}), 10)
+    attacker = Attacker(lively_model(), EvaluationSettings.model_validate({"attacks": ["fgsm"]}), 10)
     times = iter([(3.6, 7.2), (1.2, 2.4)])
     monkeypatch.setattr(cost, "timed", lambda case, on_cuda: next(times))
     assert speed(attacker, batch) == cost.Speed(pytest.approx(0.3), pytest.approx(0.1), pytest.approx(2))

@@ -14,11 +14,11 @@ import rnabench
 from rnabench.data.batches import Batch
 from rnabench.evaluation.defence import ForeignModel
 from rnabench.evaluation.diagnosis import Diagnosis, diagnose
-from rnabench.evaluation.flag import Flag, Row
-from rnabench.evaluation.model_checks import gradients, normalisation
-from rnabench.evaluation.outcome import Outcome
 from rnabench.path.path import Path
 from rnabench.report.record import judged, read_record
+from rnabench.scoring.flag import Flag, Row
+from rnabench.scoring.model_checks import gradients, normalisation
+from rnabench.scoring.outcome import Outcome
 from tests.helpers import Lambda, lively_model
 
 EPS = 0.1

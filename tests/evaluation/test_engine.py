@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from rnabench.attack.catalogue import parse_attack
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, ModelError, NumericalError
+from rnabench.evaluation.batch import Evaluator, check_images, most_frequent
 from rnabench.evaluation.defence import ForeignModel, import_model
-from rnabench.evaluation.evaluator import Evaluator, check_images, most_frequent
-from rnabench.evaluation.outcome import Outcome, bits, from_bits, path_groups
-from rnabench.evaluation.protocol import parse_protocol
-from rnabench.plan import EvaluationKeys
-from rnabench.stopping import Stopped
+from rnabench.runtime.stopping import Stopped
+from rnabench.scoring.outcome import Outcome, bits, from_bits, path_groups
+from rnabench.settings.attacks import parse_attack
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.protocols import parse_protocol
 from tests.helpers import AfterSteps, Lambda, lively_model, random_images, run_evaluation
 
 PROTOCOLS = ["paper", "same-path", "resample", "eot:3"]
@@ -75,7 +75,7 @@ def test_scoring_draws_are_fresh_and_never_the_attacks() -> None:
             seen.append(path)
             return model.on(path)
 
-    keys = EvaluationKeys(attacks=("pgd2",), protocols=("paper",), draws=5)
+    keys = EvaluationSettings(attacks=("pgd2",), protocols=("paper",), draws=5)
     data = random_images(4)
     batch = Batch(torch.from_numpy(data.images).permute(0, 3, 1, 2) / 255, torch.from_numpy(data.labels), [0, 1, 2, 3])
     evaluator, groups = Evaluator(Spy(), keys, 10), path_groups(0, 4, 2)  # type: ignore[arg-type]

@@ -14,8 +14,7 @@ import torch
 
 from rnabench.cli.main import main
 from rnabench.data.batches import Batch
-from rnabench.evaluation.defence import ForeignModel
-from rnabench.evaluation.fingerprint import logits_sha256, source_sha256
+from rnabench.evaluation.defence import ForeignModel, logits_sha256, source_sha256
 from tests.cli.models import noisy
 from tests.helpers import Lambda
 

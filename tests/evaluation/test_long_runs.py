@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rnabench.errors import InvalidValue
 from rnabench.path.path import Path as ModelPath
 from rnabench.path.space import PathSpace
-from rnabench.progress import Silent
+from rnabench.runtime.progress import Silent
 from tests.helpers import full_evaluation, lively_model, random_images, run_evaluation
 
 
@@ -100,7 +100,7 @@ def test_probes_are_on_few_images_and_not_in_the_table() -> None:
 
 
 def test_a_stopped_evaluation_goes_on_within_its_probes(tmp_path: Path) -> None:
-    from rnabench.stopping import Stopped
+    from rnabench.runtime.stopping import Stopped
     from tests.helpers import AfterSteps
 
     keys: dict[str, object] = {"attacks": ["fgsm"], "protocols": ["eot:2"], "sanity_examples": 6}

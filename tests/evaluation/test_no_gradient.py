@@ -9,19 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.data.batches import ResidentSource
-from rnabench.data.dataset import ImageSet
-from rnabench.evaluation.cells import Cell, cells, probes
+from rnabench.data.images import ImageSet
+from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.defence import ForeignModel
 from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
-from rnabench.evaluation.flag import Flag, Row
-from rnabench.evaluation.journal import Journal
-from rnabench.evaluation.sanity import judge
-from rnabench.evaluation.surrogate import Surrogate
-from rnabench.plan import EvaluationKeys
-from rnabench.progress import Silent
-from rnabench.stopping import StopRequest
-from tests.evaluation.test_sanity import linear_network
+from rnabench.evaluation.journal import CellJournals
+from rnabench.runtime.progress import Silent
+from rnabench.runtime.stopping import StopRequest
+from rnabench.scoring.flag import Flag, Row
+from rnabench.scoring.sanity import judge
+from rnabench.settings.evaluation import EvaluationSettings
 from tests.helpers import Lambda, random_images, run_evaluation
+from tests.scoring.test_sanity import linear_network
 
 DATA = random_images(32)
 IMAGES = torch.from_numpy(DATA.images).permute(0, 3, 1, 2).float() / 255
@@ -94,10 +93,10 @@ def test_every_attack_ends_within_its_ball_and_gradient_attacks_change_no_predic
 
 
 def judged(model: ForeignModel, surrogate: Surrogate | None, **more: object) -> tuple[list[Flag], Evaluation]:
-    keys = EvaluationKeys.model_validate({"attacks": ["pgd5"], "eps": "48/255", "sanity_examples": 16, "draws": 2,
+    keys = EvaluationSettings.model_validate({"attacks": ["pgd5"], "eps": "48/255", "sanity_examples": 16, "draws": 2,
                                           "protocols": ["eot:2"], "attack_paths": 8, **more})
-    found = evaluate(model, model, ResidentSource(DATA, torch.device("cpu")), 10, keys, Journal(None, "x"), Silent(),
-                     StopRequest(), surrogate=surrogate)
+    found = evaluate(model, model, ResidentSource(DATA, torch.device("cpu")), 10, keys, CellJournals(None, "x"),
+                     Silent(), StopRequest(), surrogate=surrogate)
     assert found is not None
     random = model.space.is_random
     ran: list[Cell] = cells(keys, random) + probes(keys, random, surrogate.name if surrogate else None)

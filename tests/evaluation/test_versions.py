@@ -7,24 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from rnabench import algorithms
-from rnabench.algorithms import cell_versions, outdated, study_versions, training_versions
-from rnabench.attack.catalogue import FGSM, KINDS, PGD
-from rnabench.benchmark import attack, load_foreign
-from rnabench.evaluation import journal as journals
 from rnabench.evaluation.cells import cells
 from rnabench.evaluation.engine import algorithms_of, cell_name
-from rnabench.evaluation.journal import Journal, Lines
-from rnabench.files import sha256
-from rnabench.plan import EvaluationKeys
-from rnabench.progress import Silent
-from rnabench.recipe import DataKeys, TrainRecipe
-from rnabench.stopping import Stopped
-from rnabench.study_plan import STUDIES
-from rnabench.training.run import train
+from rnabench.evaluation.journal import CellJournals
+from rnabench.jobs.evaluate import attack, load_foreign
+from rnabench.jobs.train import train
+from rnabench.runtime import journal as journals
+from rnabench.runtime.files import sha256
+from rnabench.runtime.journal import Journal
+from rnabench.runtime.progress import Silent
+from rnabench.runtime.stopping import Stopped
+from rnabench.settings import algorithms
+from rnabench.settings.algorithms import cell_versions, outdated, study_versions, training_versions
+from rnabench.settings.attacks import FGSM, KINDS, PGD
+from rnabench.settings.datasets import DataSettings
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.studies import STUDIES
+from rnabench.settings.training import TrainingSettings
 from tests.helpers import AfterSteps, StopRequest, full_evaluation, lively_model
 
-RECIPE = TrainRecipe(width=2, steps=1, epochs=2, n_train=64, n_holdout=16, batch_size=32, space="bn")
+RECIPE = TrainingSettings(width=2, steps=1, epochs=2, n_train=64, n_holdout=16, batch_size=32, space="bn")
 
 
 class Hearing(Silent):
@@ -94,7 +96,7 @@ def test_a_stopped_cell_of_another_version_is_begun_anew(tmp_path: Path, monkeyp
 
 
 def test_every_cell_names_the_versions_that_it_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = EvaluationKeys(attacks=("fgsm", "pgd2"), protocols=("paper", "eot:2", "resample"))
+    keys = EvaluationSettings(attacks=("fgsm", "pgd2"), protocols=("paper", "eot:2", "resample"))
 
     def rest_on(name: str) -> set[tuple[str, str]]:
         before = {cell.key: cell_name(cell, keys, 8) for cell in cells(keys, True)}
@@ -133,8 +135,8 @@ def test_what_is_outdated_in_words() -> None:
 def test_every_batch_is_kept_with_what_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for git in ("first", "second", "second"):
         monkeypatch.setattr(journals, "made_by", lambda device, git=git: {"git": git, "device": device})
-        Lines(tmp_path / "lines", "digest").append(("a",), {"value": git})
-    kept = Lines(tmp_path / "lines", "digest")
+        Journal(tmp_path / "lines", "digest").append(("a",), {"value": git})
+    kept = Journal(tmp_path / "lines", "digest")
     makers = [{"git": "first", "device": "cpu"}, {"git": "second", "device": "cpu"}]
     assert kept.makers() == kept.makers(("a",)) == makers
     assert kept.makers(("b",)) == []
@@ -146,8 +148,8 @@ def test_the_makers_of_a_cell_are_those_of_its_batches(tmp_path: Path, monkeypat
         full_evaluation(lively_model(), folder=tmp_path, stop=AfterSteps(4), **keys)
     monkeypatch.setattr(journals, "made_by", lambda device: {"git": "another", "torch": "0", "device": device})
     full_evaluation(lively_model(), folder=tmp_path, **keys)
-    settings = EvaluationKeys.model_validate({**keys, "draws": 3, "batch_size": 4})
-    kept = Journal(tmp_path / "progress", "digest")
+    settings = EvaluationSettings.model_validate({**keys, "draws": 3, "batch_size": 4})
+    kept = CellJournals(tmp_path / "progress", "digest")
     natural, fgsm = (kept.makers(cell_name(cell, settings, 12)) for cell in cells(settings, True))
     assert [maker["git"] == "another" for maker in natural] == [False]
     assert [maker["git"] == "another" for maker in fgsm] == [False, True]
@@ -155,8 +157,8 @@ def test_the_makers_of_a_cell_are_those_of_its_batches(tmp_path: Path, monkeypat
 
 def test_the_attack_command_makes_a_stale_record_anew_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                                                                    ) -> None:
-    keys = EvaluationKeys(attacks=("fgsm",), n_examples=2, sanity=False)
-    target, file = load_foreign("tests.cli.models:linear", DataKeys(), keys, "cpu"), tmp_path / "record.json"
+    keys = EvaluationSettings(attacks=("fgsm",), n_examples=2, sanity=False)
+    target, file = load_foreign("tests.cli.models:linear", DataSettings(), keys, "cpu"), tmp_path / "record.json"
     first = attack(target, keys, file, Silent(), StopRequest())
     monkeypatch.setattr(FGSM, "version", FGSM.version + 1)
     heard = Hearing()

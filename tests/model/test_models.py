@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from rnabench import PathSpace, build_model, load_model, use_path
 from rnabench.attack.estimators import OnePath
 from rnabench.errors import CheckpointError, InvalidValue
-from rnabench.files import sha256
 from rnabench.model.saved import save_weights
 from rnabench.norm.layers import BatchGroupNorm
 from rnabench.path.path import Path as NormPath
+from rnabench.runtime.files import sha256
 
 
 def images(count: int = 4, seed: int = 0) -> torch.Tensor:

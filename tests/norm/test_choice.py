@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.choice import NormChoice
-from rnabench.norm.space import parse_space
 from rnabench.path.choice import ChoiceLayer, use_path
 from rnabench.path.path import Path
+from rnabench.settings.spaces import parse_space
 
 SPACES = ["bn+in", "bn+in-plain", "bn+in+gn2+ln+bgn3", "bgn+gn[1-4]"]
 

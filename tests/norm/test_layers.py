@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnabench.model.normalizers import build_norm
 from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm, frozen_statistics
-from rnabench.norm.space import parse_space
+from rnabench.settings.spaces import parse_space
 
 
 def activation(seed: int, *shape: int, offset: float = 0.0) -> Tensor:

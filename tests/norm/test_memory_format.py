@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rnabench.model.normalizers import norm_factory
-from rnabench.norm.space import parse_space
 from rnabench.path.choice import use_path
 from rnabench.path.path import Path
+from rnabench.settings.spaces import parse_space
 
 
 @pytest.mark.parametrize("space", ["bn+in", "gn4+bgn4", "ln+in"])

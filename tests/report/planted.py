@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rnabench.evaluation.interval import accuracy_interval
-from rnabench.evaluation.outcome import Bits, Outcome
-from rnabench.report.cells import SETTINGS, Cell, Key, Results, Source, read_results
+from rnabench.report.accuracies import SETTINGS, Accuracy, AccuracyKey, RecordSettings, Results, read_results
 from rnabench.report.record import headline_json, outcome_of, result, write_record
-from rnabench.report.regression import Comparison, compare
+from rnabench.report.regression import Regression, compare
 from rnabench.report.table import write_tables
+from rnabench.scoring.interval import accuracy_interval
+from rnabench.scoring.outcome import Bits, Outcome
 
 RESULTS = Path(__file__).parents[2] / "results"
 Records = dict[str, dict[str, Any]]
@@ -30,7 +30,7 @@ def rescored(record: dict[str, Any], number: int, change: Callable[[Bits], Bits]
         record["headline"] = headline_json(record)
 
 
-def compared(records: Records, committed: Records, folder: Path, table: str = "", **options: Any) -> Comparison:
+def compared(records: Records, committed: Records, folder: Path, table: str = "", **options: Any) -> Regression:
     """As `check` does it; what `table` names ("new", "old") is read from a table.csv alone."""
     for side, content in {"new": records, "old": committed}.items():
         write_tables(list(content.values()), folder / side, "Title")
@@ -40,7 +40,7 @@ def compared(records: Records, committed: Records, folder: Path, table: str = ""
     return compare(read_results(folder / "new", "new"), read_results(folder / "old", "old"), **options)
 
 
-def kinds(comparison: Comparison) -> set[str]:
+def kinds(comparison: Regression) -> set[str]:
     return {problem.kind for line in comparison.lines for problem in line.problems}
 
 
@@ -75,16 +75,16 @@ def removed(*names: Any) -> Callable[[Records], None]:
     return change
 
 
-def cell(correct: Bits, batches: Any = None, with_outcome: bool = False) -> Cell:
+def cell(correct: Bits, batches: Any = None, with_outcome: bool = False) -> Accuracy:
     low, high = accuracy_interval(correct, batches)
     outcome = Outcome("a", "p", correct, correct.mean(1) > 0.5, correct[:, 0], batches) if with_outcome else None
     settings = dict.fromkeys(SETTINGS, 0) | {"images": len(correct)}
-    return Cell(float(correct.mean()), low, high, settings, outcome=outcome)
+    return Accuracy(float(correct.mean()), low, high, settings, outcome=outcome)
 
 
-def recorded(outcomes: Mapping[Key, Bits], batches: Any = None, seed: int = 0, weights: str = "", method: str = ""
-             ) -> Results:
+def recorded(outcomes: Mapping[AccuracyKey, Bits], batches: Any = None, seed: int = 0, weights: str = "",
+             method: str = "") -> Results:
     """Results of records: of networks that have the name's weights unless others are given."""
     cells = {key: cell(correct, batches, with_outcome=True) for key, correct in outcomes.items()}
-    return Results(cells, {name: Source({}, {}, seed, method=method or name, weights=weights or name)
+    return Results(cells, {name: RecordSettings({}, {}, seed, method=method or name, weights=weights or name)
                            for name, *_ in outcomes})

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rnabench.evaluation.multiple import holm
-from rnabench.recipe_file import Claim
 from rnabench.report.claims import ENDS, Answer, answers, sentences
+from rnabench.scoring.significance import holm
+from rnabench.settings.recipe import Claim
 from tests.report.records import model, trainings
 
 

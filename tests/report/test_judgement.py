@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnabench.evaluation.outcome import Bits
-from rnabench.report.cells import Key, Results
+from rnabench.report.accuracies import AccuracyKey, Results
 from rnabench.report.change import BY_GROUP, BY_IMAGE, BY_TRAINING, INTERVALS, ONE_TRAINING, ByTraining
 from rnabench.report.judgement import TOLERANCE, WITH_OTHERS
-from rnabench.report.regression import Comparison, Line, compare, markdown
+from rnabench.report.regression import ChangedCell, Regression, compare, markdown
+from rnabench.scoring.outcome import Bits
 from tests.report.planted import Records, compared, recorded, rescored
 
-SPOT: Key = ("m", "a0", "p")
-OTHERS: list[Key] = [("m", f"a{number}", "p") for number in range(1, 31)]
+SPOT: AccuracyKey = ("m", "a0", "p")
+OTHERS: list[AccuracyKey] = [("m", f"a{number}", "p") for number in range(1, 31)]
 
 
 def first_wrong(correct: Bits, count: int) -> Bits:
@@ -35,11 +35,11 @@ def flipped(correct: Bits, images: int, rng: np.random.Generator) -> Bits:
     return found
 
 
-def rules(comparison: Comparison) -> dict[Key, str]:
+def rules(comparison: Regression) -> dict[AccuracyKey, str]:
     return {line.name: line.judgement.rule for line in comparison.lines if line.judgement}
 
 
-def failing(comparison: Comparison) -> list[Key]:
+def failing(comparison: Regression) -> list[AccuracyKey]:
     return [line.name for line in comparison.lines if line.problems]
 
 
@@ -191,7 +191,7 @@ def test_what_would_have_been_flagged_is_just_what_is() -> None:
     old = recorded(dict.fromkeys([SPOT, *OTHERS], correct))
     for wrong in range(15):
         comparison = compare(recorded(dict.fromkeys(OTHERS, correct) | {SPOT: first_wrong(correct, wrong)}), old)
-        line: Line = next(line for line in comparison.lines if line.name == SPOT)
+        line: ChangedCell = next(line for line in comparison.lines if line.name == SPOT)
         assert line.judgement is not None
         assert line.judgement.flagged_from is not None
         assert bool(line.problems) == (wrong / 500 >= line.judgement.flagged_from - 1e-12) == (wrong >= 6)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnabench.recipe_file import Defined
-from rnabench.report.cells import read_results
+from rnabench.report.accuracies import read_results
 from rnabench.report.comparison import comparison
 from rnabench.report.methods import methods
 from rnabench.report.record import judged, rows, write_record
 from rnabench.report.table import display, legend, write_tables
+from rnabench.settings.recipe import Defined
 from tests.report.records import model, trainings
 
 

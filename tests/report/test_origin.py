@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rnabench.cli.main import main
-from rnabench.report.cells import read_results
+from rnabench.report.accuracies import read_results
 from rnabench.report.origin import elsewhere, origin_lines, taken_over
 from rnabench.report.page.render import write_page
 from rnabench.report.record import read_record, write_record

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnabench.evaluation.outcome import Bits
-from rnabench.report.cells import Results
+from rnabench.report.accuracies import Results
 from rnabench.report.record import outcome_of
 from rnabench.report.regression import ABSENT, compare, markdown
+from rnabench.scoring.outcome import Bits
 from tests.report.planted import Records, broken, cell, compared, every_result, kinds, removed, rescored, set_at
 
 

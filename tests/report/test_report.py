@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from rnabench.errors import RnabenchError
-from rnabench.evaluation.outcome import Outcome, from_bits
-from rnabench.pixels import in_255ths
 from rnabench.report.record import FORMAT, judged, read_record, result, rows, write_record
-from rnabench.report.sweep import lines, published_points
+from rnabench.report.sweep import curves, published_points
 from rnabench.report.table import display, markdown, write_tables
 from rnabench.report.verdict import verdicts
+from rnabench.scoring.outcome import Outcome, from_bits
+from rnabench.settings.pixels import in_255ths
 
 
 def record(label: str = "bn+in") -> dict[str, Any]:
@@ -87,13 +87,13 @@ def test_a_line_of_a_sweep_has_a_point_for_every_value() -> None:
     swept = record()
     natural, attacked = swept["results"]
     swept["results"] = [natural, *(attacked | {"protocol": f"eot:{samples}"} for samples in (20, 1, 5))]
-    (line,) = lines([swept], "samples", ["pgd10"], ["eot:1", "eot:5", "eot:20"])
+    (line,) = curves([swept], "samples", ["pgd10"], ["eot:1", "eot:5", "eot:20"])
     assert (line.model, line.protocol) == ("bn+in", "eot:K")
     assert [point[0] for point in line.points] == [1, 5, 20]
     assert all(low <= middle <= high for _, middle, low, high in line.points)
     by_eps = [attacked | {"attack": name, "parameters": attacked["parameters"] | {"eps": eps / 255}}
               for name, eps in (("pgd10@4/255", 4), ("pgd10@2/255", 2))]
-    (line,) = lines([swept | {"results": by_eps}], "eps", ["pgd10@4/255", "pgd10@2/255"], ["paper"])
+    (line,) = curves([swept | {"results": by_eps}], "eps", ["pgd10@4/255", "pgd10@2/255"], ["paper"])
     assert [point[0] for point in line.points] == pytest.approx([2, 4])
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rnabench.evaluation.multiple import holm
-from rnabench.evaluation.trainings import compare
 from rnabench.report.record import headline, judged
 from rnabench.report.verdict import verdicts
+from rnabench.scoring.significance import holm
+from rnabench.scoring.trainings import compare
 from tests.report.records import beside, deterministic, model, trainings
 
 Records = list[dict[str, Any]]

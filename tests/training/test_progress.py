@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rnabench.progress import Silent
-from rnabench.recipe import TrainRecipe, from_options
-from rnabench.stopping import Stopped, StopRequest
-from rnabench.training.run import train
+from rnabench.jobs.train import train
+from rnabench.runtime.progress import Silent
+from rnabench.runtime.stopping import Stopped, StopRequest
+from rnabench.settings.base import from_options
+from rnabench.settings.training import TrainingSettings
 from tests.helpers import AfterSteps
 
 
@@ -30,8 +31,8 @@ class Bar(Silent):
 
 def test_progress_goes_from_nothing_to_all_and_never_back(tmp_path: Path) -> None:
     """Also where the run was stopped within its second epoch, and goes on."""
-    recipe = from_options(TrainRecipe, {"space": "bn", "width": 2, "objective": "standard", "steps": 1, "epochs": 3,
-                                        "batch_size": 16, "n_train": 64, "n_holdout": 16})
+    recipe = from_options(TrainingSettings, {"space": "bn", "width": 2, "objective": "standard", "steps": 1,
+                                             "epochs": 3, "batch_size": 16, "n_train": 64, "n_holdout": 16})
     bar = Bar()
     with pytest.raises(Stopped):
         train(recipe, tmp_path, bar, AfterSteps(6), "cpu")

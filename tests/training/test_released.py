@@ -10,29 +10,30 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnabench.benchmark import load_run
 from rnabench.cli.main import main
 from rnabench.data.batches import Batch, ResidentSource, batches
 from rnabench.data.sources import PUBLISHED_STATISTICS
-from rnabench.errors import InvalidRecipe
+from rnabench.errors import InvalidSettings
+from rnabench.exchange.released import load_released, released_state
+from rnabench.jobs.evaluate import load_run
+from rnabench.jobs.train import train
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
-from rnabench.model.released import load_released, released_state
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import BatchGroupNorm, use_bgn_conventions
 from rnabench.path.choice import choice_layers, use_path
 from rnabench.path.path import Path as NormPath
-from rnabench.plan import EvaluationKeys
-from rnabench.progress import Silent
-from rnabench.recipe import TrainRecipe, from_options
 from rnabench.report.page.settings import network
+from rnabench.runtime.progress import Silent
+from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.seeding import ExampleStreams
-from rnabench.stopping import Stopped, StopRequest
+from rnabench.settings.base import from_options
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.training import TrainingSettings
+from rnabench.training.loop import learning_rate
 from rnabench.training.objective import Objective
-from rnabench.training.run import train
-from rnabench.training.schedule import learning_rate
+from tests.exchange.released_networks import on_path, released, wrapped
 from tests.helpers import AfterSteps, random_images
-from tests.model.released_networks import on_path, released, wrapped
 
 SMALL = {"space": "bn+in", "width": 2, "steps": 1, "epochs": 2, "batch_size": 32, "n_train": 80, "n_holdout": 32}
 SWITCHES = {"track_attack_stats": True, "unused_options": "decay", "milestones": (1,), "drop_last": False,
@@ -40,8 +41,8 @@ SWITCHES = {"track_attack_stats": True, "unused_options": "decay", "milestones":
             "bgn_variance": "unbiased"}
 
 
-def recipe(**changes: object) -> TrainRecipe:
-    return from_options(TrainRecipe, {**SMALL, **changes})
+def recipe(**changes: object) -> TrainingSettings:
+    return from_options(TrainingSettings, {**SMALL, **changes})
 
 
 def network_and_batch(space: str) -> tuple[RandomizedClassifier, Batch]:
@@ -118,9 +119,9 @@ def test_milestones_are_those_of_a_scheduler_that_steps_before_the_epoch() -> No
 def test_milestones_are_checked(milestones: object) -> None:
     assert recipe(epochs=200, milestones=milestones).milestones == (99, 149)
     for wrong in ("149,99", "0,4", "200", "4,4", "x", "", [1.5], [True], 7):
-        with pytest.raises(InvalidRecipe, match=r"^--milestones: "):
+        with pytest.raises(InvalidSettings, match=r"^--milestones: "):
             recipe(epochs=200, milestones=wrong)
-    with pytest.raises(InvalidRecipe, match=r"^--milestones: .*schedule 'step'"):
+    with pytest.raises(InvalidSettings, match=r"^--milestones: .*schedule 'step'"):
         recipe(epochs=200, milestones=milestones, schedule="cosine")
 
 
@@ -248,7 +249,8 @@ def test_stopped_with_every_switch_it_ends_with_the_same_weights(trained: Path, 
 
 
 def test_nothing_held_out_needs_the_last_epoch() -> None:
-    with pytest.raises(InvalidRecipe, match=r"^--select: 'best' is not valid; expected 'last': no images are held out"):
+    with pytest.raises(InvalidSettings,
+                       match=r"^--select: 'best' is not valid; expected 'last': no images are held out"):
         recipe(n_holdout=0)
 
 
@@ -260,7 +262,7 @@ def test_every_switch_is_named_wherever_settings_are(trained: Path, capsys: pyte
         main(["train", "--help"])
     shown = capsys.readouterr().out
     described = json.loads((trained / "run.json").read_text())["recipe"]
-    target = load_run(trained, {}, EvaluationKeys(n_examples=2), "cpu")
+    target = load_run(trained, {}, EvaluationSettings(n_examples=2), "cpu")
     groups = {group.title: dict(group.settings) for group in network(target.description)}
     base, page = recipe(), (Path(__file__).parents[2] / "docs" / "released-code.md").read_text()
     for name, value in SWITCHES.items():

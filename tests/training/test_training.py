@@ -18,24 +18,25 @@ from hypothesis import strategies as st
 
 from rnabench import load_model
 from rnabench.data.batches import Batch
-from rnabench.errors import CheckpointError, InvalidRecipe, InvalidValue, NumericalError
-from rnabench.files import sha256
+from rnabench.errors import CheckpointError, InvalidSettings, InvalidValue, NumericalError
+from rnabench.jobs.train import train
 from rnabench.model.factory import build_model
-from rnabench.progress import Silent
-from rnabench.recipe import TrainRecipe, from_options
+from rnabench.runtime.files import sha256
+from rnabench.runtime.progress import Silent
+from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.seeding import ExampleStreams
-from rnabench.stopping import Stopped, StopRequest
+from rnabench.settings.base import from_options
+from rnabench.settings.training import TrainingSettings
+from rnabench.training.loop import WARMUP, learning_rate
 from rnabench.training.objective import Objective
-from rnabench.training.run import train
-from rnabench.training.schedule import WARMUP, learning_rate
 from rnabench.training.state import FILE as STATE
 from tests.helpers import AfterSteps
 
 SMALL = {"space": "bn+in", "width": 2, "steps": 1, "epochs": 2, "batch_size": 32, "n_train": 96, "n_holdout": 32}
 
 
-def recipe(**changes: object) -> TrainRecipe:
-    return from_options(TrainRecipe, {**SMALL, **changes})
+def recipe(**changes: object) -> TrainingSettings:
+    return from_options(TrainingSettings, {**SMALL, **changes})
 
 
 def run(folder: Path, stop: StopRequest | None = None, **changes: object) -> str:
@@ -118,7 +119,7 @@ def test_a_finished_run_is_kept_and_another_recipe_refused(tmp_path: Path) -> No
 def test_a_run_folder_says_everything(tmp_path: Path) -> None:
     run(tmp_path, eps="4/255")
     described = json.loads((tmp_path / "run.json").read_text())
-    options = set(TrainRecipe.model_fields)
+    options = set(TrainingSettings.model_fields)
     assert set(described["recipe"]) == options
     assert described["recipe"]["eps"] == pytest.approx(4 / 255)
     assert described["resolved"]["step_size"] == pytest.approx(1 / 255)
@@ -276,6 +277,6 @@ def test_no_host_synchronisation_inside_a_step_on_cuda(granularity: str) -> None
 
 
 def test_all_errors_of_options_come_at_once() -> None:
-    with pytest.raises(InvalidRecipe) as caught:
+    with pytest.raises(InvalidSettings) as caught:
         recipe(eps=3, arch="resnet", epochs=0, precision="fp16")
     assert len(str(caught.value).splitlines()) == 4

@@ -14,7 +14,7 @@ PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots
 
 
 @dataclass(frozen=True)
-class Figure:
+class EmbeddedFigure:
     """An image and how large it is on the page, in CSS pixels (0: not known)."""
 
     caption: str
@@ -38,13 +38,14 @@ def belong_to(figures: Iterable[str], owners: Iterable[str]) -> dict[str, list[s
     return found
 
 
-def embed(folder: Path, stem: str, caption: str) -> Figure:
+def embed(folder: Path, stem: str, caption: str) -> EmbeddedFigure:
     """The figure of that name."""
     there = [file for ending in TYPES if (file := folder / (stem + ending)).exists()]
     file = min(there, key=lambda each: each.stat().st_size)
     content = file.read_bytes()
     width, height = _svg_size(content) if file.suffix == ".svg" else _png_size(content)
-    return Figure(caption, f"data:{TYPES[file.suffix]};base64,{base64.b64encode(content).decode()}", width, height)
+    uri = f"data:{TYPES[file.suffix]};base64,{base64.b64encode(content).decode()}"
+    return EmbeddedFigure(caption, uri, width, height)
 
 
 def _png_size(content: bytes) -> tuple[int, int]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from rnabench.files import write_text
 from rnabench.report.page.contents import read_folders
 from rnabench.report.page.sections import section
 from rnabench.report.page.view import BESIDE, Section, fragment
+from rnabench.runtime.files import write_text
 
 HERE = Path(__file__).parent
 

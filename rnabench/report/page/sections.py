@@ -9,7 +9,7 @@ from typing import Any
 from rnabench.report import bench, crosscheck, studies
 from rnabench.report.origin import origin_lines
 from rnabench.report.page.contents import ResultFolder
-from rnabench.report.page.figures import Figure, belong_to, embed, stems
+from rnabench.report.page.figures import EmbeddedFigure, belong_to, embed, stems
 from rnabench.report.page.prose import first_heading, inline, paragraphs
 from rnabench.report.page.settings import (
     RESULT_HEADINGS,
@@ -123,7 +123,7 @@ def _cases(result: dict[str, Any]) -> Table:
         (case["case"], str(case["images"]), text(case["parameters"], "Linf")) for case in result["cases"]])
 
 
-def _embedded(path: Path, names: list[str], title: str, owner: str = "") -> tuple[Figure, ...]:
+def _embedded(path: Path, names: list[str], title: str, owner: str = "") -> tuple[EmbeddedFigure, ...]:
     """The figures of these names; what a name adds to its owner's is added to the caption."""
     parts = [name.removeprefix(owner).strip("-").replace("-", " ") for name in names]
     return tuple(embed(path, name, f"{title} ({part})" if part else title)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnabench.pixels import in_255ths
+from rnabench.settings.pixels import in_255ths
 
 NAMES = {
     "digest": "training digest", "weights_sha256": "weights SHA-256", "git": "git revision", "arch": "architecture",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from rnabench.report.page.figures import Figure
+from rnabench.report.page.figures import EmbeddedFigure
 from rnabench.report.page.settings import Group
 
 NUMBER = re.compile(r"[-+\u2212]?(\d[\d,]*(\.\d+)?|\.\d+)(e[-+]?\d+)?(?![\w.])")  # no `1.norm1`
@@ -67,7 +67,7 @@ class Block:
     tables: tuple[Table, ...] = ()
     prose: Markup = EMPTY
     checks: tuple[Check, ...] = ()
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[EmbeddedFigure, ...] = ()
     legend: Markup = EMPTY
     folds: tuple[Fold, ...] = ()
 

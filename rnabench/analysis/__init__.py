@@ -1,1 +1,0 @@
-"""What can be measured of networks and machines besides robustness."""

@@ -1,0 +1,276 @@
+"""One batch: attacked, and scored on fresh draws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnabench.attack.attack import Uniform
+from rnabench.attack.autoattack import autoattack, version
+from rnabench.attack.build import build
+from rnabench.attack.estimators import Estimator, Expectation, OnePath
+from rnabench.attack.library import Resampled, frozen_view
+from rnabench.attack.torchattacks import library_call, torchattacks_attack
+from rnabench.data.batches import Batch
+from rnabench.errors import InvalidValue, NumericalError
+from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate
+from rnabench.evaluation.defence import Defence, check_logits
+from rnabench.path.path import Path
+from rnabench.runtime.progress import Progress, Silent
+from rnabench.scoring.interval import Groups
+from rnabench.scoring.outcome import Outcome, path_groups
+from rnabench.seeding import ExampleStreams, derive, stream
+from rnabench.settings.attacks import AttackSpec, resolved
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.pixels import PIXEL_UNITS
+from rnabench.settings.protocols import Protocol
+
+
+def parameters(spec: AttackSpec, keys: EvaluationSettings, samples: int) -> dict[str, Any]:
+    """Every parameter in effect. Raises InvalidValue for what the norm does not have."""
+    values = resolved(spec, keys.eps, keys.step)
+    for name in ("eps", "step_size"):
+        if keys.norm == "Linf" and values.get(name, 0) > 1:
+            raise InvalidValue("attack", f"{spec.name} ({name}: {values[name]:g})", PIXEL_UNITS)
+    if not uses_library(spec, keys):
+        build(spec.name, keys.norm, values)
+    elif keys.backend == "native":
+        return values | version(samples) | {"backend": "pyautoattack"}
+    return values | {"backend": keys.backend}
+
+
+@dataclass
+class Attacker:
+    """Streams are named by (seed, purpose), and by example or path group, never by an attack: attacks that are compared
+    meet the same frozen paths, averaged paths and starts. `most_pixels` as in Expectation."""
+
+    defence: Defence
+    keys: EvaluationSettings
+    classes: int
+    most_pixels: int | None = None
+
+    def __call__(self, spec: AttackSpec, protocol: Protocol, batch: Batch, groups: Groups) -> tuple[Tensor, Path]:
+        """Adversarial images of a batch whose images are in these path `groups`, and a path that the attacker knows:
+        its frozen one, or one more draw (one row, or one for each image).
+
+        Raises NumericalError for images that leave [0, 1] or the ball.
+        """
+        draw = self.drawer("attack path", batch, groups)
+        averaged = protocol.samples if self.defence.space.is_random else 0
+        if averaged:
+            estimator = Expectation(self.defence, draw, averaged, self.most_pixels)
+            found = self._run(spec, estimator, batch, groups, averaged)
+            path = self.drawer("reported path", batch, groups)(1)
+        else:
+            path = draw(1)
+            found = self._run(spec, OnePath(self.defence, path), batch, groups, 0)
+        self._check(spec, found, batch.images)
+        return found, path
+
+    def drawer(self, purpose: str, batch: Batch, groups: Groups) -> Callable[[int], Path]:
+        """Draws of paths, one after the other: a row for each image, or one row if one draw serves them all."""
+        space = self.defence.space
+        if not space.is_random:
+            only = space.sample(torch.Generator())
+            return lambda repeats: only
+        names = batch.indices if self.keys.granularity == "sample" else groups.tolist()
+        if len(set(names)) == 1:
+            together = ExampleStreams(self.keys.seed, purpose, indices=names[:1])
+            return lambda repeats: space.sample_each(together)
+        streams = ExampleStreams(self.keys.seed, purpose, indices=names)
+        return lambda repeats: space.sample_each(streams, repeats)
+
+    def _run(self, spec: AttackSpec, estimator: Estimator, batch: Batch, groups: Groups, samples: int) -> Tensor:
+        values, images, labels = parameters(spec, self.keys, samples), batch.images, batch.labels
+        if values["backend"] == "native":
+            return build(spec.name, self.keys.norm, values)(estimator, images, labels, self._uniform(batch))
+        # a library draws for the images that it is given together: its streams are named by the first of them
+        names = "library", batch.indices[0]
+        seed, generator = derive(self.keys.seed, *names), stream(self.keys.seed, *names, "paths")
+        rows = self.keys.granularity == "sample"
+        view = frozen_view(estimator, images.device) if isinstance(estimator, OnePath) else Resampled(
+            self.defence, lambda count: self.defence.space.sample(generator, count if rows else 1))
+        if values["backend"] == "pyautoattack":
+            return autoattack(view, images, labels, self.keys.norm, values["eps"], self.classes, seed, samples)
+        return torchattacks_attack(spec.name, view, images, labels, self.keys.norm, self.classes, values, seed, samples)
+
+    def _uniform(self, batch: Batch) -> Uniform:
+        streams = ExampleStreams(self.keys.seed, "attack start", indices=batch.indices, device=batch.images.device)
+        return lambda *shape: streams.uniform(*shape).to(batch.images)
+
+    def _check(self, spec: AttackSpec, found: Tensor, images: Tensor) -> None:
+        if not bool(found.isfinite().all()) or float(found.min()) < 0 or float(found.max()) > 1:
+            raise NumericalError(f"attack {spec.name}: its images are not in [0, 1]; nothing was scored")
+        if spec.bounded:
+            change, eps = (found - images).flatten(1), self.keys.eps if spec.eps is None else spec.eps
+            far = float(change.abs().max() if self.keys.norm == "Linf" else change.norm(dim=1).max())
+            if far > eps * (1 + 1e-4) + 1e-6:
+                raise NumericalError(f"attack {spec.name}: moved an image by {far:.6g} ({self.keys.norm}); expected at "
+                                     f"most eps {eps:.6g}; nothing was scored")
+
+
+def uses_library(spec: AttackSpec, keys: EvaluationSettings) -> bool:
+    """Whether somebody else's code attacks, which knows one path for all images that it is given."""
+    return keys.backend != "native" or spec.kind == "autoattack"
+
+
+def check_plan(keys: EvaluationSettings, specs: list[tuple[AttackSpec, int]], is_random: bool, classes: int) -> None:
+    """Fail before the first attack, not in the middle. Raises InvalidValue."""
+    for spec, samples in specs:
+        values = parameters(spec, keys, samples)
+        rows = is_random and keys.granularity == "sample"
+        if rows and not samples and values["backend"] != "native":
+            raise InvalidValue("granularity", "sample", f"batch for {spec.name} on a frozen path (libraries attack "
+                                                        "some images of a batch at a time, and mix up their paths)")
+        needed = {"t": 4, "dlr": 3}.get(values.get("loss", ""), 4 if spec.kind == "autoattack" else 2)
+        if classes < needed:
+            raise InvalidValue("attack", spec.name, f"another one for {classes} classes: its DLR loss needs {needed}")
+        if keys.backend == "torchattacks":
+            library_call(spec.name, keys.norm, classes, values, samples if is_random else 0)
+    if keys.cumulative and is_random:
+        raise InvalidValue("cumulative", True, "a deterministic model: a mean over draws needs every example attacked")
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether this is a device's, or the CPU allocator's, way to say that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("can't allocate memory", "STATUS_ALLOC_FAILED")))
+
+
+class Evaluator:
+    """Attacks and scores one batch."""
+
+    def __init__(self, defence: Defence, keys: EvaluationSettings, classes: int, progress: Progress | None = None,
+                 surrogate: Surrogate | None = None) -> None:
+        self.defence, self.keys, self.classes, self.progress = defence, keys, classes, progress or Silent()
+        self.random = defence.space.is_random
+        self.attacker = Attacker(defence, keys, classes)
+        self.surrogate = Attacker(surrogate.defence, keys, classes) if surrogate else None
+        self.take_all_memory()
+
+    def take_all_memory(self) -> None:
+        """Forget that memory ran out: the next attack may need less."""
+        self.at_once, self.attacker.most_pixels = self.keys.batch_size, None
+
+    def outcome(self, cell: Cell, batch: Batch, first: int, alive: NDArray[np.bool_] | None = None) -> Outcome:
+        """The outcome of a batch that starts at image number `first` of the evaluation; images that are not `alive`
+        count as broken and are not attacked.
+
+        If memory runs out the batch is worked on in halves: only libraries' attacks draw other random numbers then.
+        """
+        started = time.perf_counter()
+        check_images(batch.images)
+        count = len(batch.indices)
+        groups = path_groups(first, count, self.keys.attack_paths)
+        todo = self._apart(cell, np.arange(count) if alive is None else np.flatnonzero(alive), groups)
+        done: list[tuple[NDArray[np.int64], Outcome]] = []
+        while todo:
+            rows = todo.pop(0)
+            if len(rows) > self.at_once:
+                rows, rest = rows[: self.at_once], rows[self.at_once :]
+                todo.insert(0, rest)
+            part = batch.take(rows.tolist())
+            try:
+                done.append((rows, self._outcome(cell, part, groups[rows])))
+                continue
+            except RuntimeError as error:
+                if not self.halve(error, part):
+                    raise
+            # outside the handler, which holds on to the failed attack's tensors
+            todo.insert(0, rows)
+            if batch.images.device.type == "cuda":
+                torch.cuda.empty_cache()
+        shared = self.random and self.keys.granularity == "batch"
+        return _whole(cell, count, done, groups if shared else None).timed(time.perf_counter() - started)
+
+    def _apart(self, cell: Cell, rows: NDArray[np.int64], groups: Groups) -> list[NDArray[np.int64]]:
+        """The images that are worked on together: all, or the groups one by one where only one path is known at a
+        time."""
+        one_path = not self.defence.space.takes_rows or (cell.attack is not None and cell.surrogate is None and
+                                                         uses_library(cell.attack, self.keys))
+        if not (one_path and self.random and self.keys.granularity == "batch"):
+            return [rows] if len(rows) else []
+        return [rows[groups[rows] == group] for group in np.unique(groups[rows])]
+
+    def halve(self, error: RuntimeError, batch: Batch) -> bool:
+        """Whether memory ran out with this batch and there is a half to go on with."""
+        images = len(batch.indices)
+        if not memory_ran_out(error) or images == 1:
+            return False
+        self.at_once = images // 2
+        # averaging over paths may then take no more images at once either
+        self.attacker.most_pixels = self.at_once * batch.images[0, 0].numel()
+        if self.surrogate is not None:
+            self.surrogate.most_pixels = self.attacker.most_pixels
+        self.progress.line(f"out of memory: going on with {self.at_once} images at once")
+        return True
+
+    def _outcome(self, cell: Cell, batch: Batch, groups: Groups) -> Outcome:
+        images, attacked = batch.images, None
+        if cell.surrogate is not None and cell.attack is not None:
+            assert self.surrogate is not None
+            images, _ = self.surrogate(cell.attack, SURROGATE_PROTOCOL, batch, groups)
+        elif cell.attack is not None:
+            images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, groups)
+        same_path = cell.protocol is not None and cell.protocol.same_path
+        predictions = self.predictions(images, attacked if same_path else None, batch, groups)
+        right = predictions == batch.labels
+        majority = most_frequent(predictions, self.classes) == batch.labels
+        reported = right[0] if attacked is None else self._predict(images, attacked) == batch.labels
+        distances = None
+        if cell.attack is not None and not cell.attack.bounded:
+            distances = (images - batch.images).flatten(1).norm(dim=1).double().cpu().numpy()
+        return Outcome(*cell.key, right.T.cpu().numpy(), majority.cpu().numpy(), reported.cpu().numpy(), None, 0.0,
+                       distances)
+
+    def predictions(self, images: Tensor, path: Path | None, batch: Batch, groups: Groups) -> Tensor:
+        """Predicted classes int64 [D, N]: on `path` if given, else on fresh draws from a stream of their own.
+
+        The draws of an image, or of its path group, are the same for every attack, so that attacks compare on equal
+        draws.
+        """
+        if path is None and not self.random:
+            path = self.defence.space.sample(torch.Generator())  # the only one
+        if path is not None:
+            return self._predict(images, path)[None]
+        draw = self.attacker.drawer("scoring path", batch, groups)
+        return torch.stack([self._predict(images, draw(1)) for _ in range(self.keys.draws)])
+
+    def _predict(self, images: Tensor, path: Path) -> Tensor:
+        with torch.no_grad():
+            logits = self.defence.on(path)(images)
+        check_logits(logits, len(images), self.classes)
+        return logits.argmax(1)
+
+
+def _whole(cell: Cell, count: int, parts: list[tuple[NDArray[np.int64], Outcome]], groups: Groups | None) -> Outcome:
+    """The outcome of `count` images from those of some of them, each with its rows; the others count as broken."""
+    draws = parts[0][1].correct.shape[1] if parts else 1
+    correct = np.zeros((count, draws), dtype=bool)
+    majority, reported = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    distances = None if cell.attack is None or cell.attack.bounded else np.zeros(count)
+    for rows, part in parts:
+        correct[rows], majority[rows], reported[rows] = part.correct, part.majority, part.reported
+        if distances is not None and part.distances is not None:
+            distances[rows] = part.distances
+    return Outcome(*cell.key, correct, majority, reported, groups, 0.0, distances)
+
+
+def most_frequent(predictions: Tensor, classes: int) -> Tensor:
+    """The class predicted most often for each image, int64 [N] from [D, N]; of equals, the lower."""
+    votes = torch.nn.functional.one_hot(predictions, classes).sum(0)
+    return (votes * classes - torch.arange(classes, device=votes.device)).argmax(1)
+
+
+def check_images(images: Tensor) -> None:
+    """Raises NumericalError unless all pixels are in [0, 1]."""
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):
+        raise NumericalError(f"images: pixels from {low:g} to {high:g}; expected [0, 1] (normalise inside the model)")

@@ -1,0 +1,1 @@
+"""To and from other programs: released checkpoints read and written, networks exported."""

@@ -1,0 +1,108 @@
+"""From a run folder to files that other programs read."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from pathlib import Path as File
+
+import torch
+from torch import Tensor, nn
+
+from rnabench.errors import InvalidValue
+from rnabench.exchange.released import released_state
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.saved import load_model, read_run
+from rnabench.norm.layers import EPS, BatchGroupNorm, GroupNorm, Norm
+from rnabench.path.choice import choice_layers, use_path
+from rnabench.path.path import Path
+from rnabench.runtime.files import atomic, writing
+from rnabench.seeding import stream
+from rnabench.settings.architectures import architecture
+
+
+def frozen(model: RandomizedClassifier, path: Path) -> nn.Module:
+    """A network in eval mode, [0, 1] images [N, 3, H, W] to logits: `model.eval().on(path)` to float precision.
+
+    It shares no tensor with `model`. Raises InvalidValue for a path that does not fit or has several rows.
+    """
+    if path.per_sample:
+        raise InvalidValue("path", f"{len(path.rows)} rows", "1 row")
+    chosen: dict[str, nn.Module] = {}
+    with use_path(model, path):
+        for name, layer in choice_layers(model.network).items():
+            assert isinstance(layer.current, int)
+            chosen[name] = layer.options[layer.current]
+    network = copy.deepcopy(model.network)
+    for name, option in chosen.items():
+        network.set_submodule(name, _plain(option))
+    for name, module in list(network.named_modules()):
+        if isinstance(module, Norm):  # outside of choice layers
+            network.set_submodule(name, _plain(module))
+    return network.eval()
+
+
+def _plain(norm: nn.Module) -> nn.Module:
+    """The layer of torch that computes the same at inference."""
+    if not isinstance(norm, GroupNorm | BatchGroupNorm):
+        raise InvalidValue("layer", type(norm).__name__, "a GroupNorm or BatchGroupNorm to export")
+    state = norm.state_dict()
+    plain: nn.Module = nn.GroupNorm(norm.groups, norm.channels, EPS, affine=norm.affine)
+    if isinstance(norm, BatchGroupNorm):
+        plain = nn.BatchNorm2d(norm.channels, EPS)
+        for name in ("running_mean", "running_var"):
+            state[name] = state[name].repeat_interleave(norm.group_size)
+    plain.to(norm.weight).load_state_dict(state)
+    return plain
+
+
+ABOUT = "rnabench.json"
+
+
+def export_state(folder: File, released: bool, out: File) -> int:
+    """Write the whole network as a plain `state_dict`, under our names or the released ones; returns how many tensors.
+
+    It is loadable with `weights_only=True`. Raises CheckpointError, and InvalidValue for an architecture without
+    released names or an `out` that is there.
+    """
+    _check_free(out)
+    model = load_model(folder)
+    state: dict[str, Tensor] = model.state_dict()
+    if released:
+        state = released_state(model, read_run(folder)["model"]["arch"])
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(out) as temporary:
+            torch.save({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+    return len(state)
+
+
+def export_torchscript(folder: File, path: str | None, seed: int, out: File) -> str:
+    """Write one path as TorchScript, [0, 1] images [N, 3, H, W] to logits, any N; returns the path in words.
+
+    `path` is in the form of `PathSpace.parse`; None draws one from the stream of `seed`. The file's extra file
+    `rnabench.json` says what it is. Raises CheckpointError, and InvalidValue for a path that the network does not have
+    or an `out` that is there.
+    """
+    _check_free(out)
+    model, run = load_model(folder), read_run(folder)
+    if not model.space.is_random and path is not None:
+        raise InvalidValue("--path", path, "no path: this network has a single one")
+    chosen = model.space.parse(path) if path is not None else model.space.sample(stream(seed, "export"))
+    size = architecture(run["model"]["arch"]).image_size
+    about = {"model": run["model"], "digest": run.get("digest"), "weights_sha256": run.get("weights_sha256"),
+             "path": str(chosen)}
+    with warnings.catch_warnings(action="ignore"):  # torch is leaving TorchScript; group_norm's check is about sizes
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            frozen(model, chosen), torch.rand(2, 3, size, size), check_trace=False)
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(out) as temporary:
+                torch.jit.save(traced, str(temporary), _extra_files={ABOUT: json.dumps(about)})
+    return f"path {chosen}" if model.space.is_random else "its only path"
+
+
+def _check_free(out: File) -> None:
+    if out.exists():
+        raise InvalidValue("--out", str(out), "a file that is not there yet")

@@ -1,0 +1,69 @@
+"""What a recipe's network looks like, without training it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.factory import build_model
+from rnabench.norm.layers import Norm
+from rnabench.path.choice import ChoiceLayer
+from rnabench.settings.architectures import architecture
+from rnabench.settings.datasets import dataset_info
+from rnabench.settings.spaces import parse_space
+from rnabench.settings.training import TrainingSettings
+
+CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "imagenet": 1000}
+
+
+@dataclass(frozen=True)
+class Description:
+    """A table of the normalisation layers (a column per option: its number of groups), and lines of totals."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    lines: list[str]
+
+
+def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
+    """Build the network and count. A `*` marks a group count or size that was clipped to the layer's channels."""
+    classes = CLASSES.get(dataset, 10)
+    model = build_model(recipe.arch, recipe.space, classes, recipe.width, layer_based=recipe.layer_based)
+    specs = parse_space(recipe.space).norms
+    rows, clipped = [], 0
+    for name, norms in _norms(model):
+        channels = norms[0].channels
+        if len(norms) < len(specs):
+            rows.append((name, str(channels), *("always bn" for _ in specs)))
+            continue
+        cut = [spec.clipped(channels) for spec in specs]
+        clipped += sum(cut)
+        rows.append((name, str(channels), *(f"{n.groups}{'*' if c else ''}" for n, c in zip(norms, cut, strict=True))))
+    width = recipe.width or architecture(recipe.arch).width
+    size = dataset_info(dataset).size or architecture(recipe.arch).image_size
+    free = "one draw for all layers" if recipe.layer_based else "one draw per layer"
+    return Description(
+        f"{recipe.arch}, width {width}, space {recipe.space}, {size}x{size} images, {classes} classes"
+        f"{'' if dataset in CLASSES else ' (assumed)'}; cells are numbers of groups",
+        tuple(spec.label for spec in specs), rows,
+        [
+            f"choice layers: {len(model.space.layers)}, options per layer: {len(specs) if len(specs) > 1 else 1}, "
+            f"paths: {model.space.count:,} ({free})",
+            f"parameters: {sum(p.numel() for p in model.parameters()):,}",
+            f"clipped groups (*): {clipped}",
+        ],
+    )
+
+
+def _norms(model: RandomizedClassifier) -> Iterator[tuple[str, list[Norm]]]:
+    """The layers that stand where the original network has a BN, with their options."""
+    seen: set[str] = set()
+    for name, module in model.network.named_modules():
+        short = name.partition(".")[2]  # without the place behind the input normalisation
+        if isinstance(module, ChoiceLayer):
+            seen.add(name)
+            yield short, [option for option in module.options if isinstance(option, Norm)]
+        elif isinstance(module, Norm) and not any(name.startswith(f"{layer}.") for layer in seen):
+            yield short, [module]

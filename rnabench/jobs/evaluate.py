@@ -1,0 +1,296 @@
+"""One evaluation, from a network and options to a record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rnabench.data.sources import EvaluationData, evaluation_data
+from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
+from rnabench.evaluation.defence import Defence, ForeignModel, import_model, logits_sha256, source_sha256
+from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
+from rnabench.evaluation.journal import CellJournals
+from rnabench.model.mode import in_mode
+from rnabench.model.saved import WEIGHTS, load_model, read_run
+from rnabench.report.record import FORMAT, judged, read_record, result, write_record
+from rnabench.report.staleness import own_reasons
+from rnabench.runtime.device import check_precision, find_device, number_formats
+from rnabench.runtime.environment import device_description, git_revision, now, versions
+from rnabench.runtime.files import sha256
+from rnabench.runtime.journal import distinct
+from rnabench.runtime.locks import check_locks, claimed
+from rnabench.runtime.progress import Progress
+from rnabench.runtime.stopping import StopRequest
+from rnabench.scoring.outcome import Outcome
+from rnabench.settings.attacks import AttackSpec, resolved
+from rnabench.settings.base import digest, from_options
+from rnabench.settings.datasets import DataSettings
+from rnabench.settings.evaluation import EvaluationSettings
+
+NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: no part of what a record is
+
+
+@dataclass(frozen=True)
+class Target:
+    """A loaded network, the data that it is attacked on, and what a record says of it; `surrogate` is the network that
+    a transfer attack makes its images on."""
+
+    module: nn.Module
+    defence: Defence
+    data: EvaluationData
+    description: dict[str, Any]
+    device: torch.device
+    surrogate: Surrogate | None = None
+
+
+def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSettings, device_name: str,
+             label: str | None = None, method: str | None = None) -> Target:
+    """The network of a run folder, on the test images of its own data set, or of the one that `changes` (keys of
+    DataSettings) names.
+
+    Results call it `label`; networks that differ in their seed alone are trainings of one `method`. Raises
+    CheckpointError if the network's classes are not the data set's, and the errors of both.
+    """
+    device = find_device(device_name)
+    check_precision(evaluation.precision, device)
+    run = read_run(folder)
+    model = load_model(folder)
+    data = open_data(attacked_data(run["recipe"], changes), evaluation, device)
+    _check_classes(run["model"]["classes"], data, folder)
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.precision = evaluation.precision
+    description = {
+        "label": (name := label or folder.resolve().name), "method": method or name,
+        "training_seed": run["recipe"].get("seed"), "digest": run["digest"],
+        "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
+        "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
+        **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
+        "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
+        "recipe": {name: value for name, value in run["recipe"].items() if name not in ("data_dir", "download")},
+    }
+    return Target(model, model, data, description, device)
+
+
+def attacked_data(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> DataSettings:
+    """The data keys of a training recipe with changes; another data set starts from nothing."""
+    same = changes.get("dataset", recipe["dataset"]) == recipe["dataset"]
+    own = {name: recipe[name] for name in DataSettings.model_fields} if same else {}
+    return from_options(DataSettings, {**own, **changes})
+
+
+def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None:
+    if len(known) != len(data.classes):
+        raise CheckpointError(f"run: {str(folder)!r} tells {len(known)} classes apart; expected the "
+                              f"{len(data.classes)} classes of dataset {data.name!r}")
+    for number, (ours, theirs) in enumerate(zip(known, data.classes, strict=True)):
+        if ours != theirs:
+            raise CheckpointError(f"run: {str(folder)!r} knows class {number} as {ours!r}; expected {theirs!r}, as in "
+                                  f"dataset {data.name!r}")
+
+
+def load_foreign(reference: str, keys: DataSettings, evaluation: EvaluationSettings, device_name: str) -> Target:
+    """Anybody's network, `package.module:factory`; a change of its code makes it another one.
+
+    Raises ModelError, and the errors of the data set.
+    """
+    device = find_device(device_name)
+    data = open_data(keys, evaluation, device)
+    network = import_model(reference).to(device)
+    first = next(data.source.in_order(min(8, evaluation.batch_size)))
+    with number_formats(evaluation.precision, device), in_mode(network, training=False):
+        model = ForeignModel(network, first.images, len(data.classes), bf16=evaluation.precision == "bf16").eval()
+        logits = logits_sha256(model, next(data.source.in_order(evaluation.batch_size)))
+    if model.space.is_random and evaluation.granularity == "sample":
+        raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws its random numbers itself")
+    weights = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
+                      str(tensor.item()).encode())
+    description = {"label": reference, "digest": None, "weights_sha256": weights.hexdigest(),
+                   "code": {"logits_sha256": logits, "source_sha256": source_sha256(network, reference)},
+                   "randomised": model.space.is_random, "replayable": model.replayable,
+                   "differentiable": model.differentiable}
+    return Target(model, model, data, description, device)
+
+
+def with_surrogate(target: Target, folder: Path, evaluation: EvaluationSettings) -> Target:
+    """The target, to be attacked also by images that are made on the network of a run folder.
+
+    Raises InvalidValue for an evaluation without such an attack, CheckpointError for a network that knows other
+    classes, and as `load_model` does.
+    """
+    if not any(cell.surrogate for cell in probes(evaluation, False, str(folder))):
+        raise InvalidValue("--transfer-from", str(folder), "--norm Linf, --backend native and --sanity with it (the "
+                           "transfer attack is one of the sanity checks')")
+    _check_classes(read_run(folder)["model"]["classes"], target.data, folder)
+    model = load_model(folder).to(  # type: ignore[call-overload]
+        device=target.device, memory_format=torch.channels_last).requires_grad_(False)
+    model.precision = evaluation.precision
+    name = f"{folder.resolve().name} (weights {sha256(folder / WEIGHTS)[:12]})"
+    return replace(target, surrogate=Surrogate(name, model))
+
+
+def open_data(keys: DataSettings, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
+    return evaluation_data(keys, evaluation.n_examples, device, evaluation.indices)
+
+
+def identity(target: Target, keys: EvaluationSettings) -> str:
+    """The digest of everything that decides the outcomes: settings, and versions of algorithms."""
+    return digest({"settings": settings_identity(target, keys), "algorithms": evaluation_versions(target, keys)})
+
+
+def evaluation_versions(target: Target, keys: EvaluationSettings) -> dict[str, int]:
+    """The versions of all algorithms that an evaluation rests on today; its networks' training has its own."""
+    random = target.defence.space.is_random
+    return {name: version for cell in cells(keys, random) + probes(
+                keys, random, target.surrogate.name if target.surrogate else None)
+            for name, version in algorithms_of(cell).items()}
+
+
+def settings_identity(target: Target, keys: EvaluationSettings) -> str:
+    """The same without the versions. A run's label does not count; a foreign model's does, and so
+    does what it computes."""
+    plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
+    return digest(_settings(target, keys) | {"plan": plan} | (
+        {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}) | (
+        {"surrogate": target.surrogate.name} if target.surrogate else {}))
+
+
+def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
+    """What decides the outcomes of every attack; which attacks there are is left out."""
+    code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
+    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
+    return {"format": FORMAT, "keys": settings | {"step_size": keys.step},
+            "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
+
+
+def _planned(spec: AttackSpec, keys: EvaluationSettings) -> dict[str, Any]:
+    return {"name": spec.name, **resolved(spec, keys.eps, keys.step)}
+
+
+def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
+           resume: bool = True) -> dict[str, Any]:
+    """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again,
+    unless by other versions of the algorithms.
+
+    Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
+    Raises Stopped, Busy if nothing is left but what other processes are at, NumericalError, and RnabenchError for a
+    file that holds something else.
+    """
+    if resume and (there := stale(target, keys, file)) is not None:
+        progress.line(f"made anew: {file.name} is stale ({'; '.join(own_reasons(there))})")
+    found = attack_some(target, keys, file, lambda cell: True, progress, stop, resume)
+    assert found is not None
+    return found
+
+
+def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Callable[[Cell], bool],
+                progress: Progress, stop: StopRequest, resume: bool = True) -> dict[str, Any] | None:
+    """The same for some of the cells; the record is written, and returned, once no cell is left."""
+    if resume and (there := finished(target, keys, file)) is not None:
+        return there
+    check_locks(file.parent, progress)
+    journal = cell_journal(target, keys, file, resume)
+    if not resume:
+        journal.remove()
+
+    def run(chosen: Callable[[Cell], bool]) -> Evaluation | None:
+        with number_formats(keys.precision, target.device):
+            return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
+                            progress, stop, chosen, (target.data.mean, target.data.std), target.surrogate)
+
+    if keys.cumulative:  # a cell needs all before it: one process does them all, in order
+        with claimed(file.with_suffix(".cumulative"), file.name):
+            found = run(lambda cell: True)
+    else:
+        found = run(chosen)
+    if found is None:
+        return None
+    with claimed(file, file.name):
+        if resume and (there := finished(target, keys, file)) is not None:
+            return there
+        with number_formats(keys.precision, target.device):
+            record = _record(target, keys, found, journal)
+        write_record(record, file)
+        journal.remove()
+    return record
+
+
+def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: bool = True) -> CellJournals:
+    """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away, unless
+    they are cumulative. Without `resume` a record that is there does not end it."""
+    name = identity(target, keys) if keys.cumulative else digest(_settings(target, keys))
+    return CellJournals(file.with_suffix(".progress"), name,
+                        lambda: resume and finished(target, keys, file) is not None, str(target.device))
+
+
+def finished(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
+    """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
+    if not file.exists() or (there := read_record(file))["digest"] != identity(target, keys):
+        return None
+    there |= {"model": target.description}  # the same weights; what made them, and their name, may be another
+    return there if "baseline" in there else judged(there)  # by this version's checks
+
+
+def stale(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
+    """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
+    if not file.exists() or (there := read_record(file))["digest"] == identity(target, keys):
+        return None
+    if there.get("settings_digest", settings_identity(target, keys)) != settings_identity(target, keys):
+        return None
+    if "settings_digest" not in there:  # of an older format: it is told by what it says of itself
+        asked = keys.model_dump(mode="json") | {"step_size": keys.step}
+        known = {**there["evaluation"], **there["threat"]}
+        if (there["model"]["weights_sha256"], there["data"]["fingerprint"]) != (
+                target.description["weights_sha256"], target.data.fingerprint) or any(
+                name in asked and asked[name] != value for name, value in known.items()):
+            return None
+    named = {name: target.description[name] for name in NAMES if name in target.description}
+    return there | {"model": there["model"] | named}
+
+
+def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: CellJournals) -> dict[str, Any]:
+    random, images = target.defence.space.is_random, len(target.data.source)
+    checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
+
+    def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
+        draws_are = {"batch": "group", "sample": "sample"}[keys.granularity] if random else "-"
+        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded) | {
+            "algorithms": algorithms_of(cell), "made_by": journal.makers(cell_name(cell, keys, images))}
+
+    probed = [as_json(*pair) for pair in zip(checked, found.probes, strict=True)]
+    results = [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
+    return judged({
+        "format": FORMAT,
+        "digest": identity(target, keys),
+        "settings_digest": settings_identity(target, keys),
+        "algorithms": evaluation_versions(target, keys),
+        "made": now(),
+        "made_by": distinct(maker for each in [*results, *probed] for maker in each["made_by"]),
+        "model": target.description,
+        "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
+                 "classes": list(target.data.classes), "indices": target.data.source.indices},
+        "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
+        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
+        "versions": versions(), "git": git_revision(),
+        "device": device_description(str(target.device), keys.precision),
+        "sanity": {"diagnosis": asdict(found.diagnosis),
+                   "probes": probed},
+        "results": results,
+    })
+
+
+def beside_baseline(record: dict[str, Any], baseline: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The record judged beside its deterministic baseline's, and written like that."""
+    named = {"digest": baseline["digest"], "label": baseline["model"]["label"]}
+    compared = judged(record | {"baseline": named}, baseline)
+    write_record(compared, file)
+    return compared

@@ -1,0 +1,269 @@
+"""Everything that a recipe names: train its networks (once), attack them, study them, collect the records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnabench.data.sources import EvaluationData
+from rnabench.errors import Busy, InvalidValue, RnabenchError
+from rnabench.evaluation.batch import check_plan
+from rnabench.evaluation.cells import Cell
+from rnabench.jobs.evaluate import (
+    Target,
+    attack_some,
+    attacked_data,
+    beside_baseline,
+    finished,
+    identity,
+    load_run,
+    open_data,
+    stale,
+)
+from rnabench.jobs.study import run_study, stale_study
+from rnabench.jobs.train import run_name, stale_reasons, train
+from rnabench.model.factory import build_model
+from rnabench.model.saved import RUN_FILE, read_run
+from rnabench.report.origin import taken_over
+from rnabench.report.record import judged, read_record, write_record
+from rnabench.report.staleness import own_reasons, reasons
+from rnabench.report.study import read_study
+from rnabench.runtime.device import check_precision, find_device
+from rnabench.runtime.environment import now
+from rnabench.runtime.locks import check_locks
+from rnabench.runtime.progress import Named, Progress
+from rnabench.runtime.stopping import StopRequest
+from rnabench.runtime.workers import Task, side_by_side
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.recipe import Recipe
+from rnabench.settings.studies import Attacking
+from rnabench.settings.training import TrainingSettings
+
+POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two looks at what other processes are at
+HEAD = 200  # a record's digest is in so many of its first characters
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things lie: networks in `runs`, in folders named by what they are, so that recipes share them; records as
+    `folder`/<model>.json and `folder`/<figure>.json. `refresh`: what older algorithms made is made anew, not kept."""
+
+    runs: Path
+    folder: Path
+    device: str
+    refresh: bool = False
+
+    def run(self, training: TrainingSettings) -> Path:
+        return self.runs / run_name(training)
+
+    def has(self, training: TrainingSettings) -> bool:
+        """Whether there is a finished network, of today's algorithms if those are asked for."""
+        run = self.run(training)
+        return trained(run) and not (self.refresh and stale_reasons(read_run(run)))
+
+    def record(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """Records: of each model of the table, by its name in the recipe, and of each figure's study, by the figure's.
+
+    `missing`: models of the table with attacks still to be run; the table is empty then.
+    """
+
+    table: dict[str, dict[str, Any]]
+    figures: dict[str, dict[str, Any]]
+    missing: tuple[str, ...]
+
+
+def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, stop: StopRequest, jobs: int = 1
+              ) -> Reproduced:
+    """Do what is `chosen` of the recipe (`Recipe.only`), with `jobs` processes, and collect what there is of it all.
+
+    Other processes may work on the same recipe in the same folders: nothing is done twice. Raises Stopped, and the
+    errors of training, evaluation and studies.
+    """
+    check(recipe, place.device)
+    for folder in (place.runs, place.folder):
+        check_locks(folder, progress, alone=jobs == 1)
+    started = now()
+    if place.refresh:
+        for name, why in _stale(chosen, place):
+            progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
+    side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
+    records: dict[str, dict[str, Any]] = {}
+    missing = []
+    for name in recipe.table if chosen.table else ():
+        there = _record(recipe, place, name)
+        if there is None:
+            missing.append(name)
+        else:
+            records[name] = there
+    if not missing:
+        for name, record in records.items():
+            if own_reasons(record):
+                continue  # it stays what it is
+            if (baseline := recipe.baseline_of(name)) is not None:
+                records[name] = beside_baseline(record, records[baseline], place.record(name))
+            else:
+                write_record(record, place.record(name))
+    figures = {name: _study(chosen, place, name, progress, stop) for name in chosen.figures}
+    for name, record in {**records, **figures}.items():
+        if (why := reasons(record)) and not place.refresh:
+            progress.line(f"{name}: stale ({'; '.join(why)}), and kept: --refresh makes it anew")
+        if said := taken_over(record, started, str(find_device(place.device))):
+            progress.line(f"{name}: {said}")
+    return Reproduced({} if missing else records, figures, tuple(missing))
+
+
+def _stale(recipe: Recipe, place: Place) -> Iterator[tuple[str, list[str]]]:
+    """The networks and the records that other algorithms made, and how those differ."""
+    for run in dict.fromkeys(map(place.run, recipe.models.values())):
+        if trained(run) and (why := stale_reasons(read_run(run))):
+            yield run.name, why
+    for name in (*recipe.table, *recipe.figures):
+        read = read_study if name in recipe.figures else read_record
+        with suppress(RnabenchError):
+            if why := reasons(read(place.record(name))):
+                yield name, why
+
+
+def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:
+    """Train, attack and study until nothing is left; what other processes are at is left to them, and waited for."""
+    once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
+    left: list[tuple[str, Callable[[], object]]] = [
+        *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device,
+                                                                       place.refresh))
+          for run, training in once.items()),
+        *((name, lambda name=name: _attack(recipe, place, name, progress, stop)) for name in recipe.table),
+        *((name, lambda name=name: _study(recipe, place, name, progress, stop)) for name in recipe.figures),
+    ]
+    pause = POLL_SECONDS
+    while left:
+        waiting: list[tuple[str, Callable[[], object]]] = []
+        for name, unit in left:
+            started = time.monotonic()
+            try:
+                unit()
+            except Busy as busy:
+                waiting.append((name, unit))
+                said = str(busy)
+            if time.monotonic() - started > LONGEST_PAUSE:
+                pause = POLL_SECONDS  # it did something
+            if stop and waiting:
+                raise stop.stopped("other processes are at the rest")
+        if len(waiting) == len(left):
+            if pause == POLL_SECONDS:
+                progress.line(f"waiting: {said}")
+            _sleep(pause, stop)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        left = waiting
+
+
+def _sleep(seconds: float, stop: StopRequest) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not stop:
+        time.sleep(0.2)
+
+
+def trained(run: Path) -> bool:
+    """Whether the run folder holds a finished network."""
+    return (run / RUN_FILE).exists() and read_run(run).get("status") == "finished"
+
+
+def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) -> Target:
+    """A model of the recipe on its test images. Raises Busy while it is not trained."""
+    training = recipe.models[name]
+    if not place.has(training):
+        raise Busy(f"{name} is not trained yet")
+    return load_run(place.run(training), _test_data(recipe), keys, place.device, label=name,
+                    method=recipe.model_of(name))
+
+
+def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:
+    found = target(recipe, place, name, recipe.evaluate)
+
+    def chosen(cell: Cell) -> bool:
+        return recipe.attacks is None or cell.group in recipe.attacks
+
+    if there(found, recipe.evaluate, place, name) is None:
+        attack_some(found, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop)
+
+
+def there(found: Target, keys: EvaluationSettings, place: Place, name: str) -> dict[str, Any] | None:
+    """The finished record of a model, also if another recipe has it, in a folder beside: records are shared as networks
+    are, each recipe has its own name for them. A record says itself which revision made it, and where.
+
+    If there is none, the model's own stale one, unless it is to be made anew."""
+    own = place.record(name)
+    if (record := finished(found, keys, own)) is not None:
+        return record
+    for file in sorted(place.folder.parent.glob("*/*.json")):
+        with suppress(OSError, RnabenchError):
+            with file.open(encoding="utf-8", errors="replace") as opened:
+                head = opened.read(HEAD)
+            if identity(found, keys) in head and (record := finished(found, keys, file)) is not None:
+                return judged({key: value for key, value in record.items() if key != "baseline"})
+    return None if place.refresh else stale(found, keys, own)
+
+
+def _record(recipe: Recipe, place: Place, name: str) -> dict[str, Any] | None:
+    """The finished record of a model of the table."""
+    if not place.has(recipe.models[name]):
+        return None
+    return there(target(recipe, place, name, recipe.evaluate), recipe.evaluate, place, name)
+
+
+def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> dict[str, Any]:
+    figure = recipe.figures[name]
+    evaluation = figure.study.evaluation()
+    targets = [target(recipe, place, model, evaluation) for model in figure.models]
+    if not place.refresh and (old := stale_study(targets, figure.study, place.record(name))) is not None:
+        return old
+    return run_study(targets, figure.study, place.record(name), Named(name, progress), stop)
+
+
+def _test_data(recipe: Recipe) -> dict[str, Any]:
+    return recipe.test.model_dump() if recipe.test else {}
+
+
+def check(recipe: Recipe, device: str) -> None:
+    """Fail before the first training, not after: every network can be built, all test images are there, and every study
+    can attack."""
+    found = find_device(device)
+    check_precision(recipe.evaluate.precision, found)
+    for name, training in recipe.models.items():
+        with _named(f"models.{name}"):
+            check_precision(training.precision, found)
+            with torch.device("meta"):
+                build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
+            images(recipe, name, recipe.evaluate, found)
+    for name, figure in recipe.figures.items():
+        with _named(f"figures.{name}"):
+            evaluation = figure.study.evaluation()
+            check_precision(evaluation.precision, found)
+            data = {model: images(recipe, model, evaluation, found) for model in figure.models}
+            if len({each.fingerprint for each in data.values()}) > 1:
+                raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
+            if isinstance(figure.study, Attacking):
+                check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
+
+
+def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
+    """The test images that a model of the recipe is attacked on."""
+    return open_data(attacked_data(recipe.models[model].model_dump(), _test_data(recipe)), evaluation, device)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    try:
+        yield
+    except RnabenchError as error:
+        raise RnabenchError(f"{place}: {error}") from error

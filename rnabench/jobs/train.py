@@ -1,0 +1,146 @@
+"""One training run, from a recipe to a run folder: model.safetensors, run.json, log.csv."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnabench.data.sources import TrainingData, training_data
+from rnabench.errors import Busy, CheckpointError, InvalidValue
+from rnabench.model.factory import build_model
+from rnabench.model.saved import RUN_FILE, WEIGHTS, describe_model, load_model, read_run, save_weights
+from rnabench.norm.layers import use_bgn_conventions
+from rnabench.runtime.device import check_precision, find_device, number_formats
+from rnabench.runtime.environment import device_description, git_revision, versions
+from rnabench.runtime.files import remove_leftovers, sha256, write_text, writing
+from rnabench.runtime.locks import check_locks, claimed, is_claimed
+from rnabench.runtime.progress import Progress
+from rnabench.runtime.stopping import StopRequest
+from rnabench.settings.algorithms import outdated, training_versions
+from rnabench.settings.architectures import architecture
+from rnabench.settings.training import TrainingSettings
+from rnabench.training.loop import LOG, Trainer
+from rnabench.training.state import FILE as STATE
+
+
+def run_name(recipe: TrainingSettings) -> str:
+    """The default name of a run's folder: readable, and different for every recipe."""
+    width = f"-w{recipe.width}" if recipe.width else ""
+    return f"{recipe.title}-{recipe.arch}{width}-{recipe.space}-{recipe.digest()}"
+
+
+def train(
+    recipe: TrainingSettings, folder: Path, progress: Progress, stop: StopRequest, device_name: str = "auto",
+    refresh: bool = False,
+) -> dict[str, Any]:
+    """Train, or go on training, in `folder`; returns the content of its run.json.
+
+    A finished run of the same recipe is returned as it is; with `refresh` only if today's algorithms made it. A state
+    that other algorithms left is not gone on from. Raises Stopped (state saved), CheckpointError if the
+    folder holds something else, Busy if another process trains in it, and the errors of the data set and the recipe.
+    """
+    if is_claimed(folder):  # before the images are read, for whoever waits and asks again
+        raise Busy(f"{folder.name}: another process trains it; wait until it is done")
+    device = find_device(device_name)
+    check_precision(recipe.precision, device)
+    data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment,
+                         recipe.input_statistics)
+    finished = _same_run(recipe, folder, data.fingerprint, refresh)
+    if finished is not None:
+        why = stale_reasons(finished)
+        kept = f"; stale ({', '.join(why)}), and kept: --refresh trains it anew" if why else ""
+        progress.line(f"already trained: {folder}{kept}")
+        return finished
+    check_locks(folder.parent, progress)
+    with claimed(folder, folder.name), number_formats(recipe.precision, device):
+        return _same_run(recipe, folder, data.fingerprint, refresh) or _run(
+            recipe, folder, data, progress, stop, device_name)
+
+
+def stale_reasons(run: Mapping[str, Any]) -> list[str]:
+    """How the algorithms that made a run (its run.json) differ from today's; of one that was trained elsewhere it is
+    not known, and nothing is said."""
+    if run.get("status") == "converted":
+        return []
+    return outdated(run.get("algorithms"), training_versions(run["recipe"].get("select", "best")))
+
+
+def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: Progress, stop: StopRequest,
+         device_name: str) -> dict[str, Any]:
+    device = find_device(device_name)
+    if recipe.drop_last and len(data.train) < recipe.batch_size:
+        raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
+    model = build_model(
+        recipe.arch, recipe.space, len(data.classes), recipe.width, mean=data.mean, std=data.std,
+        layer_based=recipe.layer_based, granularity=recipe.granularity, seed=recipe.seed,
+    ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    use_bgn_conventions(model, recipe.bgn_momentum, recipe.bgn_variance == "unbiased")
+    model.precision = recipe.precision
+    if recipe.compile:
+        model.compile_network()
+    description = {
+        "format": 1,
+        "status": "training",
+        "digest": recipe.digest(),
+        "algorithms": training_versions(recipe.select),
+        "recipe": recipe.model_dump(mode="json"),
+        "resolved": {"step_size": recipe.step, "width": recipe.width or architecture(recipe.arch).width},
+        "model": describe_model(model, recipe.arch, recipe.space, recipe.width or architecture(recipe.arch).width,
+                                data.classes, data.mean, data.std),
+        "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
+                 "fingerprint": data.fingerprint},
+        "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
+        "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)},
+        "versions": versions(), "git": git_revision(), "device": device_description(str(device), recipe.precision),
+    }
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder, (RUN_FILE, WEIGHTS, STATE, LOG))
+    progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
+    if (folder / STATE).exists() and (why := stale_reasons(read_run(folder))):
+        progress.line(f"begun anew: what is there of {folder.name} is of other algorithms ({', '.join(why)})")
+        (folder / STATE).unlink()
+    trainer = Trainer(model, recipe, data, folder, progress, stop)
+    write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
+    started = time.time()
+    weights, chosen = trainer.run()
+    save_weights(weights, folder)
+    description |= {
+        "status": "finished",
+        "selected": {"by": recipe.select, **chosen},
+        "weights_sha256": sha256(folder / WEIGHTS),
+        "seconds_in_last_call": round(time.time() - started, 1),
+    }
+    write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
+    (folder / STATE).unlink(missing_ok=True)
+    return description
+
+
+def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh: bool) -> dict[str, Any] | None:
+    """run.json of a finished run of this recipe on these images; None if the folder is free, stopped on the way, or
+    with `refresh` stale."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidValue("--out", str(folder), "a folder")
+    if not (folder / RUN_FILE).exists():
+        if folder.exists() and any(not file.name.startswith(".") for file in folder.iterdir()):
+            raise InvalidValue("--out", str(folder), "an empty folder, or one of `rnabench train`")
+        return None
+    there = read_run(folder)
+    if there.get("digest") != recipe.digest():
+        theirs, ours = there.get("recipe") or {}, recipe.identity()
+        changed = [f"{key} is {theirs.get(key)!r} there and {value!r} here" for key, value in ours.items()
+                   if theirs.get(key) != value]
+        raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
+                              "expected the same recipe or an empty folder")
+    if (there.get("data") or {}).get("fingerprint") != fingerprint:
+        raise CheckpointError(f"--data-dir: the run in {str(folder)!r} was trained on other images; expected the "
+                              "same images, or another --dataset-name or --out")
+    if there.get("status") != "finished" or (refresh and stale_reasons(there)):
+        return None
+    load_model(folder)  # finished, and whole
+    return there

@@ -1,0 +1,1 @@
+"""What outcomes mean: accuracies, intervals, tests, sanity checks. numpy only, below evaluation and report."""

@@ -1,0 +1,69 @@
+"""What sanity checks look at, and what they say: rows and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rnabench.scoring.outcome import Outcome
+
+Status = Literal["PASS", "WARN", "FAIL", "n/a"]
+SURE = 0.997  # three standard errors: many pairs are compared, and few may fail by chance
+NAMES = {1: "order", 2: "eps", 3: "converged", 4: "gradients", 5: "black box", 6: "same path", 7: "autoattack",
+         8: "normalisation"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An outcome and its attack's parameters (empty for natural accuracy)."""
+
+    outcome: Outcome
+    parameters: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.parameters.get("kind", "natural"))
+
+    @property
+    def samples(self) -> int:
+        """Path samples per step of an averaging protocol; 0 for a frozen path or a model without randomness."""
+        protocol = self.outcome.protocol
+        return 1 if protocol == "resample" else int(protocol[4:]) if protocol.startswith("eot:") else 0
+
+    @property
+    def plain(self) -> bool:
+        """PGD with cross-entropy and a single start."""
+        return self.kind == "pgd" and self.parameters.get("loss") == "ce" and self.parameters.get("restarts") == 1
+
+    @property
+    def losses(self) -> frozenset[str]:
+        """The losses (names as in `attack.losses`) whose gradients the attack follows; none if it follows no gradient
+        of this model."""
+        if self.kind in ("natural", "square", "transfer"):
+            return frozenset()
+        if self.kind == "autoattack":
+            return frozenset({"ce", "dlr"})
+        if self.kind in ("cw", "deepfool"):
+            return frozenset({"margin"})
+        loss = str(self.parameters.get("loss", "ce"))
+        return frozenset({"dlr" if loss == "t" else loss})
+
+    def __str__(self) -> str:
+        """`pgd20 / eot:10 62.5`: the accuracy in percent."""
+        return f"{' / '.join(self.outcome.key)} {100 * self.outcome.accuracy:.1f}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """`check` 1 to 8. `text` has the numbers that decided. `rows` (attack, protocol) are not to be relied on if it
+    FAILs; none: all of them."""
+
+    check: int
+    status: Status
+    text: str
+    rows: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return NAMES[self.check]

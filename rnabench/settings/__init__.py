@@ -1,0 +1,1 @@
+"""Settings: typed, frozen, validated once at the edge. Nothing here imports torch."""

@@ -1,0 +1,246 @@
+"""What a recipe file says before it is judged: the file, the base that it builds on, one profile, and other data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from rnabench.errors import InvalidSettings, InvalidValue, RnabenchError, did_you_mean, one_of, unknown
+from rnabench.settings.base import Part, problems
+from rnabench.settings.datasets import DataSettings
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.spaces import parse_space
+from rnabench.settings.training import TrainingSettings
+
+KEY = "seeds"
+TRAINING_KEYS = (*TrainingSettings.model_fields, KEY)  # what `train` and a model of a recipe may say
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+
+
+class Seeds(Part):
+    """The seeds of a model's trainings; none: its one training has the `seed` of its settings."""
+
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1)
+
+    @field_validator(KEY)
+    @classmethod
+    def _different(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("expected different seeds")
+        return value
+
+
+def settings_and_seeds(shared: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model's training settings (its `own` over those that are `shared`), and what it says of its seeds.
+
+    A model's own `seed` counts, and not shared `seeds`.
+    """
+    merged = {**shared, **own}
+    seeds = {KEY: merged.pop(KEY)} if KEY in merged else {}
+    if own.get(KEY) is None and "seed" in own:
+        seeds = {}
+    return merged, seeds
+
+
+def by_seed(name: str, training: TrainingSettings, seeds: Sequence[int] | None) -> dict[str, TrainingSettings]:
+    """A model's trainings by name: `RNA.s0`, `RNA.s1` for several seeds, the model's own name for one."""
+    found = [training.model_copy(update={"seed": seed}) for seed in seeds] if seeds else [training]
+    return {f"{name}.s{each.seed}" if len(found) > 1 else name: each for each in found}
+
+
+Content = dict[str, Any]
+
+
+class Profile(Part):
+    """Changes to a recipe that fit it to a machine; every part is merged into the recipe's own part of that name.
+
+    `studies` is merged into every figure, below `figures`. `norms` renames normalisers in all spaces: at a quarter of
+    the width, `gn32: gn8` keeps the size of the groups.
+    """
+
+    summary: str = ""
+    train: dict[str, Any] = Field({})
+    models: dict[str, dict[str, Any]] = Field({})
+    norms: dict[str, str] = Field({})
+    test: dict[str, Any] | None = None
+    evaluate: dict[str, Any] = Field({})
+    table: list[str] | None = None
+    studies: dict[str, Any] = Field({})
+    figures: dict[str, dict[str, Any]] = Field({})
+
+
+@dataclass(frozen=True)
+class Source:
+    """`content`: the recipe under `profile`. `defined`: training settings by model before the profile changed them."""
+
+    content: Content
+    profile: str | None
+    summary: str
+    defined: dict[str, Content]
+
+
+def profiles(file: Path) -> list[str]:
+    """The names of a recipe's profiles; none if it has none. Raises as `read_source`."""
+    return list(_profiles(file, _merged(file)))
+
+
+def read_source(file: Path, profile: str | None, data: Mapping[str, Any]) -> Source:
+    """Read a YAML recipe under a profile, on the data set that `data` (keys of DataSettings) names, if it names one.
+
+    Raises RnabenchError for what cannot be read, InvalidSettings, and InvalidValue for a profile that is not there.
+    """
+    content = _merged(file)
+    known = _profiles(file, content)
+    content.pop("profiles", None)
+    if profile is None and known:
+        raise InvalidValue("--profile", None, one_of(known))
+    if profile is not None and profile not in known:
+        raise InvalidValue("--profile", profile, one_of(known) if known else "none: this recipe has no profiles", known)
+    defined = {name: {**_dict(content, "train"), **own} for name, own in _dict(content, "models").items()
+               if isinstance(own, dict)}
+    chosen = Profile.model_validate({}) if profile is None else known[profile]
+    changes = chosen.model_dump(exclude_unset=True, exclude={"summary", "norms", "studies"})
+    for name, own in _dict(content, "figures").items():
+        if chosen.studies and isinstance(own, dict):
+            content["figures"][name] = own | chosen.studies
+    content = _deep(content, changes)
+    train = _on(data, _dict(content, "train"))
+    models = {name: _on(data, own, own=True) for name, own in _dict(content, "models").items() if isinstance(own, dict)}
+    for own in models.values():
+        space = own.get("space", train.get("space"))
+        if chosen.norms and isinstance(space, str):
+            own["space"] = "+".join(chosen.norms.get(term, term) for term in space.split("+"))
+    if data:
+        content["test"] = None if "dataset" in data else _on(data, _dict(content, "test"), own=True)
+    if train:
+        content["train"] = train
+    if models:
+        content["models"] = content["models"] | models
+    return Source(content=content, profile=profile, summary=chosen.summary, defined=defined)
+
+
+def _on(data: Mapping[str, Any], part: Content, own: bool = False) -> Content:
+    """Training settings or data keys on the data set that `data` names; a model's `own` say only what differs."""
+    if "dataset" in data:
+        part = {key: value for key, value in part.items() if key not in DataSettings.model_fields}
+    return part if own and not DataSettings.model_fields.keys() & part.keys() else {**part, **data}
+
+
+def _profiles(file: Path, content: Content) -> dict[str, Profile]:
+    """The profiles in the file. Raises InvalidSettings for all their problems at once."""
+    found: dict[str, Profile] = {}
+    lines: list[str] = []
+    if not isinstance(content.get("profiles"), dict | None):
+        lines.append(f"{file}: profiles: {content['profiles']!r} is not valid; expected profiles by name")
+    models = _dict(content, "models")
+    for name, values in _dict(content, "profiles").items():
+        try:
+            found[str(name)] = Profile.model_validate(values if values is not None else {})
+            lines += [f"{file}: profiles.{name}.{line}" for line in _unknown(found[str(name)], models, content)]
+        except ValidationError as error:
+            lines += [f"{file}: profiles.{name}{key and '.'}{key}: {text}" for key, text in problems(error, Profile)]
+    if lines:
+        raise InvalidSettings("\n".join(lines))
+    return found
+
+
+def _unknown(profile: Profile, models: Content, content: Content) -> Iterator[str]:
+    """Names in a profile that the recipe does not have, and keys that its parts do not have, also where it is not the
+    profile that is chosen. Values are judged when it is."""
+    training, evaluating = TRAINING_KEYS, EvaluationSettings.model_fields
+    spaces = [own.get("space") for own in (_dict(content, "train"), *models.values()) if isinstance(own, dict)]
+    terms = list(dict.fromkeys(term for space in spaces if isinstance(space, str) for term in space.split("+")))
+    for place, names, known in (
+        ("models", profile.models, models), ("table", profile.table or (), models),
+        ("figures", profile.figures, _dict(content, "figures")), ("norms", profile.norms, terms),
+        ("train", profile.train, training), ("evaluate", profile.evaluate, evaluating),
+        ("test", profile.test or (), DataSettings.model_fields),
+        *((f"models.{model}", own, training) for model, own in profile.models.items()),
+    ):
+        for name in names:
+            if name not in known:
+                yield f"{place}: {unknown(name, known)}"
+    for old, new in profile.norms.items():
+        try:
+            parse_space(new)
+        except InvalidValue as error:
+            yield f"norms.{old}: {error}"
+
+
+def _merged(file: Path) -> Content:
+    """The file's content over that of its `base`, if it has one. Models that the base defines are there to be named in
+    `table` and `figures`; by default the table has the file's own."""
+    own = _read(file)
+    if "base" not in own:
+        return own
+    for key in ("train", "models", "evaluate", "profiles", "figures"):
+        if not isinstance(own.get(key, {}), dict):
+            raise InvalidSettings(f"{file}: {key}: {own[key]!r} is not valid; expected keys and values, merged into "
+                                  "the base's")
+    name = own.pop("base")
+    if not isinstance(name, str):
+        raise InvalidSettings(f"{file}: base: {name!r} is not valid; expected the name of a YAML file")
+    if not (file.parent / name).is_file():
+        near = [other.name for other in file.parent.glob("*.yaml") if other != file]
+        raise InvalidSettings(f"{file}: base: {name!r} is not valid; expected a YAML file beside the recipe"
+                            f"{did_you_mean(name, near)}")
+    base = _read(file.parent / name)
+    if "base" in base:
+        raise InvalidSettings(f"{file}: base: {name!r} has a base itself; expected a recipe without one")
+    known = _dict(base, "profiles")
+    for profile in _dict(own, "profiles"):
+        if known and profile not in known:
+            raise InvalidSettings(f"{file}: profiles: {profile!r} is not valid; expected the base's: {one_of(known)}"
+                                f"{did_you_mean(str(profile), known)}")
+    if own.get("table") is None:
+        own["table"] = list(_dict(own, "models"))
+    return _deep(base, own)
+
+
+def _read(file: Path) -> Content:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that stands twice: the first would be lost in silence."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in seen:
+                    again = f"the second time in line {key.start_mark.line + 1}"
+                    raise yaml.YAMLError(f"{key.value!r} stands twice, {again}")
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise RnabenchError(f"recipe: cannot read {str(file)!r} ({reason}); expected a YAML file") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no such day, as in 2020-13-45
+        raise InvalidSettings(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InvalidSettings(f"{file}: expected keys such as name, title, train, models, evaluate")
+    return content
+
+
+def _dict(content: Mapping[str, Any], key: str) -> Content:
+    """A part of the content; nothing, if it is none: it is judged later."""
+    part = content.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Content:
+    """`above` over `below`; where both are mappings, key by key. Raises InvalidSettings where only one is."""
+    for key, value in above.items():
+        there = below.get(key)
+        if value is not None and there is not None and isinstance(value, dict) != isinstance(there, dict):
+            wrong = there if isinstance(value, dict) else value
+            raise InvalidSettings(f"recipe: {key}: {wrong!r} is not valid; expected keys and values, as its base or "
+                                "profile has them there")
+    return {**below, **{key: _deep(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict)
+                        else value for key, value in above.items()}}

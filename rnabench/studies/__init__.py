@@ -1,0 +1,1 @@
+"""Studies: what can be measured of networks besides robustness."""

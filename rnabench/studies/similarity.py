@@ -1,0 +1,60 @@
+"""Gradient similarity (Figure 3): cosines between the input gradients of two networks, or of two paths of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnabench.attack.estimators import OnePath
+from rnabench.data.batches import Batch
+from rnabench.path.path import Path
+from rnabench.scoring.outcome import path_groups
+from rnabench.seeding import ExampleStreams
+from rnabench.studies.path_difference import path_pairs
+from rnabench.studies.smoothness import unit
+from rnabench.studies.subject import Subject
+from rnabench.studies.work import Arrays, Work
+
+GROUPS = 16
+
+
+def cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine similarity [N] of two tensors [N, ...], in float64; NaN where one of them is zero."""
+    (one, length), (other, width) = unit(first.double()), unit(second.double())
+    found = (one * other).flatten(1).sum(1).clamp(-1, 1)
+    return torch.where((length == 0) | (width == 0), torch.nan, found)
+
+
+def between_networks(subjects: Sequence[Subject], seed: int, work: Work) -> NDArray[np.float64]:
+    """Cosines [N, S, S] of the gradients of the cross-entropy at the clean images; a subject that draws is looked at on
+    a path for each of 16 groups of images, drawn for itself."""
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        groups = path_groups(first, len(batch.indices), GROUPS).tolist()
+        paths = [subject.defence.space.sample_each(ExampleStreams(seed, "gradient path", place, indices=groups))
+                 if subject.is_random else subject.fixed() for place, subject in enumerate(subjects)]
+        gradients = [_gradient(subject, path, batch) for subject, path in zip(subjects, paths, strict=True)]
+        rows = [torch.stack([cosine(one, other) for other in gradients], 1) for one in gradients]
+        return {"cosine": torch.stack(rows, 1).cpu().numpy()}
+    return work(f"gradients of {len(subjects)} networks", on_batch)["cosine"]
+
+
+def by_difference(subject: Subject, pairs: int, seed: int, work: Work) -> NDArray[np.float64]:
+    """Cosines [N, pairs, differences] between the gradients of two paths of a randomised network, on the pairs that
+    `path_pairs` draws. Raises InvalidValue for a network that does not draw."""
+    drawn = path_pairs(subject, pairs, seed)
+
+    def on_batch(batch: Batch, start: int) -> Arrays:
+        found = []
+        for first, others in drawn:
+            gradient = _gradient(subject, first, batch)
+            found.append(torch.stack([cosine(gradient, _gradient(subject, other, batch)) for other in others], 1))
+        return {"cosine": torch.stack(found, 1).cpu().numpy()}
+    return work(f"gradients of {subject.label} on {pairs} pairs of paths", on_batch)["cosine"]
+
+
+def _gradient(subject: Subject, path: Path, batch: Batch) -> Tensor:
+    return OnePath(subject.defence, path).gradient(batch.images, batch.labels)

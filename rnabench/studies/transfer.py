@@ -1,0 +1,90 @@
+"""Transfer matrix (Figure 1 c/d): what adversarial images made on one network do to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnabench.data.batches import Batch
+from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.scoring.interval import Bits, Groups, accuracy_interval, ratio_interval
+from rnabench.scoring.outcome import path_groups
+from rnabench.settings.attacks import AttackSpec
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.protocols import Protocol
+from rnabench.studies.subject import Subject
+from rnabench.studies.work import Arrays, OnBatch, Work
+
+SAME_PATH = Protocol("same-path", same_path=True)
+
+
+@dataclass(frozen=True)
+class TransferEntry:
+    """One source and one target: who is right on every image and draw, bool [N, D] each.
+
+    `before`: the target on the clean image. `source` [N, 1]: the source, on the attacked path, on the clean image.
+    `after`: the target on the source's adversarial image. D is 1 for a target that does not draw, and on the diagonal,
+    where the attacked path itself predicts. `groups` [N]: which images share draws, None if nothing is drawn.
+    """
+
+    source: Bits
+    before: Bits
+    after: Bits
+    groups: Groups | None
+
+    @property
+    def accuracy(self) -> tuple[float, float, float]:
+        """Accuracy on the adversarial images, and its 95 % interval."""
+        return (float(self.after.mean()), *accuracy_interval(self.after, self.groups))
+
+    @property
+    def success(self) -> tuple[float, float, float] | None:
+        """The share of images, right before on both, that the target gets wrong after; None if there are none."""
+        counted = self.source & self.before
+        return ratio_interval(counted & ~self.after, counted, self.groups)
+
+
+def transfer(subjects: Sequence[Subject], spec: AttackSpec, keys: EvaluationSettings, classes: int, work: Work
+             ) -> list[list[TransferEntry]]:
+    """Cells [source][target]. Every source is attacked as under `same-path`: on one path per group if it draws; targets
+    that draw predict with `keys.draws` fresh paths, the same ones for every source.
+
+    The diagonal is `rnabench attack --protocols same-path` with the same seed. Raises InvalidValue for an
+    attack that these networks cannot be attacked with.
+    """
+    check_plan(keys, [(spec, 0)], False, classes)
+    evaluators = [Evaluator(subject.defence, keys, classes) for subject in subjects]
+    clean = [work(f"clean images: {subject.label}", _clean(evaluator))["right"]
+             for subject, evaluator in zip(subjects, evaluators, strict=True)]
+    matrix = []
+    for place, subject in enumerate(subjects):
+        found = work(f"{spec.name} on {subject.label}", _attacked(evaluators, place, spec))
+        row = []
+        for target, other in enumerate(subjects):
+            drawn = subject.is_random or other.is_random
+            groups = path_groups(0, len(work.source), keys.attack_paths) if drawn else None
+            before = found["source"] if target == place else clean[target]
+            row.append(TransferEntry(found["source"], before, found[f"target {target}"], groups))
+        matrix.append(row)
+    return matrix
+
+
+def _clean(evaluator: Evaluator) -> OnBatch:
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        groups = path_groups(first, len(batch.indices), evaluator.keys.attack_paths)
+        right = evaluator.predictions(batch.images, None, batch, groups) == batch.labels
+        return {"right": right.T.cpu().numpy()}
+    return on_batch
+
+
+def _attacked(evaluators: Sequence[Evaluator], source: int, spec: AttackSpec) -> OnBatch:
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        groups = path_groups(first, len(batch.indices), evaluators[source].keys.attack_paths)
+        images, path = evaluators[source].attacker(spec, SAME_PATH, batch, groups)
+        before = evaluators[source].predictions(batch.images, path, batch, groups)
+        arrays = {"source": (before == batch.labels).T.cpu().numpy()}
+        for target, evaluator in enumerate(evaluators):
+            predicted = evaluator.predictions(images, path if target == source else None, batch, groups)
+            arrays[f"target {target}"] = (predicted == batch.labels).T.cpu().numpy()
+        return arrays
+    return on_batch

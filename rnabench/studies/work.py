@@ -1,0 +1,97 @@
+"""Work over a test set, batch by batch: arrays per image, kept in a journal so that a stopped study goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnabench.data.batches import Batch, BatchSource
+from rnabench.evaluation.batch import check_images, memory_ran_out
+from rnabench.runtime.journal import Journal
+from rnabench.runtime.progress import Progress
+from rnabench.runtime.stopping import StopRequest
+from rnabench.scoring.outcome import bits, from_bits
+
+Arrays = dict[str, NDArray[Any]]
+"""By name, arrays whose first axis is the images."""
+OnBatch = Callable[[Batch, int], Arrays]
+"""Arrays from a batch and the number of its first image; what is random depends on images' numbers or indices only."""
+
+
+@dataclass
+class Work:
+    """`source` in batches of `batch_size`."""
+
+    source: BatchSource
+    batch_size: int
+    journal: Journal
+    progress: Progress
+    stop: StopRequest
+
+    def __call__(self, name: str, on_batch: OnBatch) -> Arrays:
+        """The arrays of all images; batches that the journal has under `name` are not worked on again.
+
+        A batch for which memory runs out is worked on in halves. Raises Stopped between two batches if asked to.
+        """
+        kept = self.journal.contents((name,))
+        self._at_once = self.batch_size
+        parts = [{key: _array(value) for key, value in content["arrays"].items()} for content in kept]
+        total = len(self.source)
+        self.progress.begin(name, total, min(total, len(parts) * self.batch_size))
+        for number, batch in enumerate(self.source.in_order(self.batch_size, start=len(parts)), start=len(parts)):
+            if self.stop:
+                raise self.stop.stopped(f"{name}, {number * self.batch_size} of {total} images")
+            check_images(batch.images)
+            parts.append(self._in_pieces(on_batch, batch, number * self.batch_size))
+            self.journal.append((name,), {"arrays": {key: _json(value) for key, value in parts[-1].items()}})
+            self.progress.advance(len(batch.indices))
+        return _joined(parts)
+
+    def once(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Arrays that are no sum over a test set, kept in the journal too."""
+        for content in self.journal.contents((name,)):
+            return {key: _array(value) for key, value in content["arrays"].items()}
+        if self.stop:
+            raise self.stop.stopped(name)
+        found = compute()
+        self.journal.append((name,), {"arrays": {key: _json(value) for key, value in found.items()}})
+        return found
+
+    def _in_pieces(self, on_batch: OnBatch, batch: Batch, first: int) -> Arrays:
+        pieces: list[Arrays] = []
+        place = 0
+        while place < len(batch.indices):
+            try:
+                pieces.append(on_batch(batch.part(place, place + self._at_once), first + place))
+                place += self._at_once
+                continue
+            except RuntimeError as error:
+                images = min(self._at_once, len(batch.indices) - place)
+                if not memory_ran_out(error) or images == 1:
+                    raise
+            # outside the handler, which holds on to the failed work's tensors
+            self._at_once = images // 2
+            self.progress.line(f"out of memory: going on with {self._at_once} images at once")
+            if batch.images.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return _joined(pieces)
+
+
+def _joined(parts: list[Arrays]) -> Arrays:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _json(array: NDArray[Any]) -> dict[str, Any]:
+    if array.dtype == bool:
+        return {"shape": array.shape, "bits": bits(array.ravel())}
+    return {"shape": array.shape, "values": array.astype(float).ravel().tolist()}
+
+
+def _array(content: dict[str, Any]) -> NDArray[Any]:
+    flat = from_bits(content["bits"]) if "bits" in content else np.array(content["values"], dtype=float)
+    return flat.reshape(content["shape"])
