@@ -13,7 +13,7 @@ from rnabench.model.factory import build_model
 from rnabench.path.path import Path
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
-from rnabench.training.loop import BATCH, PATHS, holdout_accuracy
+from rnabench.training.loop import HOLDOUT_BATCH, HOLDOUT_PATHS, holdout_accuracy
 from rnabench.training.objective import Objective
 from tests.helpers import random_images
 
@@ -39,8 +39,8 @@ def test_every_epoch_is_judged_by_the_same_paths(monkeypatch: pytest.MonkeyPatch
     assert scores[0] == scores[1]  # the network did not change, and so nothing else
     assert paths[0] == paths[1]
     attacked, predicting = paths[0][0], paths[0][1]
-    assert len(set(attacked.rows)) == PATHS
-    assert len(set(predicting.rows)) == PATHS
+    assert len(set(attacked.rows)) == HOLDOUT_PATHS
+    assert len(set(predicting.rows)) == HOLDOUT_PATHS
     assert not set(attacked.rows) & set(predicting.rows)
 
 
@@ -52,6 +52,6 @@ def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
     source = ResidentSource(random_images(40, size=32), torch.device("cpu"))
     whole = holdout_accuracy(model, objective, source)
-    assert BATCH > 7
+    assert HOLDOUT_BATCH > 7
     monkeypatch.setattr("rnabench.training.loop.HOLDOUT_BATCH", 7)
     assert holdout_accuracy(model, objective, source) == pytest.approx(whole)
