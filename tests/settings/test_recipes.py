@@ -54,6 +54,14 @@ def test_every_row_of_the_papers_tables_is_one_model_of_its_recipe() -> None:
         assert unknown == {"table3": ["BN-wrn"], "table5": ["BN"]}.get(table, []), table
 
 
+def test_the_small_recipe_on_real_images_trains_no_network_that_table_1_does_not() -> None:
+    images = {"dataset": "folder", "data_dir": "data/cifar10-jpeg", "dataset_name": "cifar10-jpeg"}
+    small, table = (load_recipe(FOLDER / f"{name}.yaml", profile, data) for name, profile, data in (
+        ("cifar10-jpeg-small", None, None), ("table1", "cpu", images)))
+    assert {run_name(network) for network in small.models.values()} <= {
+        run_name(network) for network in table.models.values()}
+
+
 def test_profiles_change_the_scale_and_not_what_is_compared() -> None:
     for file in TABLES:
         full = load_recipe(file, "paper")
