@@ -39,7 +39,7 @@ from rnabench.runtime.environment import now
 from rnabench.runtime.locks import check_locks
 from rnabench.runtime.progress import Named, Progress
 from rnabench.runtime.stopping import StopRequest
-from rnabench.runtime.workers import Task, side_by_side
+from rnabench.runtime.workers import Task, run_in_workers
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Attacking
@@ -97,7 +97,7 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
     if place.refresh:
         for name, why in _stale(chosen, place):
             progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
-    side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
+    run_in_workers([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
     records: dict[str, dict[str, Any]] = {}
     missing = []
     for name in recipe.table if chosen.table else ():
