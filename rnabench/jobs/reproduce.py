@@ -238,19 +238,19 @@ def _test_data(recipe: Recipe) -> dict[str, Any]:
 def check(recipe: Recipe, device: str) -> None:
     """Raise what can be known before the first training: every network can be built, all test images are there, and
     every study can attack."""
-    found = find_device(device)
-    check_precision(recipe.evaluate.precision, found)
+    torch_device = find_device(device)
+    check_precision(recipe.evaluate.precision, torch_device)
     for name, training in recipe.models.items():
         with _named(f"models.{name}"):
-            check_precision(training.precision, found)
+            check_precision(training.precision, torch_device)
             with torch.device("meta"):
                 build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
-            images(recipe, name, recipe.evaluate, found)
+            images(recipe, name, recipe.evaluate, torch_device)
     for name, figure in recipe.figures.items():
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
-            check_precision(evaluation.precision, found)
-            data = {model: images(recipe, model, evaluation, found) for model in figure.models}
+            check_precision(evaluation.precision, torch_device)
+            data = {model: images(recipe, model, evaluation, torch_device) for model in figure.models}
             if len({each.fingerprint for each in data.values()}) > 1:
                 raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
             if isinstance(figure.study, Attacking):

@@ -48,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Fold:
-    """What is shown when it is asked for: settings, what each result took, and folds of its own."""
+    """Folded content, shown at a click: settings, what each result took, and folds of its own."""
 
     title: str
     groups: tuple[Group, ...] = ()
