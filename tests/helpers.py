@@ -13,10 +13,10 @@ from rnabench.data.batches import ResidentSource
 from rnabench.data.images import ImageSet
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.engine import Evaluation, evaluate
-from rnabench.evaluation.journal import CellJournals
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.layers import BatchGroupNorm
+from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress, Silent
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome
@@ -64,7 +64,7 @@ def full_evaluation(model: nn.Module, folder: Path | None = None, images: ImageS
                     **keys: object) -> Evaluation:
     source = ResidentSource(images or random_images(), torch.device("cpu"))
     settings = EvaluationSettings.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
-    journal = CellJournals(folder and folder / "progress", "digest")
+    journal = Journal(folder and folder / "progress", "digest")
     found = evaluate(model, defence or model, source, 10, settings, journal,  # type: ignore[arg-type]
                      progress or Silent(), StopRequest() if stop is None else stop)
     assert found is not None

@@ -91,7 +91,7 @@ class StreamingSource:
         loader = DataLoader(files, batch_size, num_workers=self._workers, pin_memory=self._device.type == "cuda",
                             generator=torch.Generator(),  # else it draws from the global one
                             worker_init_fn=_leave_signals_to_the_parent)
-        for pixels, labels, indices in _told_in_one_line(loader):
+        for pixels, labels, indices in _with_errors_in_one_line(loader):
             images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
             yield Batch(images, labels.to(self._device, non_blocking=True), indices.tolist())
 
@@ -113,8 +113,8 @@ def _end_when_the_parent_says() -> None:
     os._exit(0)
 
 
-def _told_in_one_line(loader: DataLoader[Any]) -> Iterator[Any]:
-    """A worker process hands over its error with its traceback as the message; the last line is the message."""
+def _with_errors_in_one_line(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader's batches. The message of a worker's error is its traceback, of which only the last line is kept."""
     try:
         yield from loader
     except DataUnavailable as error:

@@ -19,9 +19,9 @@ from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
-from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
+from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress, in_words, with_load
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome, joined
@@ -42,7 +42,7 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module, defence: Defence, source: BatchSource, classes: int, keys: EvaluationSettings,
-    journal: CellJournals, progress: Progress, stop: StopRequest, chosen: Callable[[Cell], bool] = lambda cell: True,
+    journal: Journal, progress: Progress, stop: StopRequest, chosen: Callable[[Cell], bool] = lambda cell: True,
     statistics: Statistics | None = None, surrogate: Surrogate | None = None,
 ) -> Evaluation | None:
     """Outcomes of all cells; None if some that are not `chosen` are still to be done. Batches that the journal has are
@@ -50,9 +50,9 @@ def evaluate(
 
     `model` is the module behind `defence` (often the same object); its mode, buffers, parameters' requires_grad and
     gradients are left as they were. `statistics` are the data set's, for sanity check 8; on `surrogate`, if any, the
-    images of a transfer attack are made. Raises Busy if nothing is left but what other processes are at, Stopped
-    between two batches if asked to, InvalidValue for an attack that cannot be run like this, NumericalError for images
-    outside [0, 1] or logits that are not finite.
+    images of a transfer attack are made. Raises Busy if nothing is left but cells that other processes work on,
+    Stopped between two batches if asked to, InvalidValue for an attack that cannot be run like this, NumericalError
+    for images outside [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
     todo = cells(keys, random) + probes(keys, random, surrogate.name if surrogate else None)
@@ -73,7 +73,7 @@ def evaluate(
                     raise
                 found.append(None)
                 busy = error
-        # what was not chosen, or what others were at, may have been done elsewhere in the meantime
+        # cells that were not chosen, or that others worked on, may be finished by now
         found = [outcome or run.done(cell) for cell, outcome in zip(todo, found, strict=True)]
         left = [cell for cell, outcome in zip(todo, found, strict=True) if outcome is None]
         if busy is not None and any(map(chosen, left)):
@@ -93,7 +93,7 @@ def evaluate(
 class _Run:
     evaluator: Evaluator
     source: BatchSource
-    journal: CellJournals
+    journal: Journal
     progress: Progress
     stop: StopRequest
     count: int
@@ -127,14 +127,17 @@ class _Run:
         return total_images(cell, len(self.source))
 
     def _finished(self, cell: Cell) -> int:
-        return min(len(self.journal.parts(self._name(cell))) * self.evaluator.keys.batch_size, self._total(cell))
+        return min(len(self.journal.batches(self._name(cell))) * self.evaluator.keys.batch_size, self._total(cell))
 
     def _name(self, cell: Cell) -> tuple[str, ...]:
         return cell_name(cell, self.evaluator.keys, len(self.source))
 
+    def _parts(self, cell: Cell) -> list[Outcome]:
+        return [Outcome.from_json(batch) for batch in self.journal.batches(self._name(cell))]
+
     def done(self, cell: Cell) -> Outcome | None:
         """The outcome of a cell that is finished, else None."""
-        parts = self.journal.parts(self._name(cell))
+        parts = self._parts(cell)
         if sum(len(part.correct) for part in parts) < self._total(cell):
             return None
         return self._kept(cell, joined(parts), self._standing(cell))
@@ -143,14 +146,14 @@ class _Run:
         """Run it, or what is left of it. Raises Busy, Stopped."""
         if (finished := self.done(cell)) is not None:
             return finished
-        with self.journal.writing(self._name(cell)) as keep:
-            return self._run(cell, number, keep)
+        with self.journal.claimed(self._name(cell)):
+            return self._run(cell, number)
 
-    def _run(self, cell: Cell, number: int, keep: Callable[[Outcome], None]) -> Outcome:
+    def _run(self, cell: Cell, number: int) -> Outcome:
         size, total = self.evaluator.keys.batch_size, self._total(cell)
         self.evaluator.take_all_memory()
         standing = self._standing(cell)
-        parts = self.journal.parts(self._name(cell))
+        parts = self._parts(cell)
         self.progress.begin(f"{number}/{self.count} {cell.title}", total, min(len(parts) * size, total))
         right = sum(float(part.correct.mean(1).sum()) for part in parts)
         done = sum(len(part.correct) for part in parts)
@@ -161,7 +164,7 @@ class _Run:
                     raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
                 alive = None if standing is None else standing[place * size : place * size + len(batch.indices)]
                 parts.append(self.evaluator.outcome(cell, batch, place * size, alive))
-                keep(parts[-1])
+                self.journal.append(self._name(cell), parts[-1].as_json())
                 done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
                 self.progress.advance(len(batch.indices), f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:

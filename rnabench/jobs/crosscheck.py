@@ -103,18 +103,18 @@ def _case(model: nn.Module, name: str, described: dict[str, Any], library: str, 
             return torchattacks_attack(name, view, images, labels, "Linf", classes, values, number)
         return _by_hand(spec.kind, values, view, images, labels, classes, number)
 
-    mine, other = _side(native, estimator, batch), _side(theirs, estimator, batch)
+    native_side, library_side = _side(native, estimator, batch), _side(theirs, estimator, batch)
     with torch.no_grad():
         clean = estimator.view(images).argmax(1) == labels
-    both = clean & ~mine.right & ~other.right
-    apart = (mine.images - other.images).abs().flatten(1).amax(1)
+    both = clean & ~native_side.right & ~library_side.right
+    apart = (native_side.images - library_side.images).abs().flatten(1).amax(1)
     return {
-        "case": name, "parameters": values, "library": {"name": library, **_summary(other, clean, both)},
-        "native": _summary(mine, clean, both), "images": len(labels), "clean": float(clean.float().mean()),
+        "case": name, "parameters": values, "library": {"name": library, **_summary(library_side, clean, both)},
+        "native": _summary(native_side, clean, both), "images": len(labels), "clean": float(clean.float().mean()),
         "same_images": float((apart <= SAME).float().mean()),
-        "different_pixels": float(((mine.images - other.images).abs() > SAME).float().mean()),
-        "same_outcomes": float((mine.right == other.right).float().mean()),
-        "times_faster": other.seconds / mine.seconds,
+        "different_pixels": float(((native_side.images - library_side.images).abs() > SAME).float().mean()),
+        "same_outcomes": float((native_side.right == library_side.right).float().mean()),
+        "times_faster": library_side.seconds / native_side.seconds,
     }
 
 

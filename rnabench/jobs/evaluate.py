@@ -16,7 +16,6 @@ from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model, logits_sha256, source_sha256
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
-from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
 from rnabench.report.record import FORMAT, judged, read_record, result, write_record
@@ -24,7 +23,7 @@ from rnabench.report.staleness import own_reasons
 from rnabench.runtime.device import check_precision, find_device, number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
 from rnabench.runtime.files import sha256
-from rnabench.runtime.journal import distinct
+from rnabench.runtime.journal import Journal, distinct
 from rnabench.runtime.locks import check_locks, claimed
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
@@ -34,7 +33,7 @@ from rnabench.settings.base import digest, from_options
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 
-NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: no part of what a record is
+NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: a record is the same under any
 
 
 @dataclass(frozen=True)
@@ -156,8 +155,8 @@ def evaluation_versions(target: Target, keys: EvaluationSettings) -> dict[str, i
 
 
 def settings_identity(target: Target, keys: EvaluationSettings) -> str:
-    """The same without the versions. A run's label does not count; a foreign model's does, and so
-    does what it computes."""
+    """`identity` without the versions of algorithms. A run's label does not count; a foreign model's does, and so does
+    what it computes."""
     plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
     return digest(_settings(target, keys) | {"plan": plan} | (
         {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}) | (
@@ -182,21 +181,21 @@ def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progr
     unless by other versions of the algorithms.
 
     Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
-    Raises Stopped, Busy if nothing is left but what other processes are at, NumericalError, and RnabenchError for a
-    file that holds something else.
+    Raises Stopped, Busy if nothing is left but cells that other processes work on, NumericalError, and RnabenchError
+    for a file that holds something else.
     """
-    if resume and (there := stale(target, keys, file)) is not None:
-        progress.line(f"made anew: {file.name} is stale ({'; '.join(own_reasons(there))})")
-    found = attack_some(target, keys, file, lambda cell: True, progress, stop, resume)
-    assert found is not None
-    return found
+    if resume and (record := stale(target, keys, file)) is not None:
+        progress.line(f"made anew: {file.name} is stale ({'; '.join(own_reasons(record))})")
+    record = attack_some(target, keys, file, lambda cell: True, progress, stop, resume)
+    assert record is not None
+    return record
 
 
 def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Callable[[Cell], bool],
                 progress: Progress, stop: StopRequest, resume: bool = True) -> dict[str, Any] | None:
-    """The same for some of the cells; the record is written, and returned, once no cell is left."""
-    if resume and (there := finished(target, keys, file)) is not None:
-        return there
+    """`attack` for some of the cells; the record is written, and returned, once no cell is left, else None."""
+    if resume and (record := finished(target, keys, file)) is not None:
+        return record
     check_locks(file.parent, progress)
     journal = cell_journal(target, keys, file, resume)
     if not resume:
@@ -209,55 +208,55 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
 
     if keys.cumulative:  # a cell needs all before it: one process does them all, in order
         with claimed(file.with_suffix(".cumulative"), file.name):
-            found = run(lambda cell: True)
+            evaluation = run(lambda cell: True)
     else:
-        found = run(chosen)
-    if found is None:
+        evaluation = run(chosen)
+    if evaluation is None:
         return None
     with claimed(file, file.name):
-        if resume and (there := finished(target, keys, file)) is not None:
-            return there
+        if resume and (record := finished(target, keys, file)) is not None:
+            return record
         with number_formats(keys.precision, target.device):
-            record = _record(target, keys, found, journal)
+            record = _record(target, keys, evaluation, journal)
         write_record(record, file)
         journal.remove()
     return record
 
 
-def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: bool = True) -> CellJournals:
-    """What is finished of the evaluation whose record will be `file`. Attacks may be added to it and taken away, unless
-    they are cumulative. Without `resume` a record that is there does not end it."""
+def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: bool = True) -> Journal:
+    """The finished batches of the evaluation whose record will be `file`. Attacks may be added and taken away without
+    losing them, unless they are cumulative. Without `resume` an existing record does not end the evaluation."""
     name = identity(target, keys) if keys.cumulative else digest(_settings(target, keys))
-    return CellJournals(file.with_suffix(".progress"), name,
-                        lambda: resume and finished(target, keys, file) is not None, str(target.device))
+    return Journal(file.with_suffix(".progress"), name, str(target.device),
+                   lambda: resume and finished(target, keys, file) is not None)
 
 
 def finished(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
     """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
-    if not file.exists() or (there := read_record(file))["digest"] != identity(target, keys):
+    if not file.exists() or (record := read_record(file))["digest"] != identity(target, keys):
         return None
-    there |= {"model": target.description}  # the same weights; what made them, and their name, may be another
-    return there if "baseline" in there else judged(there)  # by this version's checks
+    record |= {"model": target.description}  # the same weights; who trained them, and their name, may have changed
+    return record if "baseline" in record else judged(record)  # by this version's checks
 
 
 def stale(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
     """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
-    if not file.exists() or (there := read_record(file))["digest"] == identity(target, keys):
+    if not file.exists() or (record := read_record(file))["digest"] == identity(target, keys):
         return None
-    if there.get("settings_digest", settings_identity(target, keys)) != settings_identity(target, keys):
+    if record.get("settings_digest", settings_identity(target, keys)) != settings_identity(target, keys):
         return None
-    if "settings_digest" not in there:  # of an older format: it is told by what it says of itself
+    if "settings_digest" not in record:  # of an older format: known by the settings that it holds
         asked = keys.model_dump(mode="json") | {"step_size": keys.step}
-        known = {**there["evaluation"], **there["threat"]}
-        if (there["model"]["weights_sha256"], there["data"]["fingerprint"]) != (
+        settings = {**record["evaluation"], **record["threat"]}
+        if (record["model"]["weights_sha256"], record["data"]["fingerprint"]) != (
                 target.description["weights_sha256"], target.data.fingerprint) or any(
-                name in asked and asked[name] != value for name, value in known.items()):
+                name in asked and asked[name] != value for name, value in settings.items()):
             return None
     named = {name: target.description[name] for name in NAMES if name in target.description}
-    return there | {"model": there["model"] | named}
+    return record | {"model": record["model"] | named}
 
 
-def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: CellJournals) -> dict[str, Any]:
+def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: Journal) -> dict[str, Any]:
     random, images = target.defence.space.is_random, len(target.data.source)
     checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
 

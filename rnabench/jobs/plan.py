@@ -12,7 +12,7 @@ from rnabench.evaluation.cells import cells, probes
 from rnabench.evaluation.cost import Speed, estimate_seconds, speed
 from rnabench.evaluation.engine import cell_name, total_images
 from rnabench.jobs.evaluate import cell_journal
-from rnabench.jobs.reproduce import Place, check, images, target, there, trained
+from rnabench.jobs.reproduce import Place, check, existing_record, images, target, trained
 from rnabench.jobs.study import finished_study, stale_study
 from rnabench.jobs.train import stale_reasons
 from rnabench.model.classifier import RandomizedClassifier
@@ -103,11 +103,11 @@ class _Forecast:
         left, why = list(todo), list[str]()
         if self.place.has(self.recipe.models[name]):
             found = target(self.recipe, self.place, name, keys)
-            record = there(found, keys, self.place, name)
+            record = existing_record(found, keys, self.place, name)
             if record is not None and not (why := reasons(record)):
                 return Piece("attack", name, "done", 0.0, 0.0)
             journal = cell_journal(found, keys, self.place.record(name))
-            left = [(cell, max(0, total - keys.batch_size * len(journal.parts(cell_name(cell, keys, count)))))
+            left = [(cell, max(0, total - keys.batch_size * len(journal.batches(cell_name(cell, keys, count)))))
                     for cell, total in todo] if record is None else todo
         per_image = self._speed(name, keys)
         seconds = sum(estimate_seconds(Attacker(model, keys, classes), per_image, left))

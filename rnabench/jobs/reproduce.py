@@ -39,20 +39,21 @@ from rnabench.runtime.environment import now
 from rnabench.runtime.locks import check_locks
 from rnabench.runtime.progress import Named, Progress
 from rnabench.runtime.stopping import StopRequest
-from rnabench.runtime.workers import Task, side_by_side
+from rnabench.runtime.workers import Task, run_in_workers
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Attacking
 from rnabench.settings.training import TrainingSettings
 
-POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two looks at what other processes are at
-HEAD = 200  # a record's digest is in so many of its first characters
+POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two attempts at what other processes have claimed
+HEAD = 200  # characters of a record's file, in which its digest is
 
 
 @dataclass(frozen=True)
 class Place:
     """Where things lie: networks in `runs`, in folders named by what they are, so that recipes share them; records as
-    `folder`/<model>.json and `folder`/<figure>.json. `refresh`: what older algorithms made is made anew, not kept."""
+    `folder`/<model>.json and `folder`/<figure>.json. With `refresh`, what older algorithms made
+    is made anew instead of kept."""
 
     runs: Path
     folder: Path
@@ -97,19 +98,19 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
     if place.refresh:
         for name, why in _stale(chosen, place):
             progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
-    side_by_side([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
+    run_in_workers([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
     records: dict[str, dict[str, Any]] = {}
     missing = []
     for name in recipe.table if chosen.table else ():
-        there = _record(recipe, place, name)
-        if there is None:
+        record = _record(recipe, place, name)
+        if record is None:
             missing.append(name)
         else:
-            records[name] = there
+            records[name] = record
     if not missing:
         for name, record in records.items():
             if own_reasons(record):
-                continue  # it stays what it is
+                continue  # a stale record is kept as it is
             if (baseline := recipe.baseline_of(name)) is not None:
                 records[name] = beside_baseline(record, records[baseline], place.record(name))
             else:
@@ -136,7 +137,7 @@ def _stale(recipe: Recipe, place: Place) -> Iterator[tuple[str, list[str]]]:
 
 
 def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:
-    """Train, attack and study until nothing is left; what other processes are at is left to them, and waited for."""
+    """Train, attack and study until nothing is left. What other processes have claimed is theirs: it is waited for."""
     once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
     left: list[tuple[str, Callable[[], object]]] = [
         *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device,
@@ -154,14 +155,14 @@ def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) ->
                 unit()
             except Busy as busy:
                 waiting.append((name, unit))
-                said = str(busy)
+                reason = str(busy)
             if time.monotonic() - started > LONGEST_PAUSE:
-                pause = POLL_SECONDS  # it did something
+                pause = POLL_SECONDS  # so long it did some of the work itself
             if stop and waiting:
-                raise stop.stopped("other processes are at the rest")
+                raise stop.stopped("other processes work on the rest")
         if len(waiting) == len(left):
             if pause == POLL_SECONDS:
-                progress.line(f"waiting: {said}")
+                progress.line(f"waiting: {reason}")
             _sleep(pause, stop)
             pause = min(2 * pause, LONGEST_PAUSE)
         left = waiting
@@ -188,37 +189,37 @@ def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) ->
 
 
 def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:
-    found = target(recipe, place, name, recipe.evaluate)
+    network = target(recipe, place, name, recipe.evaluate)
 
     def chosen(cell: Cell) -> bool:
         return recipe.attacks is None or cell.group in recipe.attacks
 
-    if there(found, recipe.evaluate, place, name) is None:
-        attack_some(found, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop)
+    if existing_record(network, recipe.evaluate, place, name) is None:
+        attack_some(network, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop)
 
 
-def there(found: Target, keys: EvaluationSettings, place: Place, name: str) -> dict[str, Any] | None:
-    """The finished record of a model, also if another recipe has it, in a folder beside: records are shared as networks
-    are, each recipe has its own name for them. A record says itself which revision made it, and where.
+def existing_record(network: Target, keys: EvaluationSettings, place: Place, name: str) -> dict[str, Any] | None:
+    """The finished record of a model: this recipe's, or one of another recipe whose folder lies beside, under whatever
+    name that has for it (recipes share records as they share networks).
 
-    If there is none, the model's own stale one, unless it is to be made anew."""
+    If there is none, the model's own stale record, unless such are to be made anew."""
     own = place.record(name)
-    if (record := finished(found, keys, own)) is not None:
+    if (record := finished(network, keys, own)) is not None:
         return record
     for file in sorted(place.folder.parent.glob("*/*.json")):
         with suppress(OSError, RnabenchError):
             with file.open(encoding="utf-8", errors="replace") as opened:
                 head = opened.read(HEAD)
-            if identity(found, keys) in head and (record := finished(found, keys, file)) is not None:
+            if identity(network, keys) in head and (record := finished(network, keys, file)) is not None:
                 return judged({key: value for key, value in record.items() if key != "baseline"})
-    return None if place.refresh else stale(found, keys, own)
+    return None if place.refresh else stale(network, keys, own)
 
 
 def _record(recipe: Recipe, place: Place, name: str) -> dict[str, Any] | None:
     """The finished record of a model of the table."""
     if not place.has(recipe.models[name]):
         return None
-    return there(target(recipe, place, name, recipe.evaluate), recipe.evaluate, place, name)
+    return existing_record(target(recipe, place, name, recipe.evaluate), recipe.evaluate, place, name)
 
 
 def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> dict[str, Any]:
@@ -235,21 +236,21 @@ def _test_data(recipe: Recipe) -> dict[str, Any]:
 
 
 def check(recipe: Recipe, device: str) -> None:
-    """Fail before the first training, not after: every network can be built, all test images are there, and every study
-    can attack."""
-    found = find_device(device)
-    check_precision(recipe.evaluate.precision, found)
+    """Raise what can be known before the first training: every network can be built, all test images are there, and
+    every study can attack."""
+    torch_device = find_device(device)
+    check_precision(recipe.evaluate.precision, torch_device)
     for name, training in recipe.models.items():
         with _named(f"models.{name}"):
-            check_precision(training.precision, found)
+            check_precision(training.precision, torch_device)
             with torch.device("meta"):
                 build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
-            images(recipe, name, recipe.evaluate, found)
+            images(recipe, name, recipe.evaluate, torch_device)
     for name, figure in recipe.figures.items():
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
-            check_precision(evaluation.precision, found)
-            data = {model: images(recipe, model, evaluation, found) for model in figure.models}
+            check_precision(evaluation.precision, torch_device)
+            data = {model: images(recipe, model, evaluation, torch_device) for model in figure.models}
             if len({each.fingerprint for each in data.values()}) > 1:
                 raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
             if isinstance(figure.study, Attacking):

@@ -106,10 +106,9 @@ def stale_study(targets: Sequence[Target], keys: StudySettings, file: Path) -> d
 
 def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, progress: Progress, stop: StopRequest,
          resume: bool) -> dict[str, Any]:
-    journal_file = file.with_suffix(".progress.jsonl")
+    first, journal = targets[0], Journal(file.with_suffix(".progress"), name, str(targets[0].device))
     if not resume:
-        journal_file.unlink(missing_ok=True)
-    first, journal = targets[0], Journal(journal_file, name, str(targets[0].device))
+        journal.remove()
     networks = []
     for target in targets:
         assert isinstance(target.module, RandomizedClassifier)

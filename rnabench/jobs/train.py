@@ -41,10 +41,10 @@ def train(
     """Train, or go on training, in `folder`; returns the content of its run.json.
 
     A finished run of the same recipe is returned as it is; with `refresh` only if today's algorithms made it. A state
-    that other algorithms left is not gone on from. Raises Stopped (state saved), CheckpointError if the
+    that other algorithms saved is not continued but begun anew. Raises Stopped (state saved), CheckpointError if the
     folder holds something else, Busy if another process trains in it, and the errors of the data set and the recipe.
     """
-    if is_claimed(folder):  # before the images are read, for whoever waits and asks again
+    if is_claimed(folder):  # asked before the images are read: who waits for it asks again and again
         raise Busy(f"{folder.name}: another process trains it; wait until it is done")
     device = find_device(device_name)
     check_precision(recipe.precision, device)
@@ -63,8 +63,8 @@ def train(
 
 
 def stale_reasons(run: Mapping[str, Any]) -> list[str]:
-    """How the algorithms that made a run (its run.json) differ from today's; of one that was trained elsewhere it is
-    not known, and nothing is said."""
+    """How the algorithms that made a run (its run.json) differ from today's; empty for one that was trained elsewhere,
+    of which that is not known."""
     if run.get("status") == "converted":
         return []
     return outdated(run.get("algorithms"), training_versions(run["recipe"].get("select", "best")))
@@ -103,7 +103,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         remove_leftovers(folder, (RUN_FILE, WEIGHTS, STATE, LOG))
     progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
     if (folder / STATE).exists() and (why := stale_reasons(read_run(folder))):
-        progress.line(f"begun anew: what is there of {folder.name} is of other algorithms ({', '.join(why)})")
+        progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
         (folder / STATE).unlink()
     trainer = Trainer(model, recipe, data, folder, progress, stop)
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
@@ -122,25 +122,25 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
 
 
 def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh: bool) -> dict[str, Any] | None:
-    """run.json of a finished run of this recipe on these images; None if the folder is free, stopped on the way, or
-    with `refresh` stale."""
+    """run.json of a finished run of this recipe on these images; None if the folder is free, if its run is not
+    finished, or with `refresh` if it is stale."""
     if folder.exists() and not folder.is_dir():
         raise InvalidValue("--out", str(folder), "a folder")
     if not (folder / RUN_FILE).exists():
         if folder.exists() and any(not file.name.startswith(".") for file in folder.iterdir()):
             raise InvalidValue("--out", str(folder), "an empty folder, or one of `rnabench train`")
         return None
-    there = read_run(folder)
-    if there.get("digest") != recipe.digest():
-        theirs, ours = there.get("recipe") or {}, recipe.identity()
+    run = read_run(folder)
+    if run.get("digest") != recipe.digest():
+        theirs, ours = run.get("recipe") or {}, recipe.identity()
         changed = [f"{key} is {theirs.get(key)!r} there and {value!r} here" for key, value in ours.items()
                    if theirs.get(key) != value]
         raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
                               "expected the same recipe or an empty folder")
-    if (there.get("data") or {}).get("fingerprint") != fingerprint:
+    if (run.get("data") or {}).get("fingerprint") != fingerprint:
         raise CheckpointError(f"--data-dir: the run in {str(folder)!r} was trained on other images; expected the "
                               "same images, or another --dataset-name or --out")
-    if there.get("status") != "finished" or (refresh and stale_reasons(there)):
+    if run.get("status") != "finished" or (refresh and stale_reasons(run)):
         return None
     load_model(folder)  # finished, and whole
-    return there
+    return run

@@ -1,1 +1,1 @@
-"""Records and the views of them: tables. Knows no tensors."""
+"""Records, and what is drawn from them: tables, figures, sentences, comparisons, the page. No torch."""

@@ -1,4 +1,4 @@
-"""Results read back: every accuracy of a folder of records, or of a `table.csv`, as one kind of cell."""
+"""Results read back, for comparison: every accuracy of a folder of records, or of a `table.csv`, in one form."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ AccuracyKey = tuple[str, str, str]  # model, attack, protocol
 Name = TypeVar("Name", str, AccuracyKey)
 Value = TypeVar("Value")
 EXPECTED = "a folder with records (JSON written by `rnabench reproduce` or `rnabench attack`) or a table.csv"
-SETTINGS = ("dataset", "images", "threat", "eps", "draws", "draws_are")  # what a table.csv knows of them
+SETTINGS = ("dataset", "images", "threat", "eps", "draws", "draws_are")  # that a table.csv holds
 NETWORK = ("arch", "space", "width", "layer_based", "objective", "randomised")
-STUDIES = {"transfer-matrix": ("source", "target"), "path-difference": ("model", "difference")}  # those of accuracies
-NO_SETTINGS = ("seed", "batch_size", "precision", "n_examples", "indices")  # of a study: chance, or said by its images
+STUDIES = {"transfer-matrix": ("source", "target"), "path-difference": ("model", "difference")}  # that hold accuracies
+# of a study: they decide what is drawn at random, or follow from its images
+NO_SETTINGS = ("seed", "batch_size", "precision", "n_examples", "indices")
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class RecordSettings:
-    """What all cells of one record share: settings by name (of the network, its weights aside, and the images), the
+    """What all cells of one record share: settings by name (of the network, without its weights, and the images), the
     status of every sanity check by number and name, and the evaluation's seed.
 
-    `method`: what its trainings have in common, by default its label. `weights`: their hash. `streams`: what decides
-    the random draws besides the seed.
+    `method`: what its trainings have in common, by default its label. `weights`: their hash. `algorithms`: their
+    versions, which decide the random draws besides the seed.
     """
 
     settings: Mapping[str, Any]
@@ -65,7 +66,7 @@ class Results:
     sources: Mapping[str, RecordSettings] = field(default_factory=dict)
 
     def as_table(self) -> Results:
-        """What a `table.csv` of these results says."""
+        """These results as far as a `table.csv` would hold them."""
         studies = {name for name, source in self.sources.items() if source.is_study}
         return Results({key: replace(cell, settings={name: cell.settings[name] for name in SETTINGS}, outcome=None)
                         for key, cell in self.cells.items() if key[0] not in studies})
@@ -188,7 +189,7 @@ def _cell(row: Mapping[str, Any], more: Mapping[str, Any] | None = None, outcome
 
 def _shares(row: Mapping[str, Any], settings: dict[str, Any], outcome: Outcome | None = None) -> Accuracy:
     accuracy, low, high = row["accuracy"], row["low95"], row["high95"]
-    if not 0 <= low <= accuracy <= high <= 1:  # not a number, above all: it would differ from nothing
+    if not 0 <= low <= accuracy <= high <= 1:  # NaN, too: it would compare as equal to everything
         raise ValueError(f"accuracy {accuracy} [{low}, {high}] is no share in its interval")
     return Accuracy(accuracy, low, high, settings, bool(row.get("unreliable", False)), outcome)
 

@@ -1,4 +1,4 @@
-"""Whether an accuracy has changed: a test for each kind of evidence, and the smallest change that it would see."""
+"""Whether an accuracy has changed: a test for each kind of evidence, and the smallest change that it could show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ONE_TRAINING, INTERVALS = "one training a side", "intervals"
 
 
 class Change(Protocol):
-    """A test of whether an accuracy has changed. `p` is two-sided; `smallest` what it cannot get below."""
+    """A test of whether an accuracy has changed. `p` is two-sided; `smallest` is the least that `p` could be."""
 
     @property
     def rule(self) -> str: ...
@@ -36,7 +36,8 @@ class Change(Protocol):
 
 @dataclass(frozen=True)
 class ByImage:
-    """Both [N images, D draws], every image a sample."""
+    """Outcomes [N images, D draws] of both sides. Every image is a sample: each has draws of its own, or both sides
+    have the same draws."""
 
     new: Outcome
     old: Outcome
@@ -62,7 +63,7 @@ class ByImage:
 
 @dataclass(frozen=True)
 class ByGroup:
-    """Both [N images, D draws], of draws that path groups share; the sides' draws are independent."""
+    """Outcomes [N images, D draws] of both sides, whose draws are independent, and shared within a path group."""
 
     new: Outcome
     old: Outcome
@@ -84,7 +85,7 @@ class ByGroup:
 
 @dataclass(frozen=True)
 class ByTraining:
-    """Accuracies of several trainings, at least three in all; a spread of less than one of `images` cannot be told."""
+    """Accuracies of several trainings, at least three in all. Their spread counts as at least one of the `images`."""
 
     new: Sequence[float]
     old: Sequence[float]
@@ -98,7 +99,7 @@ class ByTraining:
 
     @property
     def _error(self) -> float:
-        """If nothing changed, all are trainings of one kind: the spread is that within both sides."""
+        """The standard error of the change of means, from the spread within both sides."""
         squares = sum(float(((np.array(side) - np.mean(side)) ** 2).sum()) for side in (self.new, self.old))
         spread = max(math.sqrt(squares / self._degrees), 1 / self.images)
         return spread * math.sqrt(1 / len(self.new) + 1 / len(self.old))
@@ -132,7 +133,7 @@ class ByIntervals:
     @property
     def p(self) -> float:
         change = abs(self.new.accuracy - self.old.accuracy)
-        if change <= 1e-9:  # the same, but for how it was written down
+        if change <= 1e-9:  # equal, but for the rounding of a table.csv
             return 1.0
         return math.erfc(change / self._half * Z / math.sqrt(2)) if self._half else 0.0
 

@@ -1,4 +1,4 @@
-"""What the paper says of the order of its rows, held against records: shown, not shown, or the other way round."""
+"""Claims on the order of a table's rows, compared with records: shown, not shown, or the other way round."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDS = ("shown", "not shown", "the other way round")
 
 @dataclass(frozen=True)
 class Contrast:
-    """How much higher the one method's accuracy is than the `other`'s under a protocol, on the same images.
+    """How much higher a method's accuracy is than the `other`'s under a protocol, on the same images.
 
     `p_value` is corrected for all `tests` comparisons of the table's claims; the interval is not.
     """
@@ -37,7 +37,7 @@ class Contrast:
 
     @property
     def seen_from(self) -> float:
-        """The smallest difference that would be shown in 80 % of such experiments, whatever the other tests say."""
+        """The smallest difference that would be shown in 80 % of such experiments, even if no other test shows one."""
         return self.found.difference.detectable(0.8, 1 - ERROR_RATE / self.tests)
 
 
@@ -51,7 +51,7 @@ class Answer:
 
 
 def answers(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> list[Answer]:
-    """By claim, the method that is said to be more robust against each of the others that were attacked alike."""
+    """By claim, contrasts of the method that is claimed to be more robust with all that it can be compared to."""
     by_name = {method.name: method for method in methods(records)}
     found = [_answer(claim, by_name) for claim in claims]
     corrected = iter(holm([each.p_value for answer in found for each in answer.made]))
@@ -72,7 +72,7 @@ def _answer(claim: Claim, by_name: dict[str, Method]) -> Answer:
 
 
 def _compared(best: Method, other: Method, attack: str) -> Iterator[Contrast]:
-    """Under every protocol that one of them was attacked under; a deterministic network's number is under all."""
+    """A contrast under every protocol of either; a deterministic network has the same number under all protocols."""
     ours, theirs = _outcomes(best, attack), _outcomes(other, attack)
     named = [name for name in dict.fromkeys((*ours, *theirs)) if name == "paper" or name.startswith("eot:")]
     for protocol in named or ["any"]:
@@ -83,7 +83,7 @@ def _compared(best: Method, other: Method, attack: str) -> Iterator[Contrast]:
 
 
 def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
-    """By protocol, the outcome of each training."""
+    """By protocol, the outcome of each training, where all trainings have one."""
     found: dict[str, list[Outcome]] = {}
     for record in method.records:
         for result in record["results"]:
@@ -93,7 +93,7 @@ def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
 
 
 def sentences(claims: Sequence[Claim], records: Sequence[dict[str, Any]], whose: str = "The paper") -> list[str]:
-    """A sentence per claim that these records can speak to; `whose` it is."""
+    """A sentence per claim on which these records have something to say; `whose` claim it is."""
     return [f"{whose}: {said}" for answer in answers(claims, records) if (said := _sentence(answer))]
 
 

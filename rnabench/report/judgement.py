@@ -1,4 +1,4 @@
-"""Which cells have moved: each by the test that fits what both sides hold, all together with one error rate."""
+"""Which accuracies have changed: each by the test that its evidence allows, all together with one error rate."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Judgement:
-    """`rule`: by what, one of MEANING's. `p`: that of the whole comparison (Holm's), None without a test.
+    """`rule`: the test, a key of MEANING. `p`: corrected for all cells of the comparison (Holm), None without a test.
     `flagged_from`: the smallest change (a share) that would fail, all else as it is; None where nothing is judged."""
 
     rule: str
@@ -48,31 +48,32 @@ class Judgement:
 
 
 def judged(changes: Mapping[AccuracyKey, Change]) -> dict[AccuracyKey, Judgement]:
-    """The changes that fail, at 5 % for all together.
+    """Which changes fail, at an error rate of 5 % for all together.
 
-    A cell of which so few images differ that no outcome of them could fail costs the others nothing: it has no part in
-    the correction (Tarone 1990).
+    A cell that could not fail, because too few of its images differ for any p-value below 5 %, takes no part in the
+    correction and so costs the others nothing (Tarone 1990).
     """
     able = [key for key, change in changes.items() if change.smallest <= LEVEL]
     adjusted = dict(zip(able, holm([changes[key].p for key in able]), strict=True))
     passing = sum(p > LEVEL for p in adjusted.values())
-    found = {}
+    judgements = {}
     for key, change in changes.items():
         p = adjusted.get(key, 1.0)
-        level = LEVEL / max(1, passing + (key not in adjusted))  # where Holm's steps have come to an end
-        found[key] = Judgement(change.rule, p <= LEVEL, change.needed(level), p)
-    return found
+        level = LEVEL / max(1, passing + (key not in adjusted))  # of the first of Holm's steps that fails no cell
+        judgements[key] = Judgement(change.rule, p <= LEVEL, change.needed(level), p)
+    return judgements
 
 
 def by_tolerance(new: Results, old: Results, points: float) -> dict[AccuracyKey, Judgement]:
-    """The same for cells that may move by so many points."""
+    """A judgement of every cell that both sides have: it may change by so many points."""
     return {key: Judgement(TOLERANCE, abs(new.cells[key].accuracy - cell.accuracy) > points / 100 + 1e-9, points / 100)
             for key, cell in old.cells.items() if key in new.cells}
 
 
 def by_chance(new: Results, old: Results, means: Mapping[AccuracyKey, ByTraining], in_means: Container[AccuracyKey]
               ) -> dict[AccuracyKey, Judgement]:
-    """The same for all cells that both sides have and for the means of trainings, each by its test."""
+    """A judgement of every cell that both sides have, and of the means of trainings, each by its test. Cells that are
+    part of a mean (`in_means`) are judged in it."""
     both = [key for key in old.cells if key in new.cells]
     changes: dict[AccuracyKey, Change] = {
         key: _change(new.cells[key], old.cells[key], new.sources.get(key[0]), old.sources.get(key[0]))
@@ -81,8 +82,8 @@ def by_chance(new: Results, old: Results, means: Mapping[AccuracyKey, ByTraining
 
 
 def trainings(new: Results, old: Results) -> tuple[dict[AccuracyKey, ByTraining], set[AccuracyKey]]:
-    """The test for all trainings of a method together, by what they are called, attack and protocol, where networks
-    were trained anew and either side has several; and the cells that it stands for."""
+    """Where networks were trained anew and there are several trainings on a side: a test of the mean over all trainings
+    of the method, by its name, attack and protocol; and the cells that such a test takes the place of."""
     anew: dict[AccuracyKey, list[AccuracyKey]] = {}
     for key, cell in old.cells.items():
         before, after = old.sources.get(key[0]), new.sources.get(key[0])

@@ -24,7 +24,8 @@ class Method:
         return f"{self.name} ({len(self.records)} trainings)" if len(self.records) > 1 else self.name
 
     def not_comparable(self, other: Method) -> str | None:
-        """Why it is not compared with another one, as a sentence; None if both met the same images and threat."""
+        """A sentence on why the two cannot be compared; None if both were attacked on the same images, under the same
+        threat model."""
         records = (*self.records, *other.records)
         first, why = records[0], None
         if any(each["data"][name] != first["data"][name] for each in records for name in ("fingerprint", "indices")):
@@ -35,8 +36,8 @@ class Method:
 
 
 def methods(records: Sequence[dict[str, Any]]) -> list[Method]:
-    """In the order of the records. A record that has its method's own name is no training among others: it is left of a
-    run without seeds, and a row of its own."""
+    """The methods of the records, in their order. A record labelled like its method comes from a recipe without several
+    seeds: it is a method of its own, not one of the trainings."""
     found: dict[tuple[str, bool], list[dict[str, Any]]] = {}
     for record in records:
         name = method_of(record)
@@ -45,10 +46,10 @@ def methods(records: Sequence[dict[str, Any]]) -> list[Method]:
 
 
 def method_rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What people read: the rows of each method, means over its trainings where there are several.
+    """The rows of each method as people read them: means over its trainings where there are several.
 
     `sd` is the standard deviation over trainings, and None of one training, whose 95 % interval is in `low95` and
-    `high95`. A row that some of the trainings lack is left out.
+    `high95`. A row that one of the trainings lacks is left out.
     """
     found = []
     for method in methods(records):

@@ -11,12 +11,15 @@ from rnabench.runtime.environment import LIBRARIES, made_by, versions
 
 
 def origin_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """All that a reader of these records must know of how they were made; each line begins with WARN."""
+    """What readers of these records must be warned of: stale numbers, and mixed revisions, versions or devices.
+
+    Each line begins with WARN.
+    """
     return [f"WARN {line}" for line in (*stale_lines(records), *_mixed(records), *_different(records))]
 
 
 def _mixed(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Records whose cells, or batches, were not all made by the same."""
+    """Records whose cells, or batches, were made by several revisions, versions of torch or devices."""
     lines = []
     for record in records:
         makers = record.get("made_by", [])
@@ -28,7 +31,7 @@ def _mixed(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _different(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In what the records, and the trainings of their networks, differ from each other."""
+    """Libraries and devices in which the records, and the trainings of their networks, differ from each other."""
     made = [(label(record), record) for record in records]
     trained = [(network["label"], network["training"]) for record in records
                for network in record.get("models", [record.get("model", {})])
@@ -47,8 +50,8 @@ def _different(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def taken_over(record: Mapping[str, Any], started: str, device: str) -> str | None:
-    """What to say of a record that was there before `started` (a time as records have it), on `device`: when it was
-    made and by which revision, and what made it that is not here now. None for a record that was made since.
+    """What to say of a record that was made before `started` (a time as records have it): when, by which revision, and
+    by which libraries and device if not by those of this process. None for a record that was made since.
     """
     made = record.get("made")
     if made and made >= started:
@@ -59,14 +62,14 @@ def taken_over(record: Mapping[str, Any], started: str, device: str) -> str | No
 
 
 def elsewhere(record: Mapping[str, Any], versions: Mapping[str, str], device: str | None) -> list[str]:
-    """`torch 2.11.0, here 2.15.0`: in what a record's libraries and device are not those given."""
+    """`torch 2.11.0, here 2.15.0`: where a record's libraries and device are not those given."""
     here = {**versions, "device": device}
     return [f"{setting} {value}, here {here[setting]}" for setting, value in _surroundings(record).items()
             if here.get(setting, value) != value]
 
 
 def _surroundings(source: Mapping[str, Any]) -> dict[str, str]:
-    """Libraries by name, and the device: what a CUDA device is called, or `cpu`."""
+    """The versions of libraries by name, and the device: a CUDA device's name, or `cpu`."""
     device = source.get("device") or {}
     device = device if isinstance(device, Mapping) else {"device": device}
     kind = str(device.get("device", ""))

@@ -1,4 +1,4 @@
-"""Which numbers older algorithms made, and why that is so."""
+"""Which numbers were made by other versions of the algorithms than today's, and which versions differ."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rnabench.settings.protocols import parse_protocol
 
 
 def reasons(record: Mapping[str, Any]) -> list[str]:
-    """How the algorithms that a record or a study (and its networks) rests on differ from today's; empty if in nothing.
+    """How the versions of the algorithms behind a record or a study (and its networks) differ from today's.
 
-    Of networks that were trained elsewhere nothing is known.
+    Empty if they do not; networks that were trained elsewhere have no versions to compare.
     """
     if record.get("algorithms") is None:
         return [BEFORE]
@@ -24,7 +24,7 @@ def reasons(record: Mapping[str, Any]) -> list[str]:
 
 
 def own_reasons(record: Mapping[str, Any]) -> list[str]:
-    """The same without the networks' training."""
+    """`reasons` without those of the networks' training."""
     if "study" in record:
         return outdated(record.get("algorithms"), study_versions(
             record["study"], (record["attack"] or {}).get("kind")))
@@ -51,19 +51,19 @@ def by_other_algorithms(new: Mapping[str, int] | None, old: Mapping[str, int] | 
 
 
 def label(record: Mapping[str, Any]) -> str:
-    """What a line calls a record: its network, or its study."""
+    """The name of a record in messages: its network's label, or its study."""
     return str(record["study"] if "study" in record else record["model"]["label"])
 
 
 def _today(cells: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Today's versions of what these cells rest on."""
-    found: dict[str, int] = {}
+    """Today's versions of the algorithms behind these cells."""
+    today: dict[str, int] = {}
     for cell in cells:
         averages = cell["protocol"] != "any" and parse_protocol(cell["protocol"]).samples > 0
         parameters = cell["parameters"]
         kind = parameters.get("kind")
-        found |= cell_versions(parse_attack(parameters["attack"]).kind if kind == "transfer" else kind, averages)
-    return found
+        today |= cell_versions(parse_attack(parameters["attack"]).kind if kind == "transfer" else kind, averages)
+    return today
 
 
 def _of_training(network: Mapping[str, Any]) -> list[str]:

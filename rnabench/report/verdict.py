@@ -36,7 +36,7 @@ def _pairs(among: Sequence[Method]) -> list[tuple[Method, Method]]:
 
 
 def _compared(method: Method, baseline: Method) -> Compared | str:
-    """The worst cases under the averaging attacks that both met; a sentence where they cannot be compared."""
+    """A comparison of the worst cases under averaging attacks; a sentence where the two cannot be compared."""
     name, other = method.name, baseline.name
     attacks = {result["attack"] for record in method.records for result in averaging(record)}
     ours, theirs = _worst_cases(method, attacks), _worst_cases(baseline, attacks)
@@ -53,7 +53,7 @@ def _compared(method: Method, baseline: Method) -> Compared | str:
 
 
 def _worst_cases(method: Method, attacks: Collection[str] | None = None) -> list[Outcome]:
-    """The headline of each training; nothing if one of them has none."""
+    """The outcome of each training's headline; empty if one of them has none."""
     found = [headline(record, attacks) for record in method.records]
     return [] if None in found else [each.outcome for each in found if each is not None]
 

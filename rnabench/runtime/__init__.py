@@ -1,1 +1,1 @@
-"""What a run stands on, whatever it runs: files, locks, workers, stopping, progress, device."""
+"""What every kind of run needs: files, locks, journals, workers, stopping, progress, device."""

@@ -1,4 +1,4 @@
-"""What a number was made with: versions, git revision, device. Goes into every run and record."""
+"""What a number was made with: versions, git revision, device, time. Every run and record keeps it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LIBRARIES = ("torch", "torchvision", "numpy", "torchattacks", "pyautoattack")
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that numbers depend on."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in ("rnabench", *LIBRARIES):
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def git_revision() -> str | None:
@@ -46,7 +46,7 @@ def git_revision() -> str | None:
 
 @cache
 def made_by(device: str) -> dict[str, str | None]:
-    """The revision, torch and the device that this process works with, in short."""
+    """What this process makes numbers with, in short: the git revision, torch's version and the device's name."""
     named = device_description(device)["name"] if device.startswith("cuda") else device
     return {"git": git_revision(), "torch": versions()["torch"], "device": named}
 

@@ -1,77 +1,126 @@
-"""Journals of long runs: one line per finished batch, so that a stopped or killed run goes on."""
+"""Journals of long runs: what is finished, batch by batch, so that a stopped or killed run goes on.
+
+Files rather than one SQLite database for each run. Whose work a piece is must be known from a lock that the operating
+system frees when a process is killed, beside a database too, so the claims of `runtime.locks` would stay; a database
+adds locks on its whole file, which network file systems often lack, and it must not be deleted, as a journal is in the
+end, while another process has it open. All that it would save is what is done here about a half-written last line.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rnabench.errors import Busy
 from rnabench.runtime.environment import made_by
 from rnabench.runtime.files import write_text, writing
+from rnabench.runtime.locks import claimed, is_claimed
 
 Key = tuple[str, ...]
+Batch = dict[str, Any]
+LONGEST = 150  # characters of a file's name, which file systems limit
 
 
 class Journal:
-    """Finished batches of the run `digest`, JSON each, in `file`, or in memory only (None).
+    """The finished batches of the run `digest`, JSON each, by the key of their piece of work (a cell, a part of a
+    study): a file of lines per piece in `folder`, or in memory only (None).
 
-    A half-written last line (a killed run) is dropped; a journal of another run is begun anew. Every batch is kept
-    with what made it: the revision, torch and `device`.
+    Every batch is kept with what made it: the revision, torch and `device`. Processes may share the folder: whoever
+    works on a piece claims it. `is_over` says whether one of them has finished the whole run, and so removed the
+    folder. A half-written last line (a killed process) does not count, nor does a file of another run.
     """
 
-    def __init__(self, file: Path | None, digest: str, device: str = "cpu") -> None:
-        self.file, self.device = file, device
-        self._parts: dict[Key, list[dict[str, Any]]] = {}
-        self._head: list[str] | None = [json.dumps({"digest": digest}), *self._read(digest)]
+    def __init__(self, folder: Path | None, digest: str, device: str = "cpu",
+                 is_over: Callable[[], bool] = lambda: False) -> None:
+        self.folder, self.digest, self.device, self.is_over = folder, digest, device, is_over
+        self._memory: list[tuple[Key, Batch]] = []
+        self._whole: set[Path] = set()  # files that end with a whole line, so that more can be added
 
-    def contents(self, key: Key) -> list[dict[str, Any]]:
-        """The finished batches of a cell, in order."""
-        return list(self._parts.get(key, ()))
+    def batches(self, key: Key | None = None) -> list[Batch]:
+        """The finished batches of a piece, or of all pieces (None), in order."""
+        kept = self._memory
+        if self.folder is not None:
+            files = sorted(self.folder.glob("*.jsonl")) if key is None else [self._file(key)]
+            kept = [entry for file in files for entry in self._read(file)]
+        return [batch for own, batch in kept if key in (None, own)]
 
     def makers(self, key: Key | None = None) -> list[dict[str, Any]]:
-        """What made the finished batches of a cell, or of all cells: each once."""
-        parts = [part for cell, parts in self._parts.items() for part in parts if key in (None, cell)]
-        return distinct(part["made_by"] for part in parts if "made_by" in part)
+        """What made the finished batches of a piece, or of all pieces (None): each once."""
+        return distinct(batch["made_by"] for batch in self.batches(key) if "made_by" in batch)
 
-    def append(self, key: Key, content: dict[str, Any]) -> None:
-        """Keep the next batch of the cell `key`."""
-        content = {**content, "made_by": made_by(self.device)}
-        self._parts.setdefault(key, []).append(content)
-        if self.file is not None:
-            if self._head is not None:  # only now, so that a run that fails at once leaves nothing
-                write_text(self.file, "".join(line + "\n" for line in self._head))
-                self._head = None
-            with writing(self.file), self.file.open("a") as handle:
-                handle.write(json.dumps({"cell": key, **content}) + "\n")
-                handle.flush()
-                os.fsync(handle.fileno())
+    @contextmanager
+    def claimed(self, key: Key) -> Iterator[None]:
+        """Hold a piece inside the block, so that no other process works on it; what others have done is read again.
+
+        Raises Busy if another process has it, or has just finished the run.
+        """
+        if self.folder is None:
+            yield
+            return
+        name = " / ".join(key[:2])
+        with claimed(self._claim(key), name):
+            if self.is_over():
+                raise Busy(f"{name}: another process has just finished it")
+            self._whole.discard(self._file(key))
+            yield
+
+    def is_free(self, key: Key) -> bool:
+        """Whether no other process has claimed the piece."""
+        return self.folder is None or not is_claimed(self._claim(key))
+
+    def append(self, key: Key, batch: Batch) -> None:
+        """Keep the next batch of a piece."""
+        batch = {**batch, "made_by": made_by(self.device)}
+        if self.folder is None:
+            self._memory.append((key, batch))
+            return
+        file = self._file(key)
+        if file not in self._whole:  # a half-written line goes; a file of another run is begun anew
+            kept = [_line(*entry) for entry in self._read(file)]
+            write_text(file, "".join([json.dumps({"digest": self.digest}) + "\n", *kept]))
+            self._whole.add(file)
+        with writing(file), file.open("a") as handle:
+            handle.write(_line(key, batch))
+            handle.flush()
+            os.fsync(handle.fileno())
 
     def remove(self) -> None:
-        """Delete the file: the record holds everything now."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
+        """Delete the files: the record holds everything now."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _read(self, digest: str) -> list[str]:
-        if self.file is None or not self.file.exists():
-            return []
-        kept: list[str] = []
+    def _read(self, file: Path) -> list[tuple[Key, Batch]]:
+        entries: list[tuple[Key, Batch]] = []
         try:
-            lines = self.file.read_text(errors="replace").splitlines()
-        except FileNotFoundError:  # another process has just finished the run, and removed it
+            head, *lines = file.read_text(errors="replace").splitlines()
+            if json.loads(head)["digest"] == self.digest:
+                for line in lines:
+                    batch = json.loads(line)
+                    entries.append((tuple(map(str, batch.pop("cell"))), batch))
+        except FileNotFoundError:  # not begun, or finished by another process, which removed it
             return []
-        try:
-            if not lines or json.loads(lines[0])["digest"] != digest:
-                return []
-            for line in lines[1:]:
-                content = json.loads(line)
-                key = tuple(map(str, content.pop("cell")))
-                self._parts.setdefault(key, []).append(content)
-                kept.append(line)
         except (ValueError, KeyError, TypeError, AttributeError):
             pass  # what follows a damaged line is run again
-        return kept
+        return entries
+
+    def _file(self, key: Key) -> Path:
+        assert self.folder is not None
+        return self.folder / ("--".join(re.sub(r"[^\w.+-]", "-", part) for part in key)[:LONGEST] + ".jsonl")
+
+    def _claim(self, key: Key) -> Path:
+        """What is locked for a piece: a name beside the folder, which is removed in the end, unlike locks."""
+        assert self.folder is not None
+        return self.folder.with_name(f"{self.folder.name}--{self._file(key).stem}")
+
+
+def _line(key: Key, batch: Batch) -> str:
+    return json.dumps({"cell": key, **batch}) + "\n"
 
 
 def distinct(makers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

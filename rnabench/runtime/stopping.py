@@ -20,14 +20,14 @@ class Stopped(Exception):
 class StopRequest:
     """Asked for by Ctrl-C (SIGINT), SIGTERM or SIGUSR1, or after `max_minutes`.
 
-    Ctrl-C or SIGTERM once more interrupts at once. Use as a context manager around the run: it listens inside the block
-    only.
+    True once the run has been asked to stop. Use as a context manager around the run: signals are handled inside the
+    block only. Ctrl-C or SIGTERM a second time interrupts at once, by KeyboardInterrupt.
     """
 
     def __init__(self, max_minutes: float | None = None) -> None:
         self.max_minutes = max_minutes
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
-        self._first: dict[int, float] = {}  # when a signal came first
+        self._first: dict[int, float] = {}  # by signal, the time when it first came
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __bool__(self) -> bool:

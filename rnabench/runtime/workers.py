@@ -1,4 +1,9 @@
-"""Independent pieces of work in processes of their own: small networks keep neither two cores nor a GPU busy alone."""
+"""Independent tasks in processes of their own: small networks keep neither two cores nor a GPU busy alone.
+
+Processes and pipes rather than a pool of concurrent.futures or joblib. When a worker is killed, those do not say which
+task it had; they have no public way (before Python 3.14) to end workers that do not answer; and progress, requests to
+stop and shares of the CPU threads would have to be carried beside them, which is most of what is here.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +20,11 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from rnabench.errors import RnabenchError
-from rnabench.runtime.progress import Progress
+from rnabench.runtime.progress import Progress, Silent
 from rnabench.runtime.stopping import SIGNALS, Stopped, StopRequest
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 10.0  # that a process gets to save its state when all is interrupted at once
+GRACE_SECONDS = 10.0  # that a worker gets to save its state when all is interrupted at once
 
 
 @dataclass(frozen=True)
@@ -31,135 +36,130 @@ class Task:
     arguments: tuple[Any, ...]
 
 
-def side_by_side(tasks: Sequence[Task], jobs: int, progress: Progress, stop: StopRequest) -> dict[str, Any]:
+def run_in_workers(tasks: Sequence[Task], jobs: int, progress: Progress, stop: StopRequest) -> dict[str, Any]:
     """What each task returns, by its name; up to `jobs` at a time, each with its share of the CPU threads.
 
     One job runs them here, in order. If one fails or `stop` asks, the others are stopped where they can go on later;
     then the error, or Stopped, is raised. The number of threads is part of what a network trained on a CPU rounds to.
+    A script that calls this needs the guard `if __name__ == "__main__":`, as every worker imports it anew.
     """
     if jobs == 1 or len(tasks) < 2:
         return {task.name: task.function(*task.arguments, progress, stop) for task in tasks}
-    return _Pool(list(tasks), min(jobs, len(tasks)), progress, stop).run()
+    return _Workers(tasks, min(jobs, len(tasks)), progress, stop).run()
 
 
-class _Pool:
-    def __init__(self, tasks: list[Task], jobs: int, progress: Progress, stop: StopRequest) -> None:
+class _Workers:
+    def __init__(self, tasks: Sequence[Task], jobs: int, progress: Progress, stop: StopRequest) -> None:
         import torch
 
-        self.waiting, self.jobs, self.progress, self.stop = tasks, jobs, progress, stop
-        self.order = [task.name for task in tasks]
+        self.tasks, self.jobs, self.progress, self.stop = tasks, jobs, progress, stop
         self.threads = max(1, torch.get_num_threads() // jobs)
         self.context = multiprocessing.get_context("spawn")
-        with _signals_wait():  # multiprocessing starts a helper of its own here, which SIGUSR1 would kill
-            self.ask = self.context.Event()
+        with _signals_held_back():  # multiprocessing starts a helper of its own here, which SIGUSR1 would kill
+            self.stop_all = self.context.Event()
         self.running: dict[Connection, tuple[str, BaseProcess]] = {}
-        self.found: dict[str, Any] = {}
+        self.results: dict[str, Any] = {}
         self.problem: BaseException | None = None
 
     def run(self) -> dict[str, Any]:
+        waiting = list(self.tasks)
         try:
-            while self.running or (self.waiting and self.problem is None):
-                while self.waiting and len(self.running) < self.jobs and self.problem is None:
-                    self._start(self.waiting.pop(0))
+            while self.running or (waiting and self.problem is None):
+                while waiting and len(self.running) < self.jobs and self.problem is None:
+                    self._start(waiting.pop(0))
                 for connection in wait(list(self.running), POLL_SECONDS):
                     assert isinstance(connection, Connection)
-                    self._hear(connection)
+                    self._receive(connection)
                 if self.stop and self.problem is None:
                     self.problem = self.stop.stopped(", ".join(name for name, _ in self.running.values()))
                 if self.problem is not None:
-                    self.ask.set()
+                    self.stop_all.set()
         finally:  # a second Ctrl-C comes here while tasks run
             _end([process for _, process in self.running.values()])
         if self.problem is not None:
             raise self.problem
-        return {name: self.found[name] for name in self.order}
+        return {task.name: self.results[task.name] for task in self.tasks}
 
     def _start(self, task: Task) -> None:
-        here, there = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_work, args=(task, self.threads, there, self.ask))
-        with _signals_wait():
+        receiver, sender = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=_work, args=(task, self.threads, sender, self.stop_all))
+        with _signals_held_back():
             process.start()
-        there.close()
-        self.running[here] = task.name, process
+        sender.close()
+        self.running[receiver] = task.name, process
 
-    def _hear(self, connection: Connection) -> None:
+    def _receive(self, connection: Connection) -> None:
+        """A worker's next message: a line of progress, or how its task ended."""
         name, process = self.running[connection]
         try:
             kind, content = connection.recv()
         except EOFError:
             process.join()
             kind, content = "error", RnabenchError(f"{name}: its process ended with code {process.exitcode}; the same "
-                                                   "command goes on where it was, if that is not a mistake of ours")
+                                                   "command goes on from what was saved")
         if kind == "line":
             self.progress.line(f"[{name}] {content}")
             return
-        if kind == "done":
-            self.found[name] = content
-        elif self.problem is None or isinstance(self.problem, Stopped):
+        if kind == "result":
+            self.results[name] = content
+        elif self.problem is None or isinstance(self.problem, Stopped):  # an error says more than a stop
             self.problem = content
         del self.running[connection]
         process.join()
 
 
-class _Lines:
-    """Progress of which only the lines reach the parent."""
+class _LinesToParent(Silent):
+    """A worker's progress, of which only the lines are passed on."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-
-    def begin(self, title: str, total: int, done: int = 0) -> None: ...
-
-    def advance(self, images: int, note: str = "") -> None: ...
 
     def line(self, text: str) -> None:
         self.connection.send(("line", text))
 
 
-class _Asked(StopRequest):
-    """Asked for by the parent, or by its end, or by a signal to this process; but Ctrl-C, which reaches all
-    processes of a terminal, is the parent's to hear and to pass on."""
+class _WorkerStop(StopRequest):
+    """Asked for by the parent, by the parent's end, or by a signal to this process. Not by Ctrl-C: that reaches all
+    processes of a terminal, and the parent passes it on."""
 
-    def __init__(self, ask: Event) -> None:
+    def __init__(self, stop_all: Event) -> None:
         super().__init__()
-        self.ask = ask
+        self.stop_all = stop_all
 
     def __bool__(self) -> bool:
         parent = multiprocessing.parent_process()
-        return super().__bool__() or self.ask.is_set() or (parent is not None and not parent.is_alive())
+        return super().__bool__() or self.stop_all.is_set() or (parent is not None and not parent.is_alive())
 
-    def __enter__(self) -> _Asked:
+    def __enter__(self) -> _WorkerStop:
         super().__enter__()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came before is heard now
+        if hasattr(signal, "pthread_sigmask"):  # signals that came while the process started arrive now
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
 
-def _work(task: Task, threads: int, connection: Connection, ask: Event) -> None:
-    with _Asked(ask) as stop, suppress(KeyboardInterrupt):  # the parent knows why
-        _work_until(stop, task, threads, connection)
+def _work(task: Task, threads: int, connection: Connection, stop_all: Event) -> None:
+    """What a worker does: its one task, and then tell how that ended."""
+    with _WorkerStop(stop_all) as stop, suppress(KeyboardInterrupt):  # interrupted by the parent, which knows why
+        import torch
 
-
-def _work_until(stop: StopRequest, task: Task, threads: int, connection: Connection) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    found: tuple[str, Any]
-    try:
-        found = "done", task.function(*task.arguments, _Lines(connection), stop)
-    except Stopped as stopped:
-        found = "stopped", Stopped(f"{task.name}: {stopped}")
-    except RnabenchError as error:
-        found = "error", RnabenchError(f"{task.name}: {error}")
-    except Exception:  # a mistake in the program: its traceback is the parent's to show
-        found = "error", RuntimeError(f"{task.name}: {traceback.format_exc()}")
-    with suppress(BrokenPipeError):  # the parent may be gone
-        connection.send(found)
+        torch.set_num_threads(threads)
+        message: tuple[str, Any]
+        try:
+            message = "result", task.function(*task.arguments, _LinesToParent(connection), stop)
+        except Stopped as stopped:
+            message = "stopped", Stopped(f"{task.name}: {stopped}")
+        except RnabenchError as error:
+            message = "error", RnabenchError(f"{task.name}: {error}")
+        except Exception:  # a mistake in the program: its traceback is the parent's to show
+            message = "error", RuntimeError(f"{task.name}: {traceback.format_exc()}")
+        with suppress(BrokenPipeError):  # the parent may be gone
+            connection.send(message)
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Signals that ask to stop wait until the end of the block; in a process started in it, until it listens."""
+def _signals_held_back() -> Iterator[None]:
+    """Signals that ask to stop arrive after the block. A process started in it inherits that, until it is ready."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -175,9 +175,9 @@ def _end(processes: Sequence[BaseProcess]) -> None:
     try:
         for process in processes:
             process.terminate()
-        last = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + GRACE_SECONDS
         for process in processes:
-            process.join(max(0.0, last - time.monotonic()))
+            process.join(max(0.0, deadline - time.monotonic()))
     finally:
         for process in processes:
             process.kill()

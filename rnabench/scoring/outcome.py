@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,25 @@ class Outcome:
         return replace(self, correct=self.correct[cut], majority=self.majority[cut], reported=self.reported[cut],
                        groups=None if self.groups is None else self.groups[cut],
                        distances=None if self.distances is None else self.distances[cut])
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, as journals keep it."""
+        return {
+            "attack": self.attack, "protocol": self.protocol, "correct": [bits(draw) for draw in self.correct.T],
+            "majority": bits(self.majority), "reported": bits(self.reported),
+            "distances": None if self.distances is None else self.distances.tolist(),
+            "groups": None if self.groups is None else self.groups.tolist(), "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Outcome:
+        """The inverse of `as_json`."""
+        distances, groups = content["distances"], content["groups"]
+        return cls(content["attack"], content["protocol"],
+                   np.stack([from_bits(draw) for draw in content["correct"]], axis=1),
+                   from_bits(content["majority"]), from_bits(content["reported"]),
+                   None if groups is None else np.array(groups, dtype=np.int64), content["seconds"],
+                   None if distances is None else np.array(distances, dtype=float))
 
 
 def path_groups(first: int, images: int, attack_paths: int) -> Groups:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from rnabench.data.batches import Batch
 from rnabench.studies.smoothness import along_gradient, path_losses
@@ -95,11 +95,11 @@ def similarities(cosines: Floats, extremes: bool) -> Floats:
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     """Spearman's rank correlation over the pairs that have both values; NaN for fewer than three, or if one side is
     constant."""
-    both = [(a, b) for a, b in zip(first, second, strict=True) if not (math.isnan(a) or math.isnan(b))]
-    one, other = ([pair[side] for pair in both] for side in (0, 1))
-    if len(both) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
+    pairs = np.array([first, second], dtype=float)
+    pairs = pairs[:, ~np.isnan(pairs).any(0)]
+    if pairs.shape[1] < 3 or (np.ptp(pairs, axis=1) == 0).any():
         return math.nan
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    return float(spearmanr(*pairs).statistic)
 
 
 EXPECTED: dict[str, int] = {"risks": 1, "gradient": 1, "beta": 1, "similarity": 1, "target_loss": -1, "denominator": -1}
@@ -127,6 +127,7 @@ def ordering(networks: Sequence[Mapping[str, Floats]], cosines: Floats, counted:
         return {name: rank_correlation([getattr(each, name) for each in terms], means) for name in EXPECTED}
 
     found = correlations(np.arange(count))
+    # scipy.stats.bootstrap has no interval left as soon as one resample has no value; here that one does not count
     drawn = [correlations(np.asarray(generator.integers(0, count, count))) for _ in range(resamples)]
     result = {}
     for name, value in found.items():

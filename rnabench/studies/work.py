@@ -38,7 +38,7 @@ class Work:
 
         A batch for which memory runs out is worked on in halves. Raises Stopped between two batches if asked to.
         """
-        kept = self.journal.contents((name,))
+        kept = self.journal.batches((name,))
         self._at_once = self.batch_size
         parts = [{key: _array(value) for key, value in content["arrays"].items()} for content in kept]
         total = len(self.source)
@@ -54,7 +54,7 @@ class Work:
 
     def once(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """Arrays that are no sum over a test set, kept in the journal too."""
-        for content in self.journal.contents((name,)):
+        for content in self.journal.batches((name,)):
             return {key: _array(value) for key, value in content["arrays"].items()}
         if self.stop:
             raise self.stop.stopped(name)

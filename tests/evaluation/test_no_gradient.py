@@ -13,7 +13,7 @@ from rnabench.data.images import ImageSet
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.defence import ForeignModel
 from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
-from rnabench.evaluation.journal import CellJournals
+from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.flag import Flag, Row
@@ -95,7 +95,7 @@ def test_every_attack_ends_within_its_ball_and_gradient_attacks_change_no_predic
 def judged(model: ForeignModel, surrogate: Surrogate | None, **more: object) -> tuple[list[Flag], Evaluation]:
     keys = EvaluationSettings.model_validate({"attacks": ["pgd5"], "eps": "48/255", "sanity_examples": 16, "draws": 2,
                                           "protocols": ["eot:2"], "attack_paths": 8, **more})
-    found = evaluate(model, model, ResidentSource(DATA, torch.device("cpu")), 10, keys, CellJournals(None, "x"),
+    found = evaluate(model, model, ResidentSource(DATA, torch.device("cpu")), 10, keys, Journal(None, "x"),
                      Silent(), StopRequest(), surrogate=surrogate)
     assert found is not None
     random = model.space.is_random

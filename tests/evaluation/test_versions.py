@@ -9,7 +9,6 @@ import pytest
 
 from rnabench.evaluation.cells import cells
 from rnabench.evaluation.engine import algorithms_of, cell_name
-from rnabench.evaluation.journal import CellJournals
 from rnabench.jobs.evaluate import attack, load_foreign
 from rnabench.jobs.train import train
 from rnabench.runtime import journal as journals
@@ -149,7 +148,7 @@ def test_the_makers_of_a_cell_are_those_of_its_batches(tmp_path: Path, monkeypat
     monkeypatch.setattr(journals, "made_by", lambda device: {"git": "another", "torch": "0", "device": device})
     full_evaluation(lively_model(), folder=tmp_path, **keys)
     settings = EvaluationSettings.model_validate({**keys, "draws": 3, "batch_size": 4})
-    kept = CellJournals(tmp_path / "progress", "digest")
+    kept = Journal(tmp_path / "progress", "digest")
     natural, fgsm = (kept.makers(cell_name(cell, settings, 12)) for cell in cells(settings, True))
     assert [maker["git"] == "another" for maker in natural] == [False]
     assert [maker["git"] == "another" for maker in fgsm] == [False, True]

@@ -278,7 +278,7 @@ def test_what_another_process_finished_meanwhile_is_not_done_again(recipe: Recip
 
     journal = cell_journal(found, recipe.evaluate, file)
     attack_some(found, recipe.evaluate, file, lambda cell: True, Silent(), StopRequest())  # the other process
-    with pytest.raises(Busy, match="just finished"), journal.writing(("fgsm", "any", "x")):
+    with pytest.raises(Busy, match="just finished"), journal.claimed(("fgsm", "any", "x")):
         pass
     with pytest.raises(Busy):
         evaluate(found.module, found.defence, found.data.source, 10, recipe.evaluate, journal, Other(), StopRequest())

@@ -13,8 +13,7 @@ import pytest
 
 from rnabench.errors import RnabenchError
 from rnabench.report.figure import new_figure, save
-from rnabench.report.page.figures import belong_to
-from rnabench.report.page.prose import inline, paragraphs
+from rnabench.report.page.embed import belong_to, inline, paragraphs
 from rnabench.report.page.render import write_page
 from rnabench.report.page.settings import ranges
 from rnabench.report.page.view import table
@@ -205,7 +204,9 @@ def test_figures_belong_to_the_study_with_the_longest_name() -> None:
 
 def test_the_little_markdown() -> None:
     assert inline("**a** `b*c*` [d](http://e) <f>") == "<strong>a</strong> <code>b*c*</code> d &lt;f&gt;"
-    assert paragraphs("# t\n\n| x |\n\none\ntwo\n\n- a\n  b\n- c") == "<p>one two</p>\n<ul><li>a b</li><li>c</li></ul>"
+    shown = paragraphs("# t\n\n| x |\n| - |\n| 1 |\n\none\ntwo\n\n- a\n  b\n- c\n\n<p>")
+    assert shown.split() == [
+        "<p>one", "two</p>", "<ul>", "<li>a", "b</li>", "<li>c</li>", "</ul>", "<p>&lt;p&gt;</p>"]
 
 
 def test_indices_in_ranges() -> None:

@@ -13,8 +13,8 @@ import pytest
 from filelock import FileLock, Timeout
 
 from rnabench.errors import Busy, RnabenchError
-from rnabench.evaluation.journal import CellJournals
 from rnabench.runtime import locks
+from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped
@@ -44,7 +44,7 @@ while True:
 """
 
 
-class Journal(Silent):
+class Lines(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
 
@@ -82,11 +82,11 @@ def test_the_file_of_a_lock_is_never_another_one(end: type[BaseException] | None
 
 def test_the_locks_of_cells_outlive_their_journals(tmp_path: Path) -> None:
     """The folder of the journals goes when the record is there; a process may still wait for one of its cells."""
-    journal = CellJournals(tmp_path / "bn.progress", "digest")
+    journal = Journal(tmp_path / "bn.progress", "digest")
     key = ("fgsm", "paper", "x")
     numbers = []
     for _ in range(2):
-        with journal.writing(key):
+        with journal.claimed(key):
             assert not journal.is_free(key)
             journal.remove()
             numbers += [file.stat().st_ino for file in (tmp_path / locks.FOLDER).glob("*fgsm*")]
@@ -152,11 +152,11 @@ class OwnLock(NoLock):
 def test_locks_that_keep_nobody_out_are_told_once_and_refused_for_several(
     lock: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "_probed", set())
+    monkeypatch.setattr(locks, "_tried", set())
     monkeypatch.setattr(locks, "FileLock", lock)
     with pytest.raises(RnabenchError, match="keep other processes out; expected one that has"):
         check_locks(tmp_path, Silent(), alone=False)
-    progress = Journal()
+    progress = Lines()
     for _ in range(2):
         check_locks(tmp_path, progress)
     assert len(progress.said) == 1
@@ -164,8 +164,8 @@ def test_locks_that_keep_nobody_out_are_told_once_and_refused_for_several(
 
 
 def test_locks_that_hold_are_not_mentioned_and_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_probed", set())
-    progress = Journal()
+    monkeypatch.setattr(locks, "_tried", set())
+    progress = Lines()
     check_locks(tmp_path, progress, alone=False)
     started = time.perf_counter()
     check_locks(tmp_path, progress, alone=False)
@@ -177,7 +177,7 @@ def test_what_filelock_falls_back_to_does_not_count(tmp_path: Path, monkeypatch:
     """A file that stands for a lock stays when its owner is killed."""
     from filelock import SoftFileLock
 
-    monkeypatch.setattr(locks, "_probed", set())
+    monkeypatch.setattr(locks, "_tried", set())
     monkeypatch.setattr(locks, "FileLock", SoftFileLock)
     with pytest.raises(RnabenchError, match="keep other processes out"):
         check_locks(tmp_path, Silent(), alone=False)

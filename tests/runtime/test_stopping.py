@@ -35,7 +35,7 @@ print("saved", flush=True)
 SEVERAL = """
 import os, sys
 from rnabench.runtime.progress import Silent
-from rnabench.runtime.workers import Task, side_by_side
+from rnabench.runtime.workers import Task, run_in_workers
 from rnabench.runtime.stopping import Stopped, StopRequest
 from tests.runtime.test_stopping import until_asked
 
@@ -46,7 +46,7 @@ class Shown(Silent):
 if __name__ == "__main__":
     with StopRequest() as stop:
         try:
-            side_by_side([Task(name, until_asked, ()) for name in "ab"], 2, Shown(), stop)
+            run_in_workers([Task(name, until_asked, ()) for name in "ab"], 2, Shown(), stop)
         except Stopped:
             sys.exit(3)
 """
@@ -104,7 +104,7 @@ def test_the_second_time(first: str, second: str, interrupts: bool) -> None:
 
 
 @pytest.mark.parametrize(("numbers", "whole_group"), [(["SIGTERM"], False), (["SIGUSR1", "SIGTERM"], True)])
-def test_processes_side_by_side_save_their_states(numbers: list[str], whole_group: bool) -> None:
+def test_workers_save_their_states(numbers: list[str], whole_group: bool) -> None:
     process = start(SEVERAL)
     assert process.stdout is not None
     assert {process.stdout.readline() for _ in range(2)} == {"[a] ready\n", "[b] ready\n"}

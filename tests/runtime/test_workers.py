@@ -13,7 +13,7 @@ from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.runtime import workers as module
 from rnabench.runtime.progress import Progress, Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
-from rnabench.runtime.workers import Task, side_by_side
+from rnabench.runtime.workers import Task, run_in_workers
 
 
 def double(number: int, progress: Progress, stop: StopRequest) -> tuple[int, int]:
@@ -59,8 +59,8 @@ class Lines(Silent):
 def test_results_by_name_in_order_whatever_the_number_of_jobs() -> None:
     tasks = [Task(f"task {number}", double, (number,)) for number in (3, 1, 2)]
     alone, together = Lines(), Lines()
-    one = side_by_side(tasks, 1, alone, StopRequest())
-    several = side_by_side(tasks, 2, together, StopRequest())
+    one = run_in_workers(tasks, 1, alone, StopRequest())
+    several = run_in_workers(tasks, 2, together, StopRequest())
     assert list(one) == list(several) == ["task 3", "task 1", "task 2"]
     assert [value for value, _ in one.values()] == [value for value, _ in several.values()] == [6, 2, 4]
     assert sorted(together.lines) == sorted(f"[task {n}] doubling {n}" for n in (1, 2, 3))
@@ -71,17 +71,17 @@ def test_results_by_name_in_order_whatever_the_number_of_jobs() -> None:
 def test_an_error_stops_the_others_and_names_its_task() -> None:
     tasks = [Task("waits", until_asked, ()), Task("fails", fail, (7,)), Task("never", until_asked, ())]
     with pytest.raises(RnabenchError, match="fails: number: 7 is not valid"):
-        side_by_side(tasks, 2, Silent(), StopRequest())
+        run_in_workers(tasks, 2, Silent(), StopRequest())
 
 
 def test_a_stop_reaches_every_process() -> None:
     with pytest.raises(Stopped):
-        side_by_side([Task("a", until_asked, ()), Task("b", until_asked, ())], 2, Silent(), StopRequest(0.02))
+        run_in_workers([Task("a", until_asked, ()), Task("b", until_asked, ())], 2, Silent(), StopRequest(0.02))
 
 
 def test_a_process_that_is_asked_by_a_signal_stops_all() -> None:
     with pytest.raises(Stopped, match="in the middle"):
-        side_by_side([Task("a", until_asked, ()), Task("b", ask_itself, ())], 2, Silent(), StopRequest())
+        run_in_workers([Task("a", until_asked, ()), Task("b", ask_itself, ())], 2, Silent(), StopRequest())
 
 
 def test_none_goes_on_when_all_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_none_goes_on_when_all_is_interrupted_at_once(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.2)
     with pytest.raises(KeyboardInterrupt):
-        side_by_side([Task("a", never_stop, ()), Task("b", never_stop, ())], 2, Interrupted(), StopRequest())
+        run_in_workers([Task("a", never_stop, ()), Task("b", never_stop, ())], 2, Interrupted(), StopRequest())
     for process in multiprocessing.active_children():
         process.join(10)
     assert not multiprocessing.active_children()
@@ -100,4 +100,4 @@ def test_none_goes_on_when_all_is_interrupted_at_once(monkeypatch: pytest.Monkey
 
 def test_a_killed_process_is_an_error_that_says_so() -> None:
     with pytest.raises(RnabenchError, match="b: its process ended with code -9"):
-        side_by_side([Task("a", until_asked, ()), Task("b", die, ())], 2, Silent(), StopRequest())
+        run_in_workers([Task("a", until_asked, ()), Task("b", die, ())], 2, Silent(), StopRequest())

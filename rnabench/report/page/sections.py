@@ -9,8 +9,7 @@ from typing import Any
 from rnabench.report import bench, crosscheck, studies
 from rnabench.report.origin import origin_lines
 from rnabench.report.page.contents import ResultFolder
-from rnabench.report.page.figures import EmbeddedFigure, belong_to, embed, stems
-from rnabench.report.page.prose import first_heading, inline, paragraphs
+from rnabench.report.page.embed import EmbeddedFigure, belong_to, embed, first_heading, inline, paragraphs, stems
 from rnabench.report.page.settings import (
     RESULT_HEADINGS,
     network,

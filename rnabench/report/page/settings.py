@@ -27,7 +27,7 @@ class Group:
 
 
 def network(model: dict[str, Any]) -> tuple[Group, ...]:
-    """Who was attacked, and how it was trained; records made before they kept the whole recipe have only the former."""
+    """The attacked network, and how it was trained (older records did not keep the whole recipe)."""
     recipe = model.get("recipe") or {}
     own = {name: value for name, value in model.items() if name != "recipe"}
     return (Group("Network and training", _settings(own)),
@@ -110,7 +110,7 @@ def ranges(indices: Sequence[int]) -> str:
 
 
 def _settings(values: dict[str, Any], norm: str = "") -> tuple[tuple[str, str], ...]:
-    """Names and texts; what was left to its default comes last, by name only."""
+    """Names and texts; settings without a value come last, by name only."""
     texts = {NAMES.get(name, name.replace("_", " ")): text(value, norm, name) for name, value in values.items()}
     unset = ", ".join(name for name, value in texts.items() if value == "-")
     return *(item for item in texts.items() if item[1] != "-"), *([("not set", unset)] if unset else [])

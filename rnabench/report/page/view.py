@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from rnabench.report.page.figures import EmbeddedFigure
+from rnabench.report.page.embed import EmbeddedFigure
 from rnabench.report.page.settings import Group
 
 NUMBER = re.compile(r"[-+\u2212]?(\d[\d,]*(\.\d+)?|\.\d+)(e[-+]?\d+)?(?![\w.])")  # no `1.norm1`
@@ -48,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Fold:
-    """What is shown when it is asked for: settings, what each result took, and folds of its own."""
+    """Folded content, shown at a click: settings, what each result took, and folds of its own."""
 
     title: str
     groups: tuple[Group, ...] = ()

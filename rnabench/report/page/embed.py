@@ -1,0 +1,96 @@
+"""Notes and figures of a result folder as the page holds them: Markdown as HTML, images as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+from markupsafe import Markup
+from PIL import Image
+
+TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots per inch; a CSS inch has 96 pixels
+
+# begun from nothing, so that all else in the text, HTML too, is escaped
+MARKDOWN = MarkdownIt("zero").enable(["heading", "table", "list", "backticks", "emphasis", "link", "image"])
+for part in ("link_open", "link_close", "image"):  # the page leads nowhere else: of a link only its words are kept
+    MARKDOWN.add_render_rule(part, lambda *_: "")
+
+
+@dataclass(frozen=True)
+class EmbeddedFigure:
+    """An image and how large it is on the page, in CSS pixels (0: not known)."""
+
+    caption: str
+    uri: str
+    width: int
+    height: int
+
+
+def inline(text: str) -> Markup:
+    """`code`, **strong**, *emphasis* and the words of links."""
+    return Markup(MARKDOWN.renderInline(text))
+
+
+def paragraphs(text: str) -> Markup:
+    """Paragraphs and lists. Headings and tables are left out: the page has its own."""
+    blocks = SyntaxTreeNode(MARKDOWN.parse(text)).children
+    kept = [token for block in blocks if block.type not in ("heading", "table") for token in block.to_tokens()]
+    return Markup(MARKDOWN.renderer.render(kept, MARKDOWN.options, {}))
+
+
+def first_heading(file: Path) -> str | None:
+    """The first `# ` heading of a Markdown file, if there is one."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return None
+    return next((line[2:].strip() for line in lines if line.startswith("# ")), None)
+
+
+def stems(folder: Path) -> list[str]:
+    """The names of a folder's figures, without their ending."""
+    return sorted({file.stem for file in folder.iterdir() if file.suffix in TYPES and not file.name.startswith(".")})
+
+
+def belong_to(figures: Iterable[str], owners: Iterable[str]) -> dict[str, list[str]]:
+    """By owner, the figures named after it (`figure2` has `figure2-layers`); under an empty name those of none."""
+    longest_first = sorted(owners, key=len, reverse=True)
+    by_owner: dict[str, list[str]] = {}
+    for stem in figures:
+        owner = next((each for each in longest_first if stem == each or stem.startswith(f"{each}-")), "")
+        by_owner.setdefault(owner, []).append(stem)
+    return by_owner
+
+
+def embed(folder: Path, stem: str, caption: str) -> EmbeddedFigure:
+    """The figure of that name, as PNG or SVG, whichever file is smaller."""
+    files = [file for ending in TYPES if (file := folder / (stem + ending)).exists()]
+    file = min(files, key=lambda each: each.stat().st_size)
+    content = file.read_bytes()
+    width, height = _svg_size(content) if file.suffix == ".svg" else _png_size(file)
+    uri = f"data:{TYPES[file.suffix]};base64,{base64.b64encode(content).decode()}"
+    return EmbeddedFigure(caption, uri, width, height)
+
+
+def _png_size(file: Path) -> tuple[int, int]:
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            return round(image.width * PNG_SCALE), round(image.height * PNG_SCALE)
+    except OSError:  # damaged, or another format under this name
+        return 0, 0
+
+
+def _svg_size(content: bytes) -> tuple[int, int]:
+    """Read off the text: an XML parser would read the whole of it, and follow what a stranger declares in it."""
+    opening = re.search(rb"<svg\b[^>]*>", content)
+    sides = [re.search(rb'\s' + side + rb'="([\d.]+)(pt|px)?"', opening[0]) if opening else None
+             for side in (b"width", b"height")]
+    width, height = (round(float(side[1]) * (PIXELS_PER_POINT if side[2] == b"pt" else 1)) if side else 0
+                     for side in sides)
+    return width, height
