@@ -133,8 +133,8 @@ def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh:
     there = read_run(folder)
     if there.get("digest") != recipe.digest():
         theirs, ours = there.get("recipe") or {}, recipe.identity()
-        changed = [f"{key} is {theirs.get(key)!r} there and {value!r} here" for key, value in ours.items()
-                   if theirs.get(key) != value]
+        changed = [f"{key} is {'not set' if theirs.get(key) is None else repr(theirs[key])} there and {value!r} here"
+                   for key, value in ours.items() if theirs.get(key) != value]
         raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
                               "expected the same recipe or an empty folder")
     if (there.get("data") or {}).get("fingerprint") != fingerprint:
