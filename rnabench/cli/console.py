@@ -34,6 +34,11 @@ def console(stderr: bool = False) -> Console:
     return made
 
 
+def tell(text: str) -> None:
+    """A line on stderr."""
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
+
+
 class LiveProgress:
     """Renders `rnabench.runtime.progress.Progress`; a context manager."""
 

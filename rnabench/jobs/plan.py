@@ -17,7 +17,7 @@ from rnabench.jobs.study import finished_study, stale_study
 from rnabench.jobs.train import stale_reasons
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN_FILE, read_run
+from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.staleness import reasons
 from rnabench.runtime.device import find_device, number_formats
 from rnabench.settings.attacks import AttackSpec

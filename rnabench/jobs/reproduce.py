@@ -29,7 +29,7 @@ from rnabench.jobs.evaluate import (
 from rnabench.jobs.study import run_study, stale_study
 from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN_FILE, read_run
+from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.origin import taken_over
 from rnabench.report.record import judged, read_record, write_record
 from rnabench.report.staleness import own_reasons, reasons

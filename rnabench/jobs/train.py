@@ -13,7 +13,8 @@ import torch
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.errors import Busy, CheckpointError, InvalidValue
 from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN_FILE, WEIGHTS, describe_model, load_model, read_run, save_weights
+from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS, read_run
+from rnabench.model.saved import describe_model, load_model, save_weights
 from rnabench.norm.layers import use_bgn_conventions
 from rnabench.runtime.device import check_precision, find_device, number_formats
 from rnabench.runtime.environment import device_description, git_revision, versions
@@ -24,7 +25,7 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import outdated, training_versions
 from rnabench.settings.architectures import architecture
 from rnabench.settings.training import TrainingSettings
-from rnabench.training.loop import LOG, Trainer
+from rnabench.training.loop import Trainer
 from rnabench.training.state import FILE as STATE
 
 

@@ -19,6 +19,7 @@ from rnabench.data.batches import BatchSource, batches
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.runs import LOG
 from rnabench.runtime.files import write_text
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
@@ -76,7 +77,6 @@ def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: 
 
 
 SAVE_SECONDS = 60.0  # a killed run loses at most this much work
-LOG = "log.csv"
 
 
 @dataclass
