@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rnabench.attack.estimators import OnePath
+from rnabench.attack.watched import GRADIENT_COST
 from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import Cell
@@ -41,18 +42,29 @@ def speed(attacker: Attacker, batch: Batch) -> Speed:
 
 def estimate_seconds(attacker: Attacker, per_image: Speed, left: Sequence[tuple[Cell, int]]) -> list[float]:
     """About how long each cell takes for so many images, if no attack ends early."""
-    random = attacker.defence.space.is_random
     found = []
     for cell, images in left:
-        samples = cell.protocol.samples if cell.protocol else 0
-        scored = attacker.keys.draws if random and not (cell.protocol and cell.protocol.same_path) else 1
-        gradients, forwards = 0.0, 0.0
-        if cell.attack is not None:
-            gradients, forwards = cell.attack.parameters.passes(random and samples > 0, attacker.classes)
-        draws = max(1, samples)
-        found.append(images * (draws * gradients * per_image.gradient
-                               + (draws * forwards + scored + 1) * per_image.forward))
+        gradients, forwards = passes(attacker, cell)
+        found.append(images * (gradients * per_image.gradient + forwards * per_image.forward))
     return found
+
+
+def passes(attacker: Attacker, cell: Cell) -> tuple[float, float]:
+    """About how many gradients and forward passes a cell takes per image, if its attack does not end early."""
+    random = attacker.defence.space.is_random
+    samples = cell.protocol.samples if cell.protocol else 0
+    scored = attacker.keys.draws if random and not (cell.protocol and cell.protocol.same_path) else 1
+    gradients, forwards = 0.0, 0.0
+    if cell.attack is not None:
+        gradients, forwards = cell.attack.parameters.passes(random and samples > 0, attacker.classes)
+    draws = max(1, samples)
+    return draws * gradients, draws * forwards + scored + 1
+
+
+def forward_passes(attacker: Attacker, cell: Cell) -> float:
+    """The same in forward passes per image."""
+    gradients, forwards = passes(attacker, cell)
+    return GRADIENT_COST * gradients + forwards
 
 
 def timed(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:

@@ -16,13 +16,13 @@ from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
 from rnabench.evaluation.batch import Evaluator, check_plan, parameters
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
-from rnabench.evaluation.cost import estimate_seconds, speed
+from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
-from rnabench.runtime.progress import Progress, in_words, with_load
+from rnabench.runtime.progress import Progress, WithinBatch, in_words, with_load
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome, joined
 from rnabench.seeding import stream
@@ -155,15 +155,19 @@ class _Run:
         right = sum(float(part.correct.mean(1).sum()) for part in parts)
         done = sum(len(part.correct) for part in parts)
         if done < total:
+            passes = forward_passes(self.evaluator.attacker, cell)
             for place, whole in enumerate(self.source.in_order(size, start=len(parts)), start=len(parts)):
                 batch = whole.part(0, total - place * size)
                 if self.stop:
                     raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
                 alive = None if standing is None else standing[place * size : place * size + len(batch.indices)]
+                share = 1.0 if alive is None else float(alive.mean())
+                within = WithinBatch(self.progress, len(batch.indices), share * passes)
+                self.evaluator.on_pass = within.passed
                 parts.append(self.evaluator.outcome(cell, batch, place * size, alive))
                 keep(parts[-1])
                 done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
-                self.progress.advance(len(batch.indices), f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
+                within.finish(f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:
                     break
         return self._kept(cell, joined(parts), standing)

@@ -15,7 +15,7 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from rnabench.errors import RnabenchError
-from rnabench.runtime.progress import Progress
+from rnabench.runtime.progress import Lines, Progress
 from rnabench.runtime.stopping import SIGNALS, Stopped, StopRequest
 
 POLL_SECONDS = 0.2
@@ -101,20 +101,6 @@ class _Pool:
         process.join()
 
 
-class _Lines:
-    """Progress of which only the lines reach the parent."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def begin(self, title: str, total: int, done: int = 0) -> None: ...
-
-    def advance(self, images: int, note: str = "") -> None: ...
-
-    def line(self, text: str) -> None:
-        self.connection.send(("line", text))
-
-
 class _Asked(StopRequest):
     """Asked for by the parent, or by its end, or by a signal to this process; but Ctrl-C, which reaches all
     processes of a terminal, is the parent's to hear and to pass on."""
@@ -146,7 +132,8 @@ def _work_until(stop: StopRequest, task: Task, threads: int, connection: Connect
     torch.set_num_threads(threads)
     found: tuple[str, Any]
     try:
-        found = "done", task.function(*task.arguments, _Lines(connection), stop)
+        with Lines(lambda text: connection.send(("line", text))) as lines:
+            found = "done", task.function(*task.arguments, lines, stop)
     except Stopped as stopped:
         found = "stopped", Stopped(f"{task.name}: {stopped}")
     except RnabenchError as error:
