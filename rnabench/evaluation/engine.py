@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rnabench.attack.estimators import frozen_parameters
+from rnabench.attack.watched import GRADIENT_COST
 from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
 from rnabench.evaluation.batch import Evaluator, check_plan, parameters
@@ -22,7 +23,7 @@ from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
-from rnabench.runtime.progress import Progress, WithinBatch, in_words, with_load
+from rnabench.runtime.progress import FEW_SECONDS, Progress, WithinBatch, about, in_words
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome, joined
 from rnabench.seeding import stream
@@ -102,26 +103,27 @@ class _Run:
         self.standing: dict[float, NDArray[np.bool_]] = {}  # by eps: which images no bounded attack has broken yet
 
     def announce(self, todo: list[Cell]) -> None:
-        """Say about how long it takes, unless that is seconds."""
+        """Say about how long it takes."""
         left = [(cell, images) for cell in todo if (images := self._total(cell) - self._finished(cell)) > 0
                 and self.journal.is_free(self._name(cell))]
         if not left:
             return
+        attacker = self.evaluator.attacker
+        work = sum(images * forward_passes(attacker, cell) for cell, images in left) / GRADIENT_COST
         batch = next(self.source.in_order(self.evaluator.keys.batch_size))
         while True:
             batch = batch.part(0, self.evaluator.at_once)
             try:
-                timed = speed(self.evaluator.attacker, batch)
+                timed = speed(attacker, batch, work)
                 break
             except RuntimeError as error:
                 if not self.evaluator.halve(error, batch):
                     raise
-        seconds = estimate_seconds(self.evaluator.attacker, timed, left)
-        if sum(seconds) > 20:
-            slowest = sorted(zip(seconds, (cell.title for cell, _ in left), strict=True), reverse=True)[:3]
-            named = ", ".join(f"{title} {in_words(time)}" for time, title in slowest)
-            total = with_load(sum(seconds), sum(seconds) * timed.load)
-            self.progress.line(f"about {total} at most; the longest: {named}")
+        seconds = estimate_seconds(attacker, timed, left)
+        slowest = sorted(zip(seconds, (cell.title for cell, _ in left), strict=True), reverse=True)[:3]
+        named = ", ".join(f"{title} {in_words(time)}" for time, title in slowest)
+        longest = f" at most; the longest: {named}" if sum(seconds) >= FEW_SECONDS else ""
+        self.progress.line(f"takes {about(sum(seconds), timed.load)}{longest}")
 
     def _total(self, cell: Cell) -> int:
         return total_images(cell, len(self.source))

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol
 
 NOTEWORTHY = 1.5  # a load of the machine from which on it is told
+FEW_SECONDS = 10.0  # nobody needs to know more exactly how long so little takes
 QUIET_SECONDS = 25.0  # at most, between two lines of a run that nobody sees a bar of
 GRAIN = 64  # parts of an image in which a batch's progress is told: sums of them are exact, so that all is all
 
@@ -140,6 +141,11 @@ def in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def about(seconds: float, load: float = 1.0) -> str:
+    """`about 12 min`, on an idle machine and, where the load is much, on this one as it is; `a few seconds`."""
+    return f"about {with_load(seconds, seconds * load)}" if seconds >= FEW_SECONDS else "a few seconds"
 
 
 def with_load(seconds: float, now: float) -> str:

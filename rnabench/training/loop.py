@@ -109,6 +109,10 @@ class Trainer:
             self.model.load_state_dict(self.state.model)
             self.optimizer.load_state_dict(self.state.optimizer)
 
+    @property
+    def epochs_done(self) -> float:
+        return self.state.epoch + self.state.step / self.steps_per_epoch
+
     def run(self) -> tuple[dict[str, Any], dict[str, float]]:
         """Train to the end; returns the selected weights and their epoch's row of the log.
 
