@@ -29,7 +29,7 @@ def run_to_attack(folder: Path) -> tuple[Path, str]:
 
     Raises CheckpointError if there is none.
     """
-    finished = finished_runs(folder)
+    finished = finished_runs(folder, instead=", or --model package.module:factory")
     newest = finished[0].folder
     among = f"the newest of {len(finished)} finished runs" if len(finished) > 1 else "the one finished run"
     return newest, f"no RUN given: attacking {newest}, {among} in {folder}"

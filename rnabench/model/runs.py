@@ -83,13 +83,14 @@ def find_runs(folder: Path) -> list[Run]:
     return sorted(found, key=lambda run: (-run.changed, run.folder.name))
 
 
-def finished_runs(folder: Path) -> list[Run]:
-    """The finished ones among them. Raises CheckpointError, which says how to make one, if there is none."""
+def finished_runs(folder: Path, instead: str = "") -> list[Run]:
+    """The finished ones among them. Raises CheckpointError, which says how to make one, or what `instead`, if there is
+    none."""
     runs = find_runs(folder)
     if not (finished := [run for run in runs if run.finished]):
         begun = f" ({len(runs)} unfinished or broken: see `rnabench runs {folder}`)" if runs else ""
         raise CheckpointError(f"RUN: no finished run in {str(folder)!r}{begun}; expected one, which `rnabench train` "
-                              "makes, or another folder (--runs)")
+                              f"makes, or another folder (--runs){instead}")
     return finished
 
 

@@ -111,8 +111,8 @@ class Lines:
 
     def line(self, text: str) -> None:
         with self._lock:
-            self._say(text)
             self._said = time.monotonic()
+            self._say(text)
 
     def _speak_up(self) -> None:
         while not self._end.wait(max(0.0, self._said + self._quiet - time.monotonic())):
@@ -126,8 +126,9 @@ class Lines:
             if not self._title:
                 return f"getting ready for {in_words(took)}"
             rate = (self._done - self._before) / max(took, 1e-9)
-            parts = [f"{self._title}: {math.floor(self._done):,}/{self._total:,} images", per_second(rate),
-                     f"about {in_words((self._total - self._done) / rate)} left" if rate else "", self._note]
+            parts = [f"{self._title}: {math.floor(self._done):,}/{self._total:,} images after {in_words(took)}",
+                     f"{per_second(rate)}  about {in_words((self._total - self._done) / rate)} left" if rate else "",
+                     self._note]
         return "  ".join(part for part in parts if part)
 
 
