@@ -14,13 +14,13 @@ class InvalidValue(RnabenchError):
     """An option or key has a value that cannot be used.
 
     `field` is the option or key as the user wrote it, `expected` a phrase, `candidates` the valid names, of which
-    the nearest to `value` is suggested.
+    the nearest to `value` is suggested. No value (None) is said to be missing.
     """
 
     def __init__(self, field: str, value: object, expected: str, candidates: Iterable[str] = ()) -> None:
         self.field, self.value, self.expected = field, value, expected
-        self.hint = did_you_mean(str(value), candidates)
-        super().__init__(f"{field}: {value!r} is not valid; expected {expected}{self.hint}")
+        self.hint = did_you_mean(value, candidates)
+        super().__init__(f"{field}: {not_valid(value)}; expected {expected}{self.hint}")
 
 
 class InvalidSettings(RnabenchError):
@@ -47,9 +47,14 @@ class ModelError(RnabenchError):
     """A user's own model cannot be imported or does not map images to logits."""
 
 
-def did_you_mean(value: str, candidates: Iterable[str]) -> str:
+def not_valid(value: object) -> str:
+    """`'x' is not valid`, or `missing` where there is no value."""
+    return "missing" if value is None else f"{value!r} is not valid"
+
+
+def did_you_mean(value: object, candidates: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the candidate nearest to `value`, or an empty string."""
-    near = difflib.get_close_matches(value.lower(), list(candidates), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(value).lower(), list(candidates), n=1, cutoff=0.5) if value is not None else []
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -61,4 +66,4 @@ def one_of(names: Iterable[str]) -> str:
 def unknown(name: object, known: Iterable[str]) -> str:
     """The end of a line about a name that is none of those that are known."""
     known = list(known)
-    return f"{name!r} is not valid; expected {one_of(known)}{did_you_mean(str(name), known)}"
+    return f"{not_valid(name)}; expected {one_of(known)}{did_you_mean(name, known)}"

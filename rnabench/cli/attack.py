@@ -17,7 +17,9 @@ class Backend(str, Enum):
 
 
 def attack(
-    run: Annotated[Optional[Path], typer.Argument(help="Run folder, as written by `rnabench train`.")] = None,
+    run: Annotated[Optional[Path], typer.Argument(help="Run folder, as written by `rnabench train`.  [default: the "
+                                                       "newest finished one in --runs]", show_default=False)] = None,
+    runs: o.Runs = Path("runs"),
     model: Annotated[Optional[str], o.option("Anybody's network instead of a run: package.module:factory.", o.MODEL)
                      ] = None,
     baseline: Annotated[Optional[Path], o.option("Record (JSON) of the deterministic baseline on the same images, to "
@@ -89,8 +91,14 @@ def attack(
     from rnabench.settings.evaluation import EvaluationSettings
 
     keys = from_options(EvaluationSettings, values)
-    if (run is None) == (model is None):
-        raise InvalidValue("RUN", str(run) if run else None, "either a run folder or --model package.module:factory")
+    if run is not None and model is not None:
+        raise InvalidValue("RUN", str(run), "either a run folder or --model package.module:factory")
+    if run is None and model is None:
+        from rnabench.cli.console import tell
+        from rnabench.jobs.runs import run_to_attack
+
+        run, choice = run_to_attack(runs)
+        tell(choice)
     given = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name, "download": download or None}
     data = {name: value for name, value in given.items() if value is not None}
 

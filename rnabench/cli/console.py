@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rnabench.errors import InvalidValue
+from rnabench.runtime.progress import Lines, per_second
 from rnabench.runtime.stopping import StopRequest
 
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
 
-PLAIN_SECONDS = 15.0  # between two progress lines where the output is not a terminal
-
 
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
@@ -34,23 +33,31 @@ def console(stderr: bool = False) -> Console:
     return made
 
 
+def tell(text: str) -> None:
+    """A line on stderr."""
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
+
+
 class LiveProgress:
-    """Renders `rnabench.runtime.progress.Progress`; a context manager."""
+    """Renders `rnabench.runtime.progress.Progress`: a bar on a terminal, else lines; a context manager."""
 
     def __init__(self) -> None:
         self.console = console(stderr=True)
         self._bar: RichProgress | None = None
+        self._lines = Lines(self._print)
 
     def __enter__(self) -> LiveProgress:
-        if self.console.is_terminal:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        if not self.console.is_terminal:
+            self._lines.__enter__()
+            return self
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[rate]}"), TextColumn("ETA"), TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"), console=self.console, transient=True,
-            )
-            self._bar.start()
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"), TextColumn("ETA"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), console=self.console, transient=True,
+        )
+        self._bar.start()
         return self
 
     def __exit__(
@@ -58,37 +65,35 @@ class LiveProgress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        else:
+            self._lines.__exit__(kind, error, trace)
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
-        self._title, self._total, self._start, self._done = title, total, done, done
-        self._since = self._told = time.monotonic()
-        if self._bar is not None:
-            for task in list(self._bar.task_ids):
-                self._bar.remove_task(task)
-            self._task = self._bar.add_task(title, total=total, completed=done, rate="", note="")
+        if self._bar is None:
+            self._lines.begin(title, total, done)
+            return
+        self._done, self._since, self._note = 0.0, time.monotonic(), ""
+        for task in list(self._bar.task_ids):
+            self._bar.remove_task(task)
+        self._task = self._bar.add_task(title, total=total, completed=done, rate="", note="")
 
-    def advance(self, images: int, note: str = "") -> None:
+    def advance(self, images: float, note: str = "") -> None:
+        if self._bar is None:
+            self._lines.advance(images, note)
+            return
         self._done += images
-        now = time.monotonic()
-        rate = (self._done - self._start) / max(now - self._since, 1e-9)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f} images/s", note=note)
-        elif now - self._told > PLAIN_SECONDS:
-            self._told = now
-            left = (self._total - self._done) / max(rate, 1e-9)
-            parts = [f"{self._title}: {self._done:,}/{self._total:,} images", f"{rate:,.0f} images/s",
-                     f"about {clock(left)} left", note]
-            self.line("  ".join(part for part in parts if part))
+        rate = per_second(self._done / max(time.monotonic() - self._since, 1e-9))
+        self._note = note or self._note
+        self._bar.update(self._task, advance=images, rate=rate, note=self._note)
 
     def line(self, text: str) -> None:
+        if self._bar is None:
+            self._lines.line(text)
+        else:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
-
-
-def clock(seconds: float) -> str:
-    """75 as 1:15; 3700 as 1:01:40."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int,

@@ -59,7 +59,7 @@ def export(
     count = export_state(run, names is Names.released, out)
     show.print(f"{out}: state_dict of {count} tensors", markup=False)
     if names is Names.released:
-        from rnabench.model.saved import read_run
+        from rnabench.model.runs import read_run
 
         model = read_run(run)["model"]
         mean, std = (",".join(map(str, model[part])) for part in ("mean", "std"))

@@ -21,6 +21,7 @@ from rnabench.cli import (
     path_difference,
     report,
     reproduce,
+    runs,
     smoothness,
     theory,
     train,
@@ -47,6 +48,7 @@ app.command("theory")(theory.theory)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("check")(check.check)
+app.command("runs")(runs.runs)
 app.command("describe")(describe.describe)
 app.command("convert")(convert.convert)
 app.command("export")(export.export)

@@ -66,6 +66,7 @@ PrecisionOption = Annotated[Precision, option("fp32: float32 throughout; tf32: i
                                                "activations in bfloat16.", RUN)]
 Compile = Annotated[bool, option("Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", RUN)]
 Seed = Annotated[int, option("Seed of every random stream.", RUN)]
+Runs = Annotated[Path, option("Folder in which runs are looked for that are not named.", RUN)]
 Refresh = Annotated[bool, option("Make anew what older versions of the algorithms made.", RUN, "--refresh")]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from rnabench.cli import options as o
@@ -9,7 +10,8 @@ from rnabench.cli import study as s
 
 
 def path_difference(
-    runs: s.Runs,
+    runs: s.Runs = None,
+    among: s.Among = Path("runs"),
     dataset: o.DatasetOrNone = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
@@ -41,4 +43,4 @@ def path_difference(
         "pairs": pairs,
     }
     data = s.data_keys(dataset, data_dir, dataset_name, download)
-    s.study("path-difference", runs, values, data, device, resume, max_minutes, out)
+    s.study("path-difference", runs, among, values, data, device, resume, max_minutes, out)

@@ -63,6 +63,7 @@ def reproduce(
     chosen = loaded if only is None else loaded.only(only)
 
     from rnabench.cli.console import LiveProgress, stop_request
+    from rnabench.jobs.plan import announce
     from rnabench.jobs.reproduce import Place
     from rnabench.jobs.reproduce import reproduce as run_recipe
 
@@ -73,6 +74,7 @@ def reproduce(
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if loaded.profile is not None:
             progress.line(f"profile {loaded.profile}: {loaded.summary or loaded.title}")
+        announce(chosen, place, jobs, progress)
         found = run_recipe(loaded, chosen, place, progress, stop, jobs)
     _finish(loaded, chosen, place, found.table, found.figures, found.missing)
 
@@ -96,18 +98,18 @@ def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, dict[
 
 def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
     from rnabench.cli.console import console, show_table
-    from rnabench.jobs.plan import forecast
-    from rnabench.runtime.progress import in_words, with_load
+    from rnabench.jobs.plan import forecast, left_in_words
+    from rnabench.runtime.progress import in_words
 
     pieces = forecast(recipe, place)
     rows = [(piece.kind, piece.name, piece.state, in_words(piece.seconds) if piece.seconds else "-")
             for piece in pieces]
     scale = f": {recipe.summary}" if recipe.summary else ""
     show_table(f"{recipe.heading}{scale}", ("", "what", "state", "about"), rows, text_columns=3)
-    todo = [piece for piece in pieces if not piece.stale]
-    seconds, now = sum(piece.seconds for piece in todo), sum(piece.now for piece in todo)
-    shared = f"; {in_words(seconds / jobs)} if {jobs} processes are as fast as one each" if jobs > 1 else ""
-    console().print(f"left: about {with_load(seconds, now)} of one process{shared}. Networks in "
-                    f"{place.runs}, results in {place.folder}.", markup=False)
+    for piece in pieces:
+        if piece.note:
+            console().print(piece.note, markup=False)
+    console().print(f"{left_in_words(pieces, jobs)}. Networks in {place.runs}, results in {place.folder}.",
+                    markup=False)
     if again := sum(piece.seconds for piece in pieces if piece.stale):
         console().print(f"stale: kept without --refresh, which takes about {in_words(again)} more.", markup=False)

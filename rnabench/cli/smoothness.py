@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Optional
 
 from rnabench.cli import options as o
@@ -9,7 +10,8 @@ from rnabench.cli import study as s
 
 
 def smoothness(
-    runs: s.Runs,
+    runs: s.Runs = None,
+    among: s.Among = Path("runs"),
     dataset: o.DatasetOrNone = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
@@ -47,4 +49,4 @@ def smoothness(
         "samples": samples, "surfaces": surfaces, "points": points,
     }
     data = s.data_keys(dataset, data_dir, dataset_name, download)
-    s.study("smoothness", runs, values, data, device, resume, max_minutes, out)
+    s.study("smoothness", runs, among, values, data, device, resume, max_minutes, out)

@@ -11,7 +11,10 @@ from rnabench.cli import options as o
 
 LONG = 48  # lines that a table on the screen may have
 
-Runs = Annotated[list[Path], typer.Argument(help="Run folders, as written by `rnabench train`.")]
+Runs = Annotated[Optional[list[Path]], typer.Argument(
+    help="Run folders, as written by `rnabench train`.  [default: all finished ones in --runs on the newest one's data "
+         "set]", show_default=False)]
+Among = Annotated[Path, o.option("Folder in which runs are looked for if none is named.", o.RUN, "--runs")]
 AttackName = Annotated[str, o.option("Attack by name, as in `rnabench attack --list`.", o.ATTACK)]
 PathsOption = Annotated[str, o.option("What a randomised network stands for: itself with a draw per group of "
                                       "images (deployed), one path per normaliser (normalisers), or a number of "
@@ -27,13 +30,20 @@ def data_keys(dataset: str | None, data_dir: Path | None, dataset_name: str | No
     return {name: value for name, value in given.items() if value is not None}
 
 
-def study(kind: str, runs: list[Path], values: dict[str, Any], data: dict[str, Any], device: str, resume: bool,
-          max_minutes: float | None, out: Path | None) -> None:
-    """Do it, write its files, and show tables and findings. `values` are keys of the study."""
+def study(kind: str, runs: list[Path] | None, among: Path, values: dict[str, Any], data: dict[str, Any], device: str,
+          resume: bool, max_minutes: float | None, out: Path | None) -> None:
+    """Do it, write its files, and show tables and findings. `values` are keys of the study; without `runs` it is of
+    those in the folder `among`."""
     from rnabench.settings.base import from_options
     from rnabench.settings.studies import STUDIES
 
     keys = from_options(STUDIES[kind], values)
+    if not runs:
+        from rnabench.cli.console import tell
+        from rnabench.jobs.runs import runs_for_study
+
+        runs, choice = runs_for_study(keys, among)
+        tell(choice)
 
     from rnabench.cli.console import LiveProgress, stop_request
     from rnabench.jobs.evaluate import load_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Optional
 
 from rnabench.cli import options as o
@@ -9,7 +10,8 @@ from rnabench.cli import study as s
 
 
 def theory(
-    runs: s.Runs,
+    runs: s.Runs = None,
+    among: s.Among = Path("runs"),
     dataset: o.DatasetOrNone = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
@@ -44,4 +46,4 @@ def theory(
         "radius": radius, "lengths": lengths, "paths": paths,
     }
     data = s.data_keys(dataset, data_dir, dataset_name, download)
-    s.study("theory", runs, values, data, device, resume, max_minutes, out)
+    s.study("theory", runs, among, values, data, device, resume, max_minutes, out)

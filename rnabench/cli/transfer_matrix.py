@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rnabench.cli import options as o
 from rnabench.cli import study as s
 
 
 def transfer_matrix(
-    runs: s.Runs,
+    runs: s.Runs = None,
+    among: s.Among = Path("runs"),
     dataset: o.DatasetOrNone = None,
     data_dir: o.DataDir = None,
     dataset_name: o.DatasetName = None,
@@ -39,4 +42,4 @@ def transfer_matrix(
         "paths": paths, "draws": draws,
     }
     data = s.data_keys(dataset, data_dir, dataset_name, download)
-    s.study("transfer-matrix", runs, values, data, device, resume, max_minutes, out)
+    s.study("transfer-matrix", runs, among, values, data, device, resume, max_minutes, out)

@@ -121,9 +121,11 @@ def _folder(keys: DataSettings) -> Path:
     return keys.data_dir
 
 
-def _positions(
-    total: int, n_train: int | None, n_holdout: int | None, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_sizes(total: int, n_train: int | None, n_holdout: int | None) -> tuple[int, int]:
+    """How many of `total` images are trained on and how many held out, as `training_data` splits them.
+
+    Raises InvalidValue if there are too few.
+    """
     if n_holdout is None:
         n_holdout = min(1000, max(1, total // 10))
     if n_holdout >= total:
@@ -131,6 +133,13 @@ def _positions(
     wanted = n_train if n_train is not None else total - n_holdout
     if wanted + n_holdout > total:
         raise InvalidValue("n-train", wanted, f"at most {total - n_holdout} ({total} images less {n_holdout} held out)")
+    return wanted, n_holdout
+
+
+def _positions(
+    total: int, n_train: int | None, n_holdout: int | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    wanted, n_holdout = split_sizes(total, n_train, n_holdout)
     order = torch.randperm(total, generator=stream(seed, "held-out part")).numpy()
     return np.sort(order[n_holdout : n_holdout + wanted]), np.sort(order[:n_holdout])
 

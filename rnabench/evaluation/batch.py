@@ -18,6 +18,7 @@ from rnabench.attack.build import build
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
 from rnabench.attack.library import Resampled, frozen_view
 from rnabench.attack.torchattacks import library_call, torchattacks_attack
+from rnabench.attack.watched import OnPass, Watched, nobody
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
 from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate
@@ -49,12 +50,14 @@ def parameters(spec: AttackSpec, keys: EvaluationSettings, samples: int) -> dict
 @dataclass
 class Attacker:
     """Streams are named by (seed, purpose), and by example or path group, never by an attack: attacks that are compared
-    meet the same frozen paths, averaged paths and starts. `most_pixels` as in Expectation."""
+    meet the same frozen paths, averaged paths and starts. `most_pixels` as in Expectation; `on_pass` is told of every
+    pass through the network."""
 
     defence: Defence
     keys: EvaluationSettings
     classes: int
     most_pixels: int | None = None
+    on_pass: OnPass = nobody
 
     def __call__(self, spec: AttackSpec, protocol: Protocol, batch: Batch, groups: Groups) -> tuple[Tensor, Path]:
         """Adversarial images of a batch whose images are in these path `groups`, and a path that the attacker knows:
@@ -65,14 +68,19 @@ class Attacker:
         draw = self.drawer("attack path", batch, groups)
         averaged = protocol.samples if self.defence.space.is_random else 0
         if averaged:
-            estimator = Expectation(self.defence, draw, averaged, self.most_pixels)
+            estimator = Expectation(self.network, draw, averaged, self.most_pixels)
             found = self._run(spec, estimator, batch, groups, averaged)
             path = self.drawer("reported path", batch, groups)(1)
         else:
             path = draw(1)
-            found = self._run(spec, OnePath(self.defence, path), batch, groups, 0)
+            found = self._run(spec, OnePath(self.network, path), batch, groups, 0)
         self._check(spec, found, batch.images)
         return found, path
+
+    @property
+    def network(self) -> Watched:
+        """What attacks see of the defence."""
+        return Watched(self.defence, self.on_pass)
 
     def drawer(self, purpose: str, batch: Batch, groups: Groups) -> Callable[[int], Path]:
         """Draws of paths, one after the other: a row for each image, or one row if one draw serves them all."""
@@ -96,7 +104,7 @@ class Attacker:
         seed, generator = derive(self.keys.seed, *names), stream(self.keys.seed, *names, "paths")
         rows = self.keys.granularity == "sample"
         view = frozen_view(estimator, images.device) if isinstance(estimator, OnePath) else Resampled(
-            self.defence, lambda count: self.defence.space.sample(generator, count if rows else 1))
+            self.network, lambda count: self.defence.space.sample(generator, count if rows else 1))
         if values["backend"] == "pyautoattack":
             return autoattack(view, images, labels, self.keys.norm, values["eps"], self.classes, seed, samples)
         return torchattacks_attack(spec.name, view, images, labels, self.keys.norm, self.classes, values, seed, samples)
@@ -151,9 +159,13 @@ class Evaluator:
                  surrogate: Surrogate | None = None) -> None:
         self.defence, self.keys, self.classes, self.progress = defence, keys, classes, progress or Silent()
         self.random = defence.space.is_random
-        self.attacker = Attacker(defence, keys, classes)
-        self.surrogate = Attacker(surrogate.defence, keys, classes) if surrogate else None
+        self.on_pass: OnPass = nobody  # told of all that is computed for a batch, attacks and predictions
+        self.attacker = Attacker(defence, keys, classes, on_pass=self._passed)
+        self.surrogate = Attacker(surrogate.defence, keys, classes, on_pass=self._passed) if surrogate else None
         self.take_all_memory()
+
+    def _passed(self, passes: float) -> None:
+        self.on_pass(passes)
 
     def take_all_memory(self) -> None:
         """Forget that memory ran out: the next attack may need less."""
@@ -245,7 +257,7 @@ class Evaluator:
 
     def _predict(self, images: Tensor, path: Path) -> Tensor:
         with torch.no_grad():
-            logits = self.defence.on(path)(images)
+            logits = self.attacker.network.on(path)(images)
         check_logits(logits, len(images), self.classes)
         return logits.argmax(1)
 

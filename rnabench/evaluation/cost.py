@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,12 +12,14 @@ import numpy as np
 import torch
 
 from rnabench.attack.estimators import OnePath
+from rnabench.attack.watched import GRADIENT_COST
 from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import Cell
-from rnabench.runtime.progress import NOTEWORTHY
+from rnabench.runtime.progress import FEW_SECONDS, NOTEWORTHY
 
 TIMED_SECONDS = 0.2  # at least, so that what else runs has its turns
+ONE_PASS_SECONDS = 0.5  # at most for the images of a timed pass, unless one alone takes longer
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,20 @@ class Speed:
     load: float = 1.0
 
 
-def speed(attacker: Attacker, batch: Batch) -> Speed:
-    """Timed here and now, on one path."""
+def speed(attacker: Attacker, batch: Batch, work: float = math.inf) -> Speed:
+    """Timed here and now, on one path, in some seconds: a large network on a slow machine by fewer images than the
+    batch has.
+
+    `work` is how many passes of an image, with a gradient, are to come: where even one by one they take but
+    FEW_SECONDS, one image tells enough (and takes longer than each of many).
+    """
     view = OnePath(attacker.defence, attacker.drawer("cost", batch, np.zeros(len(batch.indices), dtype=np.int64))(1))
     on_cuda = batch.images.device.type == "cuda"
+    one = batch.part(0, 1)
+    alone = _fastest_of_two(lambda: view.gradient(one.images, one.labels), on_cuda)
+    if alone * work < FEW_SECONDS:
+        return Speed(alone, alone / GRADIENT_COST)
+    batch = batch.part(0, max(1, int(ONE_PASS_SECONDS / alone)))
     count = len(batch.indices)
     gradient, gradient_now = timed(lambda: view.gradient(batch.images, batch.labels), on_cuda)
     forward, forward_now = timed(lambda: view.wrong(batch.images, batch.labels), on_cuda)
@@ -41,18 +54,29 @@ def speed(attacker: Attacker, batch: Batch) -> Speed:
 
 def estimate_seconds(attacker: Attacker, per_image: Speed, left: Sequence[tuple[Cell, int]]) -> list[float]:
     """About how long each cell takes for so many images, if no attack ends early."""
-    random = attacker.defence.space.is_random
     found = []
     for cell, images in left:
-        samples = cell.protocol.samples if cell.protocol else 0
-        scored = attacker.keys.draws if random and not (cell.protocol and cell.protocol.same_path) else 1
-        gradients, forwards = 0.0, 0.0
-        if cell.attack is not None:
-            gradients, forwards = cell.attack.parameters.passes(random and samples > 0, attacker.classes)
-        draws = max(1, samples)
-        found.append(images * (draws * gradients * per_image.gradient
-                               + (draws * forwards + scored + 1) * per_image.forward))
+        gradients, forwards = passes(attacker, cell)
+        found.append(images * (gradients * per_image.gradient + forwards * per_image.forward))
     return found
+
+
+def passes(attacker: Attacker, cell: Cell) -> tuple[float, float]:
+    """About how many gradients and forward passes a cell takes per image, if its attack does not end early."""
+    random = attacker.defence.space.is_random
+    samples = cell.protocol.samples if cell.protocol else 0
+    scored = attacker.keys.draws if random and not (cell.protocol and cell.protocol.same_path) else 1
+    gradients, forwards = 0.0, 0.0
+    if cell.attack is not None:
+        gradients, forwards = cell.attack.parameters.passes(random and samples > 0, attacker.classes)
+    draws = max(1, samples)
+    return draws * gradients, draws * forwards + scored + 1
+
+
+def forward_passes(attacker: Attacker, cell: Cell) -> float:
+    """The same in forward passes per image."""
+    gradients, forwards = passes(attacker, cell)
+    return GRADIENT_COST * gradients + forwards
 
 
 def timed(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:
@@ -74,9 +98,24 @@ def timed(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:
     return own, wall
 
 
+def _own_clock(on_cuda: bool) -> Callable[[], float]:
+    return time.perf_counter if on_cuda or sys.platform == "win32" else time.thread_time
+
+
+def _fastest_of_two(case: Callable[[], object], on_cuda: bool) -> float:
+    own, fastest = _own_clock(on_cuda), float("inf")
+    for _ in range(2):
+        _wait(on_cuda)
+        started = own()
+        case()
+        _wait(on_cuda)
+        fastest = min(fastest, own() - started)
+    return max(fastest, 1e-6)
+
+
 def _clocked(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:
     """After a warm-up, the fastest run by this thread's clock, and the mean of all runs by the clock on the wall."""
-    own = time.perf_counter if on_cuda or sys.platform == "win32" else time.thread_time
+    own = _own_clock(on_cuda)
     case()
     fastest, wall, runs = float("inf"), 0.0, 0
     while runs < 2 or wall < TIMED_SECONDS:

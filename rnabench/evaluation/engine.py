@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rnabench.attack.estimators import frozen_parameters
+from rnabench.attack.watched import GRADIENT_COST
 from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
 from rnabench.evaluation.batch import Evaluator, check_plan, parameters
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
-from rnabench.evaluation.cost import estimate_seconds, speed
+from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.runtime.journal import Journal
-from rnabench.runtime.progress import Progress, in_words, with_load
+from rnabench.runtime.progress import FEW_SECONDS, Progress, WithinBatch, about, in_words
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome, joined
 from rnabench.seeding import stream
@@ -102,26 +103,27 @@ class _Run:
         self.standing: dict[float, NDArray[np.bool_]] = {}  # by eps: which images no bounded attack has broken yet
 
     def announce(self, todo: list[Cell]) -> None:
-        """Say about how long it takes, unless that is seconds."""
+        """Say about how long it takes."""
         left = [(cell, images) for cell in todo if (images := self._total(cell) - self._finished(cell)) > 0
                 and self.journal.is_free(self._name(cell))]
         if not left:
             return
+        attacker = self.evaluator.attacker
+        work = sum(images * forward_passes(attacker, cell) for cell, images in left) / GRADIENT_COST
         batch = next(self.source.in_order(self.evaluator.keys.batch_size))
         while True:
             batch = batch.part(0, self.evaluator.at_once)
             try:
-                timed = speed(self.evaluator.attacker, batch)
+                timed = speed(attacker, batch, work)
                 break
             except RuntimeError as error:
                 if not self.evaluator.halve(error, batch):
                     raise
-        seconds = estimate_seconds(self.evaluator.attacker, timed, left)
-        if sum(seconds) > 20:
-            slowest = sorted(zip(seconds, (cell.title for cell, _ in left), strict=True), reverse=True)[:3]
-            named = ", ".join(f"{title} {in_words(time)}" for time, title in slowest)
-            total = with_load(sum(seconds), sum(seconds) * timed.load)
-            self.progress.line(f"about {total} at most; the longest: {named}")
+        seconds = estimate_seconds(attacker, timed, left)
+        slowest = sorted(zip(seconds, (cell.title for cell, _ in left), strict=True), reverse=True)[:3]
+        named = ", ".join(f"{title} {in_words(time)}" for time, title in slowest)
+        longest = f" at most; the longest: {named}" if sum(seconds) >= FEW_SECONDS else ""
+        self.progress.line(f"takes {about(sum(seconds), timed.load)}{longest}")
 
     def _total(self, cell: Cell) -> int:
         return total_images(cell, len(self.source))
@@ -158,15 +160,19 @@ class _Run:
         right = sum(float(part.correct.mean(1).sum()) for part in parts)
         done = sum(len(part.correct) for part in parts)
         if done < total:
+            passes = forward_passes(self.evaluator.attacker, cell)
             for place, whole in enumerate(self.source.in_order(size, start=len(parts)), start=len(parts)):
                 batch = whole.part(0, total - place * size)
                 if self.stop:
                     raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
                 alive = None if standing is None else standing[place * size : place * size + len(batch.indices)]
+                share = 1.0 if alive is None else float(alive.mean())
+                within = WithinBatch(self.progress, len(batch.indices), share * passes)
+                self.evaluator.on_pass = within.passed
                 parts.append(self.evaluator.outcome(cell, batch, place * size, alive))
                 self.journal.append(self._name(cell), parts[-1].as_json())
                 done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
-                self.progress.advance(len(batch.indices), f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
+                within.finish(f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:
                     break
         return self._kept(cell, joined(parts), standing)

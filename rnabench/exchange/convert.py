@@ -12,7 +12,8 @@ from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.exchange.names import scheme
 from rnabench.exchange.released import load_released, read_released, released_size
 from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN_FILE, WEIGHTS, describe_model, save_weights
+from rnabench.model.runs import RUN_FILE, WEIGHTS
+from rnabench.model.saved import describe_model, save_weights
 from rnabench.runtime.environment import git_revision, versions
 from rnabench.runtime.files import atomic_folder, sha256, write_text
 from rnabench.settings.architectures import architecture

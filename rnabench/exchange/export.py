@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from rnabench.errors import InvalidValue
 from rnabench.exchange.released import released_state
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.saved import load_model, read_run
+from rnabench.model.runs import read_run
+from rnabench.model.saved import load_model
 from rnabench.norm.layers import EPS, BatchGroupNorm, GroupNorm, Norm
 from rnabench.path.choice import choice_layers, use_path
 from rnabench.path.path import Path

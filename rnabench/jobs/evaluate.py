@@ -17,7 +17,8 @@ from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model, logits_sha256, source_sha256
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
 from rnabench.model.mode import in_mode
-from rnabench.model.saved import WEIGHTS, load_model, read_run
+from rnabench.model.runs import WEIGHTS, read_run
+from rnabench.model.saved import load_model
 from rnabench.report.record import FORMAT, judged, read_record, result, write_record
 from rnabench.report.staleness import own_reasons
 from rnabench.runtime.device import check_precision, find_device, number_formats

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rnabench.data.batches import Batch
-from rnabench.data.sources import training_data
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import cells, probes
-from rnabench.evaluation.cost import Speed, estimate_seconds, speed
+from rnabench.evaluation.cost import Speed, estimate_seconds
 from rnabench.evaluation.engine import cell_name, total_images
+from rnabench.jobs.durations import network_like, network_speed, study_passes, training_passes
 from rnabench.jobs.evaluate import cell_journal
-from rnabench.jobs.reproduce import Place, check, existing_record, images, target, trained
+from rnabench.jobs.planned_data import PlannedData
+from rnabench.jobs.reproduce import Place, check, existing_record, target, trained
 from rnabench.jobs.study import finished_study, stale_study
 from rnabench.jobs.train import stale_reasons
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN_FILE, read_run
+from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.staleness import reasons
-from rnabench.runtime.device import find_device, number_formats
-from rnabench.settings.attacks import AttackSpec
+from rnabench.runtime.device import find_device
+from rnabench.runtime.progress import Progress, in_words, with_load
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
-from rnabench.settings.studies import (
-    Attacking,
-    GradientSimilaritySettings,
-    PathDifferenceSettings,
-    SmoothnessSettings,
-    StudySettings,
-    TheorySettings,
-)
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.state import State
-
-TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A network to train, a model to attack or a study: `state` in words, and about how many `seconds` are left on an
-    idle machine, and how many beside what else runs on this one `now`.
+    """A data set that is missing, a network to train, a model to attack or a study: `state` in words, about how many
+    `seconds` are left on an idle machine, and how many beside what else runs on this one `now`; `note` says more.
 
     `stale`: it is there as older algorithms made it, and kept; the times are those of making it anew.
     """
@@ -51,21 +40,27 @@ class Piece:
     seconds: float
     now: float
     stale: bool = False
+    note: str = ""
 
 
 def forecast(recipe: Recipe, place: Place) -> list[Piece]:
-    """Everything in the order in which it is done; at the evaluation's precision, without compiling. Raises as
-    `reproduce` does before it starts."""
-    check(recipe, place.device)
-    return list(_Forecast(recipe, place).pieces())
+    """Everything in the order in which it is done; at the evaluation's precision, without compiling. Data sets that are
+    not there count with their published sizes. Raises as `reproduce` does before it starts."""
+    planned = _Forecast(recipe, place)
+    check(recipe, place.device, planned.without)
+    return list(planned.pieces())
 
 
 class _Forecast:
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self.recipe, self.place, self.device = recipe, place, find_device(place.device)
         self._speeds: dict[tuple[str, int | None, str, str], Speed] = {}
+        self.data = PlannedData(recipe, place, self.device)
+        self.without = self.data.without()
 
     def pieces(self) -> Iterator[Piece]:
+        for (name, _), note in self.data.missing.items():
+            yield Piece("data", name, "missing", 0.0, 0.0, note=note)
         seen = set()
         for name, training in self.recipe.models.items():
             if (run := self.place.run(training)) not in seen:
@@ -85,10 +80,9 @@ class _Forecast:
         if (run / RUN_FILE).exists() and not why and (
                 state := State.load(run, str(read_run(run).get("digest")))) is not None:
             epochs = state.epoch
-        data = training_data(training, training.n_train, training.n_holdout, training.seed, self.device, False)
-        passes = 1 if training.objective == "standard" else 1 + training.steps
         per_image = self._speed(name, self.recipe.evaluate)
-        seconds = (training.epochs - epochs) * passes * (len(data.train) + len(data.holdout)) * per_image.gradient
+        images = self.data.epoch_images(training)
+        seconds = per_image.gradient * training_passes(training, images, training.epochs - epochs)
         if trained(run):
             return self._piece("train", name, why, seconds, per_image.load)
         said = f"{epochs} of {training.epochs} epochs" if epochs else "to do"
@@ -96,12 +90,12 @@ class _Forecast:
 
     def _attacks(self, name: str) -> Piece:
         keys = self.recipe.evaluate
-        model, _, classes = self._network(name, keys)
-        random, count = model.space.is_random, len(images(self.recipe, name, keys, self.device).source)
+        model, classes = self._network(name, keys)
+        random, count = model.space.is_random, self.data.test_images(name, keys).count
         todo = [(cell, total_images(cell, count)) for cell in cells(keys, random) + probes(keys, random)
                 if self.recipe.attacks is None or cell.group in self.recipe.attacks]
         left, why = list(todo), list[str]()
-        if self.place.has(self.recipe.models[name]):
+        if name not in self.without and self.place.has(self.recipe.models[name]):
             found = target(self.recipe, self.place, name, keys)
             record = existing_record(found, keys, self.place, name)
             if record is not None and not (why := reasons(record)):
@@ -120,17 +114,17 @@ class _Forecast:
         figure = self.recipe.figures[name]
         keys, evaluation = figure.study, figure.study.evaluation()
         why: list[str] = []
-        if all(self.place.has(self.recipe.models[model]) for model in figure.models):
+        if all(model not in self.without and self.place.has(self.recipe.models[model]) for model in figure.models):
             targets = [target(self.recipe, self.place, model, evaluation) for model in figure.models]
             record = finished_study(targets, keys, self.place.record(name)) or (
                 None if self.place.refresh else stale_study(targets, keys, self.place.record(name)))
             if record is not None and not (why := reasons(record)):
                 return Piece("study", name, "done", 0.0, 0.0)
-        count = len(images(self.recipe, figure.models[0], evaluation, self.device).source)
+        count = self.data.test_images(figure.models[0], evaluation).count
         seconds = now = 0.0
         for model in figure.models:
-            network, _, classes = self._network(model, evaluation)
-            gradients, forwards = passes(keys, len(network.space.layers), len(figure.models), classes)
+            network, classes = self._network(model, evaluation)
+            gradients, forwards = study_passes(keys, len(network.space.layers), len(figure.models), classes)
             per_image = self._speed(model, evaluation)
             one = count * (gradients * per_image.gradient + forwards * per_image.forward)
             seconds, now = seconds + one, now + one * per_image.load
@@ -142,38 +136,31 @@ class _Forecast:
         """What older algorithms made: to be done only if that is asked for."""
         return Piece(kind, name, f"stale: {'; '.join(why)}", seconds, seconds * load, not self.place.refresh)
 
-    def _network(self, name: str, keys: EvaluationSettings) -> tuple[RandomizedClassifier, Batch, int]:
-        """An untrained network like the model's, and some of its test images."""
-        training = self.recipe.models[name]
-        data = images(self.recipe, name, keys, self.device)
-        model = build_model(training.arch, training.space, len(data.classes), training.width,
-                            layer_based=training.layer_based).to(self.device).eval()
-        model.precision = keys.precision
-        return model, next(data.source.in_order(TIMED[self.device.type])), len(data.classes)
+    def _network(self, name: str, keys: EvaluationSettings) -> tuple[RandomizedClassifier, int]:
+        """An untrained network like the model's, and how many classes it knows."""
+        classes = self.data.test_images(name, keys).classes
+        return network_like(self.recipe.models[name], classes, self.device, keys.precision), classes
 
     def _speed(self, name: str, keys: EvaluationSettings) -> Speed:
         training = self.recipe.models[name]
         key = (training.arch, training.width, training.space, keys.precision)
         if key not in self._speeds:
-            model, batch, classes = self._network(name, keys)
-            with number_formats(keys.precision, self.device):
-                self._speeds[key] = speed(Attacker(model, keys, classes), batch)
+            model, classes = self._network(name, keys)
+            self._speeds[key] = network_speed(model, self.data.test_images(name, keys).side, keys, classes)
         return self._speeds[key]
 
 
-def passes(keys: StudySettings, layers: int, models: int, classes: int) -> tuple[float, float]:
-    """About how many gradients and forward passes a study takes per image and network."""
-    spec = keys.spec if isinstance(keys, Attacking) else None
-    gradients, forwards = _attack_passes(spec, classes) if spec else (0.0, 0.0)
-    if isinstance(keys, PathDifferenceSettings):
-        return gradients, forwards + keys.pairs * (layers + 1)
-    if isinstance(keys, GradientSimilaritySettings):
-        return (2.0 * keys.pairs * layers, 0.0) if keys.by_difference else (1.0, 0.0)
-    if isinstance(keys, SmoothnessSettings | TheorySettings):
-        return gradients + 3.0 + 2 * keys.lengths, forwards + models
-    return gradients, forwards + models
+def announce(recipe: Recipe, place: Place, jobs: int, progress: Progress) -> None:
+    """Say about how long what is left of a recipe takes. Raises as `reproduce` does before it starts."""
+    check(recipe, place.device)
+    progress.line(left_in_words(forecast(recipe, place), jobs))
 
 
-def _attack_passes(spec: AttackSpec, classes: int) -> tuple[float, float]:
-    return spec.parameters.passes(False, classes)
-
+def left_in_words(pieces: Sequence[Piece], jobs: int) -> str:
+    """About how long all takes that is not done, for so many processes."""
+    todo = [piece for piece in pieces if not piece.stale]
+    if all(piece.state == "done" for piece in todo):
+        return "left: nothing"
+    seconds, now = sum(piece.seconds for piece in todo), sum(piece.now for piece in todo)
+    shared = f"; {in_words(seconds / jobs)} if {jobs} processes are as fast as one each" if jobs > 1 else ""
+    return f"left: about {with_load(seconds, now)} of one process{shared}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from rnabench.jobs.evaluate import (
 from rnabench.jobs.study import run_study, stale_study
 from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN_FILE, read_run
+from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.origin import taken_over
 from rnabench.report.record import judged, read_record, write_record
 from rnabench.report.staleness import own_reasons, reasons
@@ -40,6 +40,7 @@ from rnabench.runtime.locks import check_locks
 from rnabench.runtime.progress import Named, Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.runtime.workers import Task, run_in_workers
+from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Attacking
@@ -235,9 +236,9 @@ def _test_data(recipe: Recipe) -> dict[str, Any]:
     return recipe.test.model_dump() if recipe.test else {}
 
 
-def check(recipe: Recipe, device: str) -> None:
+def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
     """Raise what can be known before the first training: every network can be built, all test images are there, and
-    every study can attack."""
+    every study can attack. Models `without` test images are not checked for these."""
     torch_device = find_device(device)
     check_precision(recipe.evaluate.precision, torch_device)
     for name, training in recipe.models.items():
@@ -245,11 +246,14 @@ def check(recipe: Recipe, device: str) -> None:
             check_precision(training.precision, torch_device)
             with torch.device("meta"):
                 build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
-            images(recipe, name, recipe.evaluate, torch_device)
+            if name not in without:
+                images(recipe, name, recipe.evaluate, torch_device)
     for name, figure in recipe.figures.items():
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
             check_precision(evaluation.precision, torch_device)
+            if any(model in without for model in figure.models):
+                continue
             data = {model: images(recipe, model, evaluation, torch_device) for model in figure.models}
             if len({each.fingerprint for each in data.values()}) > 1:
                 raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
@@ -259,7 +263,12 @@ def check(recipe: Recipe, device: str) -> None:
 
 def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
     """The test images that a model of the recipe is attacked on."""
-    return open_data(attacked_data(recipe.models[model].model_dump(), _test_data(recipe)), evaluation, device)
+    return open_data(test_keys(recipe, model), evaluation, device)
+
+
+def test_keys(recipe: Recipe, model: str) -> DataSettings:
+    """The data set that a model of the recipe is attacked on."""
+    return attacked_data(recipe.models[model].model_dump(), _test_data(recipe))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rnabench.errors import InvalidValue
+from rnabench.jobs.durations import network_speed, study_passes
 from rnabench.jobs.evaluate import Target
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.report.study import FORMAT, read_study
@@ -19,7 +20,7 @@ from rnabench.runtime.environment import device_description, git_revision, now, 
 from rnabench.runtime.files import write_text
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed
-from rnabench.runtime.progress import Progress
+from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import study_versions
 from rnabench.settings.attacks import resolved
@@ -119,6 +120,7 @@ def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, 
         attacked = {"name": keys.spec.name, **resolved(keys.spec, keys.eps, step)}
     started = time.perf_counter()
     with number_formats(keys.precision, first.device), at_rest([model for _, model in networks]):
+        progress.line(f"takes {_duration(networks, keys, first)} at most")
         results = RUN[keys.kind](networks, keys, len(first.data.classes), work)
         device = device_description(str(first.device), keys.precision)
     record = {
@@ -135,6 +137,20 @@ def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, 
     _write(record, file)
     journal.remove()
     return record
+
+
+def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], keys: StudySettings, first: Target) -> str:
+    """About how long it takes, from nothing."""
+    seconds = now = 0.0
+    source, classes = first.data.source, len(first.data.classes)
+    side = next(source.in_order(1)).images.shape[-1]
+    for _, model in networks:
+        gradients, forwards = study_passes(keys, len(model.space.layers), len(networks), classes)
+        work = len(source) * (gradients + forwards) * len(networks)
+        timed = network_speed(model, side, keys.evaluation(), classes, work)
+        one = len(source) * (gradients * timed.gradient + forwards * timed.forward)
+        seconds, now = seconds + one, now + one * timed.load
+    return about(seconds, now / max(seconds, 1e-9))
 
 
 def _write(record: dict[str, Any], file: Path) -> None:

@@ -12,19 +12,23 @@ import torch
 
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.errors import Busy, CheckpointError, InvalidValue
+from rnabench.jobs.durations import network_like, network_speed, training_passes
 from rnabench.model.factory import build_model
-from rnabench.model.saved import RUN_FILE, WEIGHTS, describe_model, load_model, read_run, save_weights
+from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS, read_run
+from rnabench.model.saved import describe_model, load_model, save_weights
 from rnabench.norm.layers import use_bgn_conventions
 from rnabench.runtime.device import check_precision, find_device, number_formats
 from rnabench.runtime.environment import device_description, git_revision, versions
 from rnabench.runtime.files import remove_leftovers, sha256, write_text, writing
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
-from rnabench.runtime.progress import Progress
+from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import outdated, training_versions
 from rnabench.settings.architectures import architecture
+from rnabench.settings.datasets import dataset_info
+from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.training import TrainingSettings
-from rnabench.training.loop import LOG, Trainer
+from rnabench.training.loop import Trainer
 from rnabench.training.state import FILE as STATE
 
 
@@ -106,6 +110,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
         (folder / STATE).unlink()
     trainer = Trainer(model, recipe, data, folder, progress, stop)
+    progress.line(f"takes {_duration(recipe, data, recipe.epochs - trainer.epochs_done, device)}")
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
     started = time.time()
     weights, chosen = trainer.run()
@@ -121,6 +126,16 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     return description
 
 
+def _duration(recipe: TrainingSettings, data: TrainingData, epochs: float, device: torch.device) -> str:
+    """About how long so many epochs take, without compiling."""
+    side = dataset_info(recipe.dataset).size or next(data.train.in_order(1)).images.shape[-1]
+    work = training_passes(recipe, len(data.train) + len(data.holdout), epochs)
+    network = network_like(recipe, len(data.classes), device, recipe.precision)
+    keys = EvaluationSettings.model_validate({"precision": recipe.precision})
+    timed = network_speed(network, side, keys, len(data.classes), work)
+    return about(work * timed.gradient, timed.load)
+
+
 def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh: bool) -> dict[str, Any] | None:
     """run.json of a finished run of this recipe on these images; None if the folder is free, if its run is not
     finished, or with `refresh` if it is stale."""
@@ -133,8 +148,8 @@ def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh:
     run = read_run(folder)
     if run.get("digest") != recipe.digest():
         theirs, ours = run.get("recipe") or {}, recipe.identity()
-        changed = [f"{key} is {theirs.get(key)!r} there and {value!r} here" for key, value in ours.items()
-                   if theirs.get(key) != value]
+        changed = [f"{key} is {'not set' if theirs.get(key) is None else repr(theirs[key])} there and {value!r} here"
+                   for key, value in ours.items() if theirs.get(key) != value]
         raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
                               "expected the same recipe or an empty folder")
     if (run.get("data") or {}).get("fingerprint") != fingerprint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from rnabench.errors import CheckpointError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
+from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
 from rnabench.runtime.files import atomic, sha256, writing
 
-WEIGHTS, RUN_FILE = "model.safetensors", "run.json"
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16  # weights and statistics may be any of them
 COUNTS = torch.int64, torch.int32
 
@@ -39,22 +38,6 @@ def describe_model(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "paths": str(model.space.count), "choice_layers": len(model.space.layers),
     }
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """The run's `run.json`. Raises CheckpointError."""
-    file = folder / RUN_FILE
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"run: {str(folder)!r} has no {RUN_FILE}; expected a folder written by "
-                              "`rnabench train`") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"run: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
-                              "`rnabench train`") from None
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("model", "recipe")):
-        raise CheckpointError(f"run: {str(file)!r} describes no model; expected JSON written by `rnabench train`")
-    return content
 
 
 def load_model(run_folder: str | Path) -> RandomizedClassifier:

@@ -20,7 +20,7 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from rnabench.errors import RnabenchError
-from rnabench.runtime.progress import Progress, Silent
+from rnabench.runtime.progress import Lines, Progress
 from rnabench.runtime.stopping import SIGNALS, Stopped, StopRequest
 
 POLL_SECONDS = 0.2
@@ -108,16 +108,6 @@ class _Workers:
         process.join()
 
 
-class _LinesToParent(Silent):
-    """A worker's progress, of which only the lines are passed on."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def line(self, text: str) -> None:
-        self.connection.send(("line", text))
-
-
 class _WorkerStop(StopRequest):
     """Asked for by the parent, by the parent's end, or by a signal to this process. Not by Ctrl-C: that reaches all
     processes of a terminal, and the parent passes it on."""
@@ -146,7 +136,8 @@ def _work(task: Task, threads: int, connection: Connection, stop_all: Event) -> 
         torch.set_num_threads(threads)
         message: tuple[str, Any]
         try:
-            message = "result", task.function(*task.arguments, _LinesToParent(connection), stop)
+            with Lines(lambda text: connection.send(("line", text))) as lines:
+                message = "result", task.function(*task.arguments, lines, stop)
         except Stopped as stopped:
             message = "stopped", Stopped(f"{task.name}: {stopped}")
         except RnabenchError as error:

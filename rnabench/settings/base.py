@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean
+from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid
 
 Granularity = Literal["batch", "sample"]
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -50,7 +50,7 @@ def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, s
             message = "missing; expected a value"
         else:
             expected = " ".join(message.split()).removeprefix("Input should be ").removeprefix("expected ")
-            message = f"{_short(item['input'])} is not valid; expected {_in_words(expected)}"
+            message = f"{_not_valid(item['input'])}; expected {_in_words(expected)}"
         found.append((key, message))
     return found
 
@@ -62,9 +62,9 @@ def _in_words(expected: str) -> str:
     return re.sub(r"^a valid (tuple|list)$", "a list", re.sub(r"^a valid dictionary.*", "keys and values", expected))
 
 
-def _short(value: object) -> str:
-    text = repr(str(value) if isinstance(value, Path) else value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _not_valid(value: object) -> str:
+    plain = str(value) if isinstance(value, Path) else value
+    return not_valid(plain) if len(repr(plain)) <= 80 else f"{repr(plain)[:77]}... is not valid"
 
 
 def chosen_indices(text: str) -> list[int]:

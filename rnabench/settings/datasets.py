@@ -14,19 +14,26 @@ from rnabench.settings.base import Part, judged
 @dataclass(frozen=True)
 class DatasetInfo:
     """`size` is the images' side in pixels (None: found in the files); `flip` says whether mirrored images keep
-    their class; `needs_folder` whether `--data-dir` must be given."""
+    their class; `needs_folder` whether `--data-dir` must be given. What is published of it counts in plans until its
+    files are there: how many images and `classes` (None: found in the files)."""
 
     description: str
     size: int | None
     flip: bool = True
     needs_folder: bool = True
+    train_images: int | None = None
+    test_images: int | None = None
+    classes: int | None = None
 
 
 DATASETS = {
     "digits": DatasetInfo("1,797 scanned 8x8 digits that come with scikit-learn, as 32x32 RGB", 32, False, False),
-    "cifar10": DatasetInfo("CIFAR-10 (torchvision's files in --data-dir, or --download)", 32),
-    "cifar100": DatasetInfo("CIFAR-100 (torchvision's files in --data-dir, or --download)", 32),
-    "imagenet": DatasetInfo("train/<class>/* and test/<class>/* in --data-dir, read at 224 px", 224),
+    "cifar10": DatasetInfo("CIFAR-10 (torchvision's files in --data-dir, or --download)", 32, True, True,
+                           50_000, 10_000, 10),
+    "cifar100": DatasetInfo("CIFAR-100 (torchvision's files in --data-dir, or --download)", 32, True, True,
+                            50_000, 10_000, 100),
+    "imagenet": DatasetInfo("train/<class>/* and test/<class>/* in --data-dir, read at 224 px", 224, True, True,
+                            1_281_167, 50_000, 1000),
     "folder": DatasetInfo("any train/<class>/* and test/<class>/* in --data-dir; name it with --dataset-name", None),
 }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, one_of, unknown
+from rnabench.errors import InvalidSettings, InvalidValue, not_valid, one_of, unknown
 from rnabench.settings.base import Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
@@ -264,7 +264,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, Train
         lines.append(f"{place}title: {title!r} is not valid; expected a text")
     keys = judge(STUDIES[kind], values, lambda key: f"{place.partition(': ')[2]}{key}: ")
     if not isinstance(chosen, list) or not chosen or len({str(name) for name in chosen}) < len(chosen):
-        lines.append(f"{place}models: {chosen!r} is not valid; expected a list of different models")
+        lines.append(f"{place}models: {not_valid(chosen)}; expected a list of different models")
         return None
     for name in chosen:
         if not isinstance(name, str) or name not in models:

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from rnabench.errors import InvalidSettings, InvalidValue, RnabenchError, did_you_mean, one_of, unknown
+from rnabench.errors import (
+    InvalidSettings,
+    InvalidValue,
+    RnabenchError,
+    did_you_mean,
+    not_valid,
+    one_of,
+    unknown,
+)
 from rnabench.settings.base import Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
@@ -179,11 +187,11 @@ def _merged(file: Path) -> Content:
         return own
     for key in ("train", "models", "evaluate", "profiles", "figures"):
         if not isinstance(own.get(key, {}), dict):
-            raise InvalidSettings(f"{file}: {key}: {own[key]!r} is not valid; expected keys and values, merged into "
+            raise InvalidSettings(f"{file}: {key}: {not_valid(own[key])}; expected keys and values, merged into "
                                   "the base's")
     name = own.pop("base")
     if not isinstance(name, str):
-        raise InvalidSettings(f"{file}: base: {name!r} is not valid; expected the name of a YAML file")
+        raise InvalidSettings(f"{file}: base: {not_valid(name)}; expected the name of a YAML file")
     if not (file.parent / name).is_file():
         near = [other.name for other in file.parent.glob("*.yaml") if other != file]
         raise InvalidSettings(f"{file}: base: {name!r} is not valid; expected a YAML file beside the recipe"

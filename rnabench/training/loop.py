@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnabench.attack.watched import GRADIENT_COST
 from rnabench.data.batches import BatchSource, batches
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.runs import LOG
 from rnabench.runtime.files import write_text
-from rnabench.runtime.progress import Progress
+from rnabench.runtime.progress import Progress, Silent, WithinBatch
 from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
@@ -51,7 +53,8 @@ HOLDOUT_BATCH = 256
 HOLDOUT_PATHS = 16  # attack paths; with a few that change every epoch, the best epoch would be the one with lucky paths
 
 
-def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: BatchSource) -> tuple[float, float]:
+def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: BatchSource,
+                     progress: Progress | None = None) -> tuple[float, float]:
     """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts).
 
     Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
@@ -62,6 +65,8 @@ def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: 
     model.eval()
     done = 0
     for batch in source.in_order(HOLDOUT_BATCH):
+        within = WithinBatch(progress or Silent(), len(batch.indices), objective.attack_passes + 2)
+        objective.on_pass = within.passed
         groups = [place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
         attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups))
                                 for what in ("held-out attack path", "held-out path"))
@@ -70,13 +75,13 @@ def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: 
         with torch.no_grad():
             for place, images in enumerate((batch.images, adversarial)):
                 hits[place] += (model.on(predicting)(images).argmax(1) == batch.labels).sum()
+        within.finish()
         done += len(batch.indices)
     natural_hits, robust_hits = hits.tolist()
     return natural_hits / len(source), robust_hits / len(source)
 
 
 SAVE_SECONDS = 60.0  # a killed run loses at most this much work
-LOG = "log.csv"
 
 
 @dataclass
@@ -97,10 +102,16 @@ class Trainer:
                                          weight_decay=self.recipe.weight_decay)
         self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
         self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
+        attacked = self.recipe.objective != "standard"
+        self.step_passes = GRADIENT_COST + attacked * self.objective.attack_passes  # per image, as forward passes
         self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
         if self.state.model:
             self.model.load_state_dict(self.state.model)
             self.optimizer.load_state_dict(self.state.optimizer)
+
+    @property
+    def epochs_done(self) -> float:
+        return self.state.epoch + self.state.step / self.steps_per_epoch
 
     def run(self) -> tuple[dict[str, Any], dict[str, float]]:
         """Train to the end; returns the selected weights and their epoch's row of the log.
@@ -125,7 +136,7 @@ class Trainer:
         correct = torch.tensor(state.correct, device=self.device)
         started, saved = time.perf_counter() - state.seconds, time.monotonic()
         self.model.train()
-        images = self.images_per_epoch
+        images = self.images_per_epoch + len(self.data.holdout)
         title, note = f"epoch {state.epoch + 1}/{recipe.epochs}", self._note()
         self.progress.begin(title, images * recipe.epochs, images * state.epoch + state.step * recipe.batch_size)
         for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, state.step,
@@ -133,6 +144,8 @@ class Trainer:
             done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(recipe.schedule, recipe.lr, done, state.epoch, recipe.milestones)
+            within = WithinBatch(self.progress, len(batch.indices), self.step_passes)
+            self.objective.on_pass = within.passed
             loss, hits = self.objective(batch, state.epoch, state.step)
             self.optimizer.zero_grad()
             self.objective.backward(loss)
@@ -140,7 +153,7 @@ class Trainer:
             loss_sum += loss.detach() * (len(batch.indices) / recipe.batch_size)
             correct += hits
             state.step += 1
-            self.progress.advance(len(batch.indices), note)
+            within.finish(note)
             stopping = bool(self.stop)
             if stopping or time.monotonic() - saved > SAVE_SECONDS:
                 state.seconds = time.perf_counter() - started
@@ -157,7 +170,7 @@ class Trainer:
         self._check_finite()
         held_out = {}
         if len(self.data.holdout):
-            natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout)
+            natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout, self.progress)
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,

@@ -12,6 +12,7 @@ from rnabench.attack.attack import Uniform
 from rnabench.attack.estimators import OnePath, frozen_parameters
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
+from rnabench.attack.watched import GRADIENT_COST, OnPass, Watched, nobody
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.mode import in_mode
@@ -30,6 +31,7 @@ class Objective:
 
     def __init__(self, model: RandomizedClassifier, recipe: TrainingSettings) -> None:
         self.model, self.recipe = model, recipe
+        self.on_pass: OnPass = nobody  # told of every pass of the inner attack
         self._trained = Path(((),))
 
     def attack(self, epoch: int | None = None) -> PGD:
@@ -75,8 +77,13 @@ class Objective:
         training = self.model.training and self.recipe.attack_mode == "train"
         statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
         with in_mode(self.model, training), frozen_parameters(self.model), statistics:
-            return attack(OnePath(self.model, path), batch.images, batch.labels,
+            return attack(OnePath(Watched(self.model, self.on_pass), path), batch.images, batch.labels,
                           lambda *shape: uniform(*shape).to(memory_format=torch.channels_last))
+
+    @property
+    def attack_passes(self) -> float:
+        """What an attack in training costs per image, in forward passes."""
+        return GRADIENT_COST * self.recipe.steps
 
     def _draw(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
         names = batch.indices if self.recipe.granularity == "sample" else [step]

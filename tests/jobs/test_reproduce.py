@@ -247,7 +247,7 @@ def test_a_plan_is_for_an_idle_machine_and_says_how_busy_this_one_is(recipe: Rec
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for load in (1.0, 8.0):
-        monkeypatch.setattr("rnabench.jobs.plan.speed", lambda *_, load=load: Speed(1.0, 0.5, load))
+        monkeypatch.setattr("rnabench.jobs.durations.speed", lambda *_, load=load: Speed(1.0, 0.5, load))
         found.append(forecast(recipe, place(tmp_path)))
     for idle, busy in zip(*found, strict=True):
         assert busy.seconds == idle.seconds == idle.now > 0

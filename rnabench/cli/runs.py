@@ -1,0 +1,33 @@
+"""`rnabench runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder of run folders, or one of these.")] = Path("runs"),
+) -> None:
+    """List the trained networks in a folder, newest first: how far each is, and its newest accuracies.
+
+    Accuracies are those of a run's newest record (`rnabench attack`), or else those on the images that its training
+    held out.
+    """
+    from rnabench.errors import InvalidValue
+
+    if not folder.is_dir():
+        raise InvalidValue("FOLDER", str(folder), "a folder of runs, which `rnabench train` makes")
+
+    from rich.markup import escape
+
+    from rnabench.cli.console import console, show_table
+    from rnabench.jobs.runs import HEADINGS, TEXT_COLUMNS, list_runs
+
+    rows = list_runs(folder)
+    if not rows:
+        console().print(f"no run in {folder}; `rnabench train` makes one", markup=False)
+        return
+    show_table(f"Runs in {folder}, newest first", HEADINGS, [tuple(map(escape, row)) for row in rows], TEXT_COLUMNS)

@@ -1,0 +1,71 @@
+"""About how long a training or a study takes here, for this network: timed on a network like it and images of noise, so
+that no weight, statistic or random stream of the real ones moves."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from rnabench.attack.estimators import frozen_parameters
+from rnabench.data.batches import Batch
+from rnabench.evaluation.batch import Attacker
+from rnabench.evaluation.cost import Speed, speed
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.factory import build_model
+from rnabench.runtime.device import number_formats
+from rnabench.seeding import stream
+from rnabench.settings.base import Precision
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.studies import (
+    Attacking,
+    GradientSimilaritySettings,
+    PathDifferenceSettings,
+    SmoothnessSettings,
+    StudySettings,
+    TheorySettings,
+)
+from rnabench.settings.training import TrainingSettings
+
+TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
+UPDATE = 1.5  # what a pass with the gradients of all weights takes, in passes with that of the images
+
+
+def network_like(training: TrainingSettings, classes: int, device: torch.device, precision: Precision
+                 ) -> RandomizedClassifier:
+    """An untrained network like the one that is trained, in evaluation mode."""
+    model = build_model(training.arch, training.space, classes, training.width, layer_based=training.layer_based)
+    model.precision = precision
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval()
+
+
+def network_speed(model: RandomizedClassifier, side: int, keys: EvaluationSettings, classes: int,
+                  work: float = math.inf) -> Speed:
+    """Of a network in evaluation mode on images of `side` pixels; `work` as in `speed`."""
+    device = next(model.parameters()).device
+    count = TIMED[device.type]
+    noise = torch.rand(count, 3, side, side, generator=stream(0, "timing"))
+    images = noise.to(device=device, memory_format=torch.channels_last)
+    batch = Batch(images, torch.zeros(count, dtype=torch.int64, device=device), list(range(count)))
+    with number_formats(keys.precision, device), frozen_parameters(model):
+        return speed(Attacker(model, keys, classes), batch, work)
+
+
+def training_passes(training: TrainingSettings, images: int, epochs: float) -> float:
+    """Passes with a gradient that so many `epochs` of so many `images` (held-out ones with them) take."""
+    attack = 0 if training.objective == "standard" else training.steps
+    return epochs * images * (attack + UPDATE)
+
+
+def study_passes(keys: StudySettings, layers: int, models: int, classes: int) -> tuple[float, float]:
+    """About how many gradients and forward passes a study takes per image and network."""
+    gradients, forwards = keys.spec.parameters.passes(False, classes) if isinstance(keys, Attacking) else (0.0, 0.0)
+    if isinstance(keys, PathDifferenceSettings):
+        return gradients, forwards + keys.pairs * (layers + 1)
+    if isinstance(keys, GradientSimilaritySettings):
+        return (2.0 * keys.pairs * layers, 0.0) if keys.by_difference else (1.0, 0.0)
+    if isinstance(keys, SmoothnessSettings | TheorySettings):
+        return gradients + 3.0 + 2 * keys.lengths, forwards + models
+    return gradients, forwards + models
+

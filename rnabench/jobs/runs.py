@@ -1,0 +1,151 @@
+"""The runs in a folder: those that a command takes where none is named, and all of them as a list."""
+
+from __future__ import annotations
+
+import csv
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnabench.errors import CheckpointError, RnabenchError
+from rnabench.model.runs import LOG, Run, find_runs, finished_runs
+from rnabench.report.record import images_of, read_record
+from rnabench.runtime.locks import is_claimed
+from rnabench.settings.studies import GradientSimilaritySettings, PathDifferenceSettings, StudySettings
+
+HEADINGS = ("run", "network", "space", "data", "state", "measured on", "epochs", "natural %", "attacked %", "MB")
+TEXT_COLUMNS = 6
+
+
+def list_runs(folder: Path) -> list[tuple[str, ...]]:
+    """A row (HEADINGS) for each run folder in `folder`, newest first; a broken one says so and has no numbers."""
+    return [_row(run) for run in find_runs(folder)]
+
+
+def run_to_attack(folder: Path) -> tuple[Path, str]:
+    """The run that is attacked where none is named, the newest finished one, and what to say of the choice.
+
+    Raises CheckpointError if there is none.
+    """
+    finished = finished_runs(folder, instead=", or --model package.module:factory")
+    newest = finished[0].folder
+    among = f"the newest of {len(finished)} finished runs" if len(finished) > 1 else "the one finished run"
+    return newest, f"no RUN given: attacking {newest}, {among} in {folder}"
+
+
+def runs_for_study(keys: StudySettings, folder: Path) -> tuple[list[Path], str]:
+    """The runs that a study is of where none is named, the oldest first, and what to say of the choice: all finished
+    ones on one data set, the newest one's; for a study of paths within a network, those whose networks draw.
+
+    Raises CheckpointError if there is none.
+    """
+    within = isinstance(keys, PathDifferenceSettings) or (
+        isinstance(keys, GradientSimilaritySettings) and keys.by_difference)
+    finished = finished_runs(folder)
+    usable = [run for run in finished if run.is_random or not within]
+    if not usable:
+        raise CheckpointError(f"RUN: no run in {str(folder)!r} is of a randomised network; expected one, such as "
+                              "`rnabench train --space bn+in` makes, or another folder (--runs)")
+    chosen = [run for run in reversed(usable) if run.data == usable[0].data]
+    what = f"all {len(chosen)} finished runs" if len(chosen) > 1 else "the one finished run"
+    randomised = " of randomised networks" if within else ""
+    names = ", ".join(run.folder.name for run in chosen)
+    return [run.folder for run in chosen], f"no RUN given: {what}{randomised} on {chosen[0].data} in {folder}: {names}"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Accuracies in [0, 1], and of what they are."""
+
+    on: str = "-"
+    natural: float | None = None
+    attacked: float | None = None
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    told, model = run.described.get("recipe", {}), run.described.get("model", {})
+    width = f" width {model['width']}" if "width" in model else ""
+    measured = _Measured() if run.fault else _on_test_images(run) or _held_out(run)
+    return (
+        str(run.folder), f"{model.get('arch', '-')}{width}", str(model.get("space", "-")), run.data, _state(run),
+        measured.on, _epochs(run, told.get("epochs")), _percent(measured.natural), _percent(measured.attacked),
+        f"{_bytes(run.folder) / 1e6:.1f}",
+    )
+
+
+def _state(run: Run) -> str:
+    if run.fault:
+        return f"broken: {run.fault}"
+    if run.finished:
+        return str(run.described["status"])
+    busy = False
+    with suppress(RnabenchError, OSError):  # a folder that cannot be written to has no locks
+        busy = is_claimed(run.folder)
+    return "in training" if busy else "unfinished"
+
+
+def _epochs(run: Run, planned: object) -> str:
+    done = len(_log(run))
+    return f"{done}" if run.finished and done == planned else f"{done} of {planned}" if planned else "-"
+
+
+def _log(run: Run) -> list[dict[str, str]]:
+    try:
+        with (run.folder / LOG).open(encoding="utf-8", newline="") as opened:
+            return list(csv.DictReader(opened))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def _held_out(run: Run) -> _Measured:
+    """As its training judged it: the chosen epoch, or the last one so far."""
+    chosen = run.described.get("selected")
+    row: dict[str, Any] = chosen if run.finished and isinstance(chosen, dict) else (_log(run) or [{}])[-1]
+    with suppress(KeyError, TypeError, ValueError):
+        steps = run.described["recipe"]["steps"]
+        return _Measured(f"held-out, PGD-{steps}", float(row["holdout_natural"]), float(row["holdout_pgd"]))
+    return _Measured()
+
+
+def _on_test_images(run: Run) -> _Measured | None:
+    """As its newest record says: natural accuracy, and the worst case over the averaging attacks, or else the lowest
+    accuracy under a bounded attack. None without a record that can be read."""
+    for file in sorted(run.folder.glob("*/record.json"), key=_time, reverse=True):
+        with suppress(RnabenchError, KeyError, TypeError, ValueError):
+            return _recorded(read_record(file))
+    return None
+
+
+def _recorded(record: dict[str, Any]) -> _Measured:
+    natural = next((result for result in record["results"] if result["attack"] == "natural"), None)
+    attacks = [result for result in record["results"] if result["attack"] != "natural" and result["bounded"]
+               and result["parameters"].get("eps") == record["threat"]["eps"]]
+    lowest = min(attacks, key=lambda result: float(result["accuracy"]), default=None)
+    worst, by = record.get("headline"), ""
+    if worst is not None and len(worst["attacks"]) > 1:
+        lowest, by = worst, f", worst case of {len(worst['attacks'])}"
+    elif lowest is not None:
+        by = f", {lowest['attack']} / {lowest['protocol']}"
+    return _Measured(f"{images_of(record['results'][0])} test images{by}", natural and float(natural["accuracy"]),
+                     lowest and float(lowest["accuracy"]))
+
+
+def _time(file: Path) -> float:
+    with suppress(OSError):
+        return file.stat().st_mtime
+    return 0.0
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
