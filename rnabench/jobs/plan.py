@@ -31,7 +31,7 @@ from rnabench.settings.studies import (
     StudySettings,
     TheorySettings,
 )
-from rnabench.settings.training import TrainingSettings
+from rnabench.settings.training import OBJECTIVES, TrainingSettings
 from rnabench.training.state import State
 
 TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
@@ -86,7 +86,7 @@ class _Forecast:
                 state := State.load(run, str(read_run(run).get("digest")))) is not None:
             epochs = state.epoch
         data = training_data(training, training.n_train, training.n_holdout, training.seed, self.device, False)
-        passes = 1 if training.objective == "standard" else 1 + training.steps
+        passes = 1 + training.steps if OBJECTIVES[training.objective].attacks else 1
         per_image = self._speed(name, self.recipe.evaluate)
         seconds = (training.epochs - epochs) * passes * (len(data.train) + len(data.holdout)) * per_image.gradient
         if trained(run):

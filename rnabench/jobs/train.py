@@ -22,7 +22,7 @@ from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import outdated, training_versions
-from rnabench.settings.architectures import architecture
+from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import LOG, Trainer
 from rnabench.training.state import FILE as STATE
@@ -89,8 +89,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "digest": recipe.digest(),
         "algorithms": training_versions(recipe.select),
         "recipe": recipe.model_dump(mode="json"),
-        "resolved": {"step_size": recipe.step, "width": recipe.width or architecture(recipe.arch).width},
-        "model": describe_model(model, recipe.arch, recipe.space, recipe.width or architecture(recipe.arch).width,
+        "resolved": {"step_size": recipe.step, "width": recipe.width or ARCHITECTURES[recipe.arch].width},
+        "model": describe_model(model, recipe.arch, recipe.space, recipe.width or ARCHITECTURES[recipe.arch].width,
                                 data.classes, data.mean, data.std),
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},

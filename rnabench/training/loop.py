@@ -24,8 +24,8 @@ from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
-from rnabench.training.objective import Objective
 from rnabench.training.state import State
+from rnabench.training.step import TrainingStep
 
 WARMUP = 0.25  # of a one-cycle run
 
@@ -51,13 +51,13 @@ HOLDOUT_BATCH = 256
 HOLDOUT_PATHS = 16  # attack paths; with a few that change every epoch, the best epoch would be the one with lucky paths
 
 
-def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: BatchSource) -> tuple[float, float]:
+def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: BatchSource) -> tuple[float, float]:
     """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts).
 
     Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
     starts depend on the recipe's seed alone: every epoch is judged by the same draws. Leaves `model` in eval mode.
     """
-    seed, device = objective.recipe.seed, next(model.parameters()).device
+    seed, device = step.recipe.seed, next(model.parameters()).device
     hits = torch.zeros(2, dtype=torch.int64, device=device)
     model.eval()
     done = 0
@@ -66,7 +66,7 @@ def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: 
         attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups))
                                 for what in ("held-out attack path", "held-out path"))
         start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)
-        adversarial = objective.adversarial(objective.attack(), batch, attacked, start.uniform)
+        adversarial = step.adversarial(step.attack(), batch, attacked, start.uniform)
         with torch.no_grad():
             for place, images in enumerate((batch.images, adversarial)):
                 hits[place] += (model.on(predicting)(images).argmax(1) == batch.labels).sum()
@@ -92,7 +92,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
-        self.objective = Objective(self.model, self.recipe)
+        self.step = TrainingStep(self.model, self.recipe)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.recipe.lr, momentum=self.recipe.momentum,
                                          weight_decay=self.recipe.weight_decay)
         self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
@@ -117,7 +117,7 @@ class Trainer:
 
     def _score(self, row: dict[str, float]) -> tuple[float, float]:
         scores = row["holdout_pgd"], row["holdout_natural"]
-        return scores[::-1] if self.recipe.objective == "standard" else scores
+        return scores if self.step.objective.attacks else scores[::-1]
 
     def _epoch(self) -> None:
         state, recipe = self.state, self.recipe
@@ -133,9 +133,9 @@ class Trainer:
             done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(recipe.schedule, recipe.lr, done, state.epoch, recipe.milestones)
-            loss, hits = self.objective(batch, state.epoch, state.step)
+            loss, hits = self.step(batch, state.epoch, state.step)
             self.optimizer.zero_grad()
-            self.objective.backward(loss)
+            self.step.backward(loss)
             self.optimizer.step()
             loss_sum += loss.detach() * (len(batch.indices) / recipe.batch_size)
             correct += hits
@@ -157,7 +157,7 @@ class Trainer:
         self._check_finite()
         held_out = {}
         if len(self.data.holdout):
-            natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout)
+            natural, robust = holdout_accuracy(self.model, self.step, self.data.holdout)
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,
