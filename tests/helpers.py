@@ -28,7 +28,7 @@ def random_images(count: int = 12, classes: int = 10, size: int = 8) -> ImageSet
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     labels = rng.integers(0, classes, count)
-    return ImageSet("random", "test", tuple(map(str, range(classes))), images, labels, np.arange(count) + 100)
+    return ImageSet(tuple(map(str, range(classes))), images, labels, np.arange(count) + 100)
 
 
 def visible(folder: Path) -> set[str]:

@@ -20,8 +20,8 @@ def attack(
     run: Annotated[Optional[Path], typer.Argument(help="Run folder, as written by `rnabench train`.  [default: the "
                                                        "newest finished one in --runs]", show_default=False)] = None,
     runs: o.Runs = Path("runs"),
-    model: Annotated[Optional[str], o.option("Anybody's network instead of a run: package.module:factory.", o.MODEL)
-                     ] = None,
+    model: Annotated[Optional[str], o.option("Anybody's network instead of a run: package.module:factory, or the name "
+                                               "under which an installed package registers it.", o.MODEL)] = None,
     baseline: Annotated[Optional[Path], o.option("Record (JSON) of the deterministic baseline on the same images, to "
                                                  "compare with.", o.MODEL)] = None,
     transfer_from: Annotated[Optional[Path], o.option(

@@ -8,7 +8,6 @@ from typing import Annotated, Optional
 import typer
 
 from rnabench.cli import options as o
-from rnabench.cli.train import Objective
 
 MEAN, STD = "0.4914,0.4822,0.4465", "0.2471,0.2435,0.2616"
 
@@ -30,8 +29,8 @@ def convert(
     data_dir: Annotated[Optional[Path], o.option("Folder of the data set, where later commands look for the images; "
                                                  "converting itself reads that of `folder` only.", o.DATA)] = None,
     dataset_name: o.DatasetName = None,
-    objective: Annotated[Objective, o.option("How it was trained, as far as you know: results repeat it.", o.TRAINING)
-                         ] = Objective.black_box,
+    objective: Annotated[str, o.option("How it was trained, as far as you know: standard, white-box or black-box; "
+                                       "results repeat it.", o.TRAINING)] = "black-box",
 ) -> None:
     """Make a run folder from a released RNA checkpoint, which every other command can use.
 
@@ -40,13 +39,13 @@ def convert(
     """
     from rnabench.exchange.names import released_space
     from rnabench.settings.base import from_options
-    from rnabench.settings.datasets import dataset_info
+    from rnabench.settings.datasets import DATASETS
     from rnabench.settings.training import TrainingSettings
 
-    dataset_info(dataset)
+    DATASETS.get(dataset)
     ours, read = released_space(space)
     recipe = from_options(TrainingSettings, {"arch": arch, "space": ours, "layer_based": layer_based,
-                                        "objective": objective.value})
+                                        "objective": objective})
     data = {"dataset": dataset, "data_dir": data_dir and str(data_dir), "dataset_name": dataset_name, "download": False}
     means, stds = _three("--mean", mean, least=0.0), _three("--std", std, least=1e-4)
 
@@ -62,10 +61,10 @@ def convert(
         show.print(f"read as: {read}", markup=False)
     for absent in run["source"]["absent"]:
         show.print(f"not in the file: {absent}", markup=False)
-    show.print(f"taken from the options: classes of {dataset}, mean {mean}, std {std}, objective {objective.value}",
+    show.print(f"taken from the options: classes of {dataset}, mean {mean}, std {std}, objective {objective}",
                markup=False)
     show.print("training unknown; the released code keeps the epoch that is best on the test set", markup=False)
-    needed = " --data-dir DATA" if dataset_info(dataset).needs_folder and data_dir is None else ""
+    needed = " --data-dir DATA" if DATASETS[dataset].needs_folder and data_dir is None else ""
     show.print(f"next: rnabench attack {out}{needed}", markup=False)
 
 

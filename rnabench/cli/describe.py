@@ -14,10 +14,10 @@ def describe(
 ) -> None:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
     from rnabench.settings.base import from_options
-    from rnabench.settings.datasets import dataset_info
+    from rnabench.settings.datasets import DATASETS
     from rnabench.settings.training import TrainingSettings
 
-    dataset_info(dataset)
+    DATASETS.get(dataset)
     recipe = from_options(TrainingSettings, {"arch": arch, "width": width, "space": space, "layer_based": layer_based})
 
     from rnabench.cli.console import console, show_table

@@ -9,12 +9,6 @@ from typing import Annotated, Optional
 from rnabench.cli import options as o
 
 
-class Objective(str, Enum):
-    standard = "standard"
-    white_box = "white-box"
-    black_box = "black-box"
-
-
 class Schedule(str, Enum):
     step = "step"
     cosine = "cosine"
@@ -34,12 +28,6 @@ class Unused(str, Enum):
 class Variance(str, Enum):
     biased = "biased"
     unbiased = "unbiased"
-
-
-class Statistics(str, Enum):
-    cifar10 = "cifar10"
-    cifar100 = "cifar100"
-    imagenet = "imagenet"
 
 
 class Select(str, Enum):
@@ -66,12 +54,11 @@ def train(
                                             "channels per group; the released RNA code's is 0.9.", o.MODEL)] = 0.1,
     bgn_variance: Annotated[Variance, o.option("Variance by which those divide a training batch; the released RNA "
                                                "code's is unbiased.", o.MODEL)] = Variance.biased,
-    input_statistics: Annotated[Optional[Statistics], o.option(
-        "Data set whose mean and deviation normalise the input; the released RNA code takes cifar10's for cifar100.  "
-        "[default: its own]", o.MODEL)] = None,
-    objective: Annotated[Objective, o.option("Train another path than the attacked one (black-box: Algorithm 1), the "
-                                             "attacked one (white-box), or without attack.", o.TRAINING)
-                         ] = Objective.black_box,
+    input_statistics: Annotated[Optional[str], o.option(
+        "Data set whose mean and deviation normalise the input, such as cifar10, cifar100 or imagenet; the released "
+        "RNA code takes cifar10's for cifar100.  [default: its own]", o.MODEL)] = None,
+    objective: Annotated[str, o.option("black-box: train another path than the attacked one (Algorithm 1); white-box: "
+                                       "the attacked one; standard: without attack.", o.TRAINING)] = "black-box",
     eps: o.Eps = "8/255",
     step_size: o.StepSize = None,
     steps: o.TrainSteps = 10,

@@ -61,14 +61,14 @@ def first_images(source: BatchSource, batch_size: int, count: int) -> Iterator[B
 
 
 class ResidentSource:
-    """A data set held on the device as uint8."""
+    """A data set held on the device as uint8; what is shuffled is augmented if asked to, and mirrored with `flip`."""
 
-    def __init__(self, images: ImageSet, device: torch.device, augment: bool = False) -> None:
+    def __init__(self, images: ImageSet, device: torch.device, augment: bool = False, flip: bool = True) -> None:
         pixels = torch.from_numpy(images.images[:] if images.images.flags.writeable else images.images.copy())
         self._pixels = pixels.to(device)
         self._labels = torch.from_numpy(images.labels).to(device)
         self.indices = images.indices.tolist()
-        self._augment, self._flip, self._device = augment, images.flip, device
+        self._augment, self._flip, self._device = augment, flip, device
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from rnabench.data.images import ImageSet, Split
+from rnabench.data.images import ImageSet
 from rnabench.errors import DataUnavailable
 from rnabench.runtime.files import atomic, sha256
+from rnabench.settings.datasets import DATASETS, Dataset, DataSettings, Split
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 LARGEST_SIDE = 128  # pixels; folders of larger images stream (see rnabench.data.streaming)
@@ -41,19 +42,22 @@ def list_images(data_dir: Path, split: Split) -> tuple[tuple[str, ...], list[tup
     return classes, files
 
 
-def folder(title: str, split: Split, data_dir: Path) -> ImageSet:
-    """All images of the split, which must share one size; the index of an image is its place in `list_images`,
-    except that files named by a number alone (`0017.png`) are indexed, and ordered, by that number if it is unique."""
-    classes, files = list_images(data_dir, split)
-    stems = [file.stem for file, _ in files]
-    if all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
-        files.sort(key=lambda item: int(item[0].stem))
-        indices = np.array([int(file.stem) for file, _ in files], dtype=np.int64)
-    else:
-        indices = np.arange(len(files), dtype=np.int64)
-    images = _cached(files)
-    labels = np.array([label for _, label in files], dtype=np.int64)
-    return ImageSet(title, split, classes, images, labels, indices)
+@DATASETS.register("folder")
+class Folder(Dataset):
+    """Any small images, all of one size, in train/<class>/* and test/<class>/*; --dataset-name names them."""
+
+    @classmethod
+    def load(cls, split: Split, keys: DataSettings) -> ImageSet:
+        """The index of an image is its place in `list_images`, except that files named by a number alone
+        (`0017.png`) are indexed, and ordered, by that number if it is unique."""
+        classes, files = list_images(keys.folder, split)
+        stems = [file.stem for file, _ in files]
+        if all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+            files.sort(key=lambda item: int(item[0].stem))
+            indices = np.array([int(file.stem) for file, _ in files], dtype=np.int64)
+        else:
+            indices = np.arange(len(files), dtype=np.int64)
+        return ImageSet(classes, _cached(files), np.array([label for _, label in files], dtype=np.int64), indices)
 
 
 def cache_folder() -> Path:

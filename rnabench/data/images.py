@@ -5,34 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Split = Literal["train", "test"]
+from rnabench.settings.datasets import Channels
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """Images uint8 [N, H, W, 3], labels int64 [N] and each image's index in its split: what identifies it."""
 
-    name: str
-    split: Split
     classes: tuple[str, ...]
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
-    flip: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, positions: Sequence[int] | NDArray[np.int64] | slice) -> ImageSet:
         """The images at these positions; they keep their indices."""
-        return ImageSet(self.name, self.split, self.classes, self.images[positions], self.labels[positions],
-                        self.indices[positions], self.flip)
+        return ImageSet(self.classes, self.images[positions], self.labels[positions], self.indices[positions])
 
     def fingerprint(self) -> str:
         """16 hex digits that depend on every pixel, label and index, and on their order."""
@@ -41,7 +36,7 @@ class ImageSet:
             digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:16]
 
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def statistics(self) -> tuple[Channels, Channels]:
         """Mean and standard deviation of each channel in [0, 1], to four digits."""
         pixels = torch.from_numpy(np.ascontiguousarray(self.images)).flatten(0, 2)
         levels = torch.arange(256, dtype=torch.float64) / 255

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rnabench.data.batches import BatchSource, ResidentSource
-from rnabench.data.dataset import load_images
 from rnabench.data.images import ImageSet
+from rnabench.data.streaming import ImageFiles, StreamingSource
 from rnabench.errors import InvalidValue
 from rnabench.seeding import stream
 from rnabench.settings.base import chosen_indices
-from rnabench.settings.datasets import DataSettings, dataset_info
+from rnabench.settings.datasets import DATASETS, DataSettings, Split, published_statistics
 
-IMAGENET_STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PUBLISHED_STATISTICS = {
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
-    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "imagenet": IMAGENET_STATISTICS,
-}
+Images = ImageSet | ImageFiles
 
 
 @dataclass(frozen=True)
@@ -58,23 +52,12 @@ def training_data(keys: DataSettings, n_train: int | None, n_holdout: int | None
 
     Raises InvalidValue if the data set has too few, DataUnavailable if it is not there.
     """
-    if _streams(keys):
-        from rnabench.data.streaming import StreamingSource
-
-        everything = StreamingSource(_folder(keys), "train", device)
-        train, held = _positions(len(everything), n_train, n_holdout, seed)
-        return TrainingData(
-            everything.part(train.tolist(), augment), everything.part(held.tolist()), everything.classes,
-            *PUBLISHED_STATISTICS[statistics or "imagenet"], everything.fingerprint(train.tolist()),
-        )
-    images = load_images(keys.dataset, "train", keys.data_dir, keys.title, keys.download)
+    dataset, images = DATASETS[keys.dataset], load_images(keys, "train")
     train, held = _positions(len(images), n_train, n_holdout, seed)
     chosen = images.take(train)
-    mean, std = PUBLISHED_STATISTICS.get(statistics or keys.dataset) or chosen.statistics()
-    return TrainingData(
-        ResidentSource(chosen, device, augment), ResidentSource(images.take(held), device), images.classes, mean, std,
-        chosen.fingerprint(),
-    )
+    mean, std = (published_statistics(statistics) if statistics else dataset.statistics) or chosen.statistics()
+    return TrainingData(_source(chosen, device, augment, dataset.flip), _source(images.take(held), device),
+                        images.classes, mean, std, chosen.fingerprint())
 
 
 def evaluation_data(keys: DataSettings, n_examples: int | None, device: torch.device, indices: str | None = None
@@ -86,20 +69,22 @@ def evaluation_data(keys: DataSettings, n_examples: int | None, device: torch.de
     """
     if n_examples is not None and n_examples < 1:
         raise InvalidValue("n-examples", n_examples, "at least 1")
-    if _streams(keys):
-        from rnabench.data.streaming import StreamingSource
-
-        everything = StreamingSource(_folder(keys), "test", device)
-        rows = _mixed(len(everything), n_examples)
-        if indices is not None:
-            rows = _places(everything.indices, indices)
-        source = everything.part(rows.tolist())
-        return EvaluationData(source, keys.title, everything.classes, everything.fingerprint(rows.tolist()),
-                              *IMAGENET_STATISTICS)
-    images = load_images(keys.dataset, "test", keys.data_dir, keys.title, keys.download)
+    images = load_images(keys, "test")
     chosen = _first(images, n_examples) if indices is None else images.take(_places(images.indices.tolist(), indices))
-    mean, std = PUBLISHED_STATISTICS.get(keys.dataset) or chosen.statistics()
-    return EvaluationData(ResidentSource(chosen, device), keys.title, images.classes, chosen.fingerprint(), mean, std)
+    mean, std = DATASETS[keys.dataset].statistics or chosen.statistics()
+    return EvaluationData(_source(chosen, device), keys.title, images.classes, chosen.fingerprint(), mean, std)
+
+
+def load_images(keys: DataSettings, split: Split) -> Images:
+    """All images of a split. Raises DataUnavailable for files that are missing, empty or malformed."""
+    images: Images = DATASETS.get(keys.dataset).load(split, keys)
+    return images
+
+
+def _source(images: Images, device: torch.device, augment: bool = False, flip: bool = True) -> BatchSource:
+    if isinstance(images, ImageFiles):
+        return StreamingSource(images, device, augment, flip)
+    return ResidentSource(images, device, augment, flip)
 
 
 def _places(there: list[int], indices: str) -> NDArray[np.int64]:
@@ -109,16 +94,6 @@ def _places(there: list[int], indices: str) -> NDArray[np.int64]:
     if missing := [index for index in wanted if index not in place]:
         raise InvalidValue("indices", missing[0], f"indices of the test set, such as {', '.join(map(str, there[:3]))}")
     return np.array([place[index] for index in wanted])
-
-
-def _streams(keys: DataSettings) -> bool:
-    return dataset_info(keys.dataset).size == 224
-
-
-def _folder(keys: DataSettings) -> Path:
-    if keys.data_dir is None:
-        raise InvalidValue("data-dir", None, f"the folder that holds {keys.dataset!r}")
-    return keys.data_dir
 
 
 def split_sizes(total: int, n_train: int | None, n_holdout: int | None) -> tuple[int, int]:
@@ -144,7 +119,7 @@ def _positions(
     return np.sort(order[n_holdout : n_holdout + wanted]), np.sort(order[:n_holdout])
 
 
-def _first(images: ImageSet, count: int | None) -> ImageSet:
+def _first(images: Images, count: int | None) -> Images:
     by_class = bool((np.diff(images.labels) >= 0).all())
     return images.take(_mixed(len(images), count) if by_class else slice(0, count))
 

@@ -2,78 +2,116 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
 from rnabench.data.batches import Batch, batches
 from rnabench.data.folder import list_images, open_image
-from rnabench.data.images import Split
-from rnabench.errors import DataUnavailable
+from rnabench.errors import DataUnavailable, RnabenchError
 from rnabench.runtime.stopping import SIGNALS
 from rnabench.seeding import ExampleStreams, derive
+from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
 
 
-class _Files(Dataset[tuple[torch.Tensor, int, int]]):
-    """Decodes image `position` of the list `files`; its random crop depends on (seed, epoch, position) alone."""
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files with their class numbers, to be cropped to `size` pixels a side; those at `indices` are meant."""
 
-    def __init__(self, files: Sequence[tuple[Path, int]], positions: Sequence[int], seeds: Sequence[int] | None,
-                 size: int) -> None:  # seeds None: no augmentation
-        self.files, self.positions, self.seeds = files, positions, seeds
-        resize = round(size * 256 / 224)
-        crop = [transforms.Resize(resize), transforms.CenterCrop(size)]
-        augment = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
+    classes: tuple[str, ...]
+    files: Sequence[tuple[Path, int]]
+    indices: NDArray[np.int64]
+    size: int
+
+    @classmethod
+    def of(cls, data_dir: Path, split: Split, size: int) -> ImageFiles:
+        """Those of a split in class folders. Raises DataUnavailable."""
+        classes, files = list_images(data_dir, split)
+        return cls(classes, files, np.arange(len(files)), size)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        return np.array([self.files[index][1] for index in self.indices], dtype=np.int64)
+
+    def take(self, positions: Sequence[int] | NDArray[np.int64] | slice) -> ImageFiles:
+        """The images at these positions; they keep their indices."""
+        return replace(self, indices=self.indices[positions])
+
+    def fingerprint(self) -> str:
+        """16 hex digits that depend on the classes and on the files' names and sizes (not on every pixel)."""
+        digest = hashlib.sha256("/".join(self.classes).encode())
+        for index in self.indices:
+            file, _ = self.files[index]
+            digest.update(f"{index}:{file.parent.name}/{file.name}:{file.stat().st_size}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def statistics(self) -> tuple[Channels, Channels]:
+        """Raises RnabenchError: files are not read for that."""
+        raise RnabenchError("dataset: no mean and deviation of its channels are declared; expected them of a data set "
+                            "that is read from files, or --input-statistics of another one")
+
+
+@DATASETS.register("imagenet")
+class ImageNet(Dataset):
+    """ImageNet's 1,000 classes, or others, in train/<class>/* and test/<class>/*."""
+
+    size, classes = 224, 1000
+    statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    train_images, test_images = 1_281_167, 50_000
+
+    @classmethod
+    def load(cls, split: Split, keys: DataSettings) -> ImageFiles:
+        return ImageFiles.of(keys.folder, split, cls.size)
+
+
+class _Decoded(torch.utils.data.Dataset[tuple[torch.Tensor, int, int]]):
+    """The images at `indices`, decoded; a random crop depends on its seed alone, and without `seeds` there is none."""
+
+    def __init__(self, images: ImageFiles, indices: Sequence[int], seeds: Sequence[int] | None, flip: bool) -> None:
+        from torchvision import transforms
+
+        self.files, self.indices, self.seeds = images.files, indices, seeds
+        resize = round(images.size * 256 / 224)
+        crop = [transforms.Resize(resize), transforms.CenterCrop(images.size)]
+        augment = [transforms.RandomResizedCrop(images.size), *([transforms.RandomHorizontalFlip()] if flip else [])]
         self.transform = transforms.Compose(augment if seeds is not None else crop)
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.indices)
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int]:
-        file, label = self.files[self.positions[item]]
+        file, label = self.files[self.indices[item]]
         image = open_image(file)
         with torch.random.fork_rng(devices=[]):
             if self.seeds is not None:  # torchvision's transforms draw from the global generator
                 torch.default_generator.manual_seed(self.seeds[item])
             pixels: Any = self.transform(image)
-        return torch.from_numpy(np.array(pixels)), label, self.positions[item]
+        return torch.from_numpy(np.array(pixels)), label, self.indices[item]
 
 
 class StreamingSource:
-    """A folder read from disk batch by batch; see BatchSource."""
+    """Files read from disk batch by batch; see BatchSource."""
 
-    def __init__(self, data_dir: Path, split: Split, device: torch.device, size: int = 224,
-                 positions: Sequence[int] | None = None, workers: int = 2, augment: bool = True) -> None:
-        self.classes, self._files = list_images(data_dir, split)
-        self._augment = augment
-        self.indices = list(range(len(self._files)) if positions is None else positions)
-        self._device, self._size, self._workers = device, size, workers
+    def __init__(self, images: ImageFiles, device: torch.device, augment: bool = False, flip: bool = True,
+                 workers: int = 2) -> None:
+        self._images, self._device, self._augment, self._flip, self._workers = images, device, augment, flip, workers
+        self.indices: list[int] = images.indices.tolist()
 
     def __len__(self) -> int:
         return len(self.indices)
-
-    def part(self, positions: Sequence[int], augment: bool = False) -> StreamingSource:
-        """The same folder, these images of it only; the folder, which may be large, is not listed again."""
-        part = copy.copy(self)
-        part.indices, part._augment = list(positions), augment
-        return part
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """16 hex digits that depend on the classes and on these files' names and sizes (not on every pixel)."""
-        digest = hashlib.sha256("/".join(self.classes).encode())
-        for position in positions:
-            file, _ = self._files[position]
-            digest.update(f"{position}:{file.parent.name}/{file.name}:{file.stat().st_size}\n".encode())
-        return digest.hexdigest()[:16]
 
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
         yield from self._read(self.indices[start * batch_size:], None, batch_size)
@@ -82,18 +120,18 @@ class StreamingSource:
                  ) -> Iterator[Batch]:
         order = ExampleStreams(seed, "order", indices=self.indices, first=epoch).order().tolist()
         whole = batches(len(self), batch_size, drop_last) * batch_size
-        positions = [self.indices[row] for row in order[start * batch_size : whole]]
-        seeds = [derive(seed, "augmentation", epoch, position) for position in positions]
-        yield from self._read(positions, seeds if self._augment else None, batch_size)
+        indices = [self.indices[row] for row in order[start * batch_size : whole]]
+        seeds = [derive(seed, "augmentation", epoch, index) for index in indices]
+        yield from self._read(indices, seeds if self._augment else None, batch_size)
 
-    def _read(self, positions: Sequence[int], seeds: Sequence[int] | None, batch_size: int) -> Iterator[Batch]:
-        files = _Files(self._files, positions, seeds, self._size)
-        loader = DataLoader(files, batch_size, num_workers=self._workers, pin_memory=self._device.type == "cuda",
+    def _read(self, indices: Sequence[int], seeds: Sequence[int] | None, batch_size: int) -> Iterator[Batch]:
+        decoded = _Decoded(self._images, indices, seeds, self._flip)
+        loader = DataLoader(decoded, batch_size, num_workers=self._workers, pin_memory=self._device.type == "cuda",
                             generator=torch.Generator(),  # else it draws from the global one
                             worker_init_fn=_leave_signals_to_the_parent)
-        for pixels, labels, indices in _with_errors_in_one_line(loader):
+        for pixels, labels, read in _with_errors_in_one_line(loader):
             images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-            yield Batch(images, labels.to(self._device, non_blocking=True), indices.tolist())
+            yield Batch(images, labels.to(self._device, non_blocking=True), read.tolist())
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

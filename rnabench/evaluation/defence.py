@@ -16,9 +16,14 @@ from torch import Tensor, nn
 from rnabench.attack.estimators import OnePath
 from rnabench.attack.losses import margin
 from rnabench.data.batches import Batch
-from rnabench.errors import InvalidValue, ModelError, NumericalError
+from rnabench.errors import InvalidValue, ModelError, NumericalError, one_of
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
+from rnabench.settings.registry import Registry
+
+DEFENCES: Registry[Callable[[], nn.Module]] = Registry("--model", "rnabench.evaluation", "rnabench.defences")
+"""Functions without arguments that return a trained network, from [0, 1] images [N, 3, H, W] to logits [N, classes];
+what is random in it draws from torch's global generator, so that its draws can be frozen (see ForeignModel)."""
 
 
 class Draws(Protocol):
@@ -143,17 +148,17 @@ def check_logits(logits: object, images: int, classes: int) -> None:
 
 
 def import_model(reference: str) -> nn.Module:
-    """Call `package.module:factory` (looked up from the working directory too) for a torch module, in eval mode.
-
-    Raises ModelError.
-    """
+    """The network of a registered defence, or what `package.module:factory` (looked up from the working directory too)
+    returns: a torch module, in eval mode. Raises InvalidValue for another form or name, ModelError."""
     module_name, colon, factory_name = reference.partition(":")
-    if not colon or not module_name or not factory_name:
-        raise InvalidValue("--model", reference, "package.module:factory")
+    registered = not colon and reference in DEFENCES
+    if not registered and not (module_name and factory_name):
+        names = f", or a registered name, {one_of(DEFENCES)}" if list(DEFENCES) else ""
+        raise InvalidValue("--model", reference, f"package.module:factory{names}", DEFENCES)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        factory = getattr(importlib.import_module(module_name), factory_name)
+        factory = DEFENCES[reference] if registered else getattr(importlib.import_module(module_name), factory_name)
         network = factory()
     except (Exception, SystemExit) as error:  # the user's code may fail in any way
         raise ModelError(f"--model: {reference!r} failed with {_one_line(error)}; expected "
@@ -189,7 +194,8 @@ def source_sha256(network: nn.Module, reference: str) -> str | None:
 
     None if none of it has a source. What these call in other files is seen by the logits only.
     """
-    sources = list(_sources(network, reference.partition(":")[0]))
+    module_name, colon, _ = reference.partition(":")
+    sources = list(_sources(network, module_name if colon else DEFENCES[reference].__module__))
     return hashlib.sha256("\0".join(sources).encode()).hexdigest() if sources else None
 
 

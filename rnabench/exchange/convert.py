@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnabench.data.dataset import load_images
-from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.data.sources import load_images
+from rnabench.errors import CheckpointError, InvalidValue, one_of
 from rnabench.exchange.names import scheme
 from rnabench.exchange.released import load_released, read_released, released_size
 from rnabench.model.factory import build_model
@@ -16,9 +16,9 @@ from rnabench.model.runs import RUN_FILE, WEIGHTS
 from rnabench.model.saved import describe_model, save_weights
 from rnabench.runtime.environment import git_revision, versions
 from rnabench.runtime.files import atomic_folder, sha256, write_text
-from rnabench.settings.architectures import architecture
+from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.base import digest, from_options
-from rnabench.settings.datasets import DataSettings
+from rnabench.settings.datasets import DATASETS, DataSettings
 from rnabench.settings.training import TrainingSettings
 
 
@@ -29,21 +29,22 @@ def convert(
 
     Of `recipe` only the network (arch, space, layer_based) and the objective count; the rest of the training is
     unknown. Its space is in our grammar; `released_space` reads the file's own names. `data` are keys of DataSettings;
-    CIFAR's files need not be there. `mean`, `std` are those of the input normalisation, which is not in the file.
+    the files of a data set whose classes are published need not be there. `mean`, `std` are those of the input
+    normalisation, which is not in the file.
     Raises CheckpointError for a file that is not exactly that network,
     InvalidValue for classes that are not the data set's; then nothing is written.
     """
     arch, space = recipe.arch, recipe.space
     scheme(arch)
-    classes = _classes(data)
+    classes = _classes(data, ARCHITECTURES[arch].image_size)
     tensors = read_released(file)
     width, count = released_size(tensors, arch)
     if count is not None and count != len(classes):
         raise InvalidValue("--dataset", data["dataset"], f"a data set with {count} classes, as many as the file tells "
-                           f"apart", [name for name, known in CIFAR_CLASSES.items() if len(known) == count])
+                           f"apart", [name for name, other in DATASETS.items() if other.class_count() == count])
     if width is not None and width > 1024:
         raise CheckpointError(f"convert: {str(file)!r} holds a network of width {width}; expected at most 1024")
-    width = width or architecture(arch).width
+    width = width or ARCHITECTURES[arch].width
     model = build_model(arch, space, len(classes), width, mean=tuple(mean), std=tuple(std),
                         layer_based=recipe.layer_based, granularity=recipe.granularity)
     absent = load_released(model, tensors, arch, space, file)
@@ -71,28 +72,13 @@ def convert(
     return run
 
 
-def _classes(data: dict[str, Any]) -> tuple[str, ...]:
+def _classes(data: dict[str, Any], image_size: int) -> tuple[str, ...]:
     """Raises InvalidValue, InvalidSettings or DataUnavailable."""
-    if data["dataset"] in CIFAR_CLASSES:
-        return CIFAR_CLASSES[data["dataset"]]
-    if data["dataset"] == "imagenet":
-        raise InvalidValue("dataset", "imagenet", "cifar10, cifar100, digits or folder: the released ImageNet network "
-                           "is not one of those that can be converted")
-    keys = from_options(DataSettings, data)
-    return load_images(keys.dataset, "test", keys.data_dir, keys.title).classes
-
-
-CIFAR_CLASSES = {
-    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    "cifar100": tuple(
-        """
-        apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
-        castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
-        elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard
-        lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear
-        pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark
-        shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
-        television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
-        """.split()  # noqa: SIM905 (a hundred quoted names are no easier to read)
-    ),
-}
+    dataset = DATASETS.get(data["dataset"])
+    if dataset.size not in (None, image_size):
+        fitting = [name for name, other in DATASETS.items() if other.size in (None, image_size)]
+        raise InvalidValue("dataset", data["dataset"], f"{one_of(fitting)}: the network is one for {image_size}-pixel "
+                           "images", fitting)
+    if dataset.needs_folder and isinstance(dataset.classes, tuple):
+        return dataset.classes  # its files need not be there
+    return load_images(from_options(DataSettings, data), "test").classes

@@ -20,7 +20,7 @@ from rnabench.path.choice import choice_layers, use_path
 from rnabench.path.path import Path
 from rnabench.runtime.files import atomic, writing
 from rnabench.seeding import stream
-from rnabench.settings.architectures import architecture
+from rnabench.settings.architectures import ARCHITECTURES
 
 
 def frozen(model: RandomizedClassifier, path: Path) -> nn.Module:
@@ -91,7 +91,7 @@ def export_torchscript(folder: File, path: str | None, seed: int, out: File) -> 
     if not model.space.is_random and path is not None:
         raise InvalidValue("--path", path, "no path: this network has a single one")
     chosen = model.space.parse(path) if path is not None else model.space.sample(stream(seed, "export"))
-    size = architecture(run["model"]["arch"]).image_size
+    size = ARCHITECTURES[run["model"]["arch"]].image_size
     about = {"model": run["model"], "digest": run.get("digest"), "weights_sha256": run.get("weights_sha256"),
              "path": str(chosen)}
     with warnings.catch_warnings(action="ignore"):  # torch is leaving TorchScript; group_norm's check is about sizes

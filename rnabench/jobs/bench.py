@@ -22,9 +22,9 @@ from rnabench.runtime.device import find_device, number_formats
 from rnabench.runtime.environment import device_description, versions
 from rnabench.runtime.progress import Progress
 from rnabench.seeding import stream
-from rnabench.settings.architectures import architecture
+from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.training import TrainingSettings
-from rnabench.training.objective import Objective
+from rnabench.training.step import TrainingStep
 
 EOT_SAMPLES = 4
 PGD_STEPS = 20
@@ -56,7 +56,7 @@ def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, prog
             _wait(device)
             fastest[name] = min(fastest[name], time.perf_counter() - started)
         progress.line(f"round {round_number + 1} of {repeats} done")
-    width = recipe.width or architecture(recipe.arch).width
+    width = recipe.width or ARCHITECTURES[recipe.arch].width
     return {
         "title": f"{recipe.arch}, width {width}, batch {recipe.batch_size}, PGD-{recipe.steps} training, "
                  f"{recipe.precision}{', compiled' if recipe.compile else ''}, on {_in_words(device)}",
@@ -68,7 +68,7 @@ def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, prog
 
 
 def _cases(recipe: TrainingSettings, device: torch.device) -> dict[str, Case]:
-    size = architecture(recipe.arch).image_size
+    size = ARCHITECTURES[recipe.arch].image_size
     generator = stream(recipe.seed, "bench")
     pixels = torch.rand(recipe.batch_size, size, size, 3, generator=generator).to(device)
     batch = Batch(pixels.permute(0, 3, 1, 2), torch.randint(10, (recipe.batch_size,), generator=generator).to(device),
@@ -118,13 +118,13 @@ def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifi
 def _step(recipe: TrainingSettings, batch: Batch, device: torch.device) -> Case:
     """One step of `rnabench train`."""
     model = _model(recipe, device)
-    objective = Objective(model, recipe)
+    step = TrainingStep(model, recipe)
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum)
 
     def run() -> None:
-        loss, _ = objective(batch, 0, 0)
+        loss, _ = step(batch, 0, 0)
         optimizer.zero_grad()
-        objective.backward(loss)
+        step.backward(loss)
         optimizer.step()
 
     return run

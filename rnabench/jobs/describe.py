@@ -9,12 +9,12 @@ from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.norm.layers import Norm
 from rnabench.path.choice import ChoiceLayer
-from rnabench.settings.architectures import architecture
-from rnabench.settings.datasets import dataset_info
+from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.datasets import DATASETS
 from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings
 
-CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "imagenet": 1000}
+ASSUMED_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Description:
 
 def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
     """Build the network and count. A `*` marks a group count or size that was clipped to the layer's channels."""
-    classes = CLASSES.get(dataset, 10)
+    data, architecture = DATASETS.get(dataset), ARCHITECTURES.get(recipe.arch)
+    classes = data.class_count() or ASSUMED_CLASSES
     model = build_model(recipe.arch, recipe.space, classes, recipe.width, layer_based=recipe.layer_based)
     specs = parse_space(recipe.space).norms
     rows, clipped = [], 0
@@ -41,12 +42,12 @@ def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
         cut = [spec.clipped(channels) for spec in specs]
         clipped += sum(cut)
         rows.append((name, str(channels), *(f"{n.groups}{'*' if c else ''}" for n, c in zip(norms, cut, strict=True))))
-    width = recipe.width or architecture(recipe.arch).width
-    size = dataset_info(dataset).size or architecture(recipe.arch).image_size
+    width = recipe.width or architecture.width
+    size = data.size or architecture.image_size
     free = "one draw for all layers" if recipe.layer_based else "one draw per layer"
     return Description(
         f"{recipe.arch}, width {width}, space {recipe.space}, {size}x{size} images, {classes} classes"
-        f"{'' if dataset in CLASSES else ' (assumed)'}; cells are numbers of groups",
+        f"{'' if data.class_count() else ' (assumed)'}; cells are numbers of groups",
         tuple(spec.label for spec in specs), rows,
         [
             f"choice layers: {len(model.space.layers)}, options per layer: {len(specs) if len(specs) > 1 else 1}, "

@@ -25,7 +25,7 @@ from rnabench.settings.studies import (
     StudySettings,
     TheorySettings,
 )
-from rnabench.settings.training import TrainingSettings
+from rnabench.settings.training import OBJECTIVES, TrainingSettings
 
 TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
 UPDATE = 1.5  # what a pass with the gradients of all weights takes, in passes with that of the images
@@ -54,7 +54,7 @@ def network_speed(model: RandomizedClassifier, side: int, keys: EvaluationSettin
 
 def training_passes(training: TrainingSettings, images: int, epochs: float) -> float:
     """Passes with a gradient that so many `epochs` of so many `images` (held-out ones with them) take."""
-    attack = 0 if training.objective == "standard" else training.steps
+    attack = training.steps if OBJECTIVES[training.objective].attacks else 0
     return epochs * images * (attack + UPDATE)
 
 

@@ -96,7 +96,7 @@ def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None
 
 
 def load_foreign(reference: str, keys: DataSettings, evaluation: EvaluationSettings, device_name: str) -> Target:
-    """Anybody's network, `package.module:factory`; a change of its code makes it another one.
+    """Anybody's network, `package.module:factory` or a registered name; a change of its code makes it another one.
 
     Raises ModelError, and the errors of the data set.
     """

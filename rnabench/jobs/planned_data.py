@@ -12,7 +12,7 @@ from rnabench.errors import DataUnavailable
 from rnabench.jobs.evaluate import open_data
 from rnabench.jobs.reproduce import Place, test_keys, trained
 from rnabench.settings.base import chosen_indices
-from rnabench.settings.datasets import DatasetInfo, DataSettings, dataset_info
+from rnabench.settings.datasets import DATASETS, Dataset, DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.training import TrainingSettings
@@ -59,7 +59,7 @@ class PlannedData:
         return self._counted[what]
 
     def _count(self, keys: DataSettings, evaluation: EvaluationSettings) -> TestImages:
-        info = dataset_info(keys.dataset)
+        info = DATASETS[keys.dataset]
         if _where(keys) not in self.missing:
             data = open_data(keys, evaluation, self.device)
             side = info.size or next(data.source.in_order(1)).images.shape[-1]
@@ -72,7 +72,7 @@ class PlannedData:
     def epoch_images(self, training: TrainingSettings) -> int:
         """How many images an epoch goes through, held-out ones with them."""
         if _where(training) in self.missing:
-            total = _published(dataset_info(training.dataset))[0]
+            total = _published(DATASETS[training.dataset])[0]
             return sum(split_sizes(total, training.n_train, training.n_holdout))
         data = training_data(training, training.n_train, training.n_holdout, training.seed, self.device, False)
         return len(data.train) + len(data.holdout)
@@ -90,7 +90,7 @@ class PlannedData:
             else:
                 evaluation_data(keys, 1, self.device)
         except DataUnavailable as error:
-            info = dataset_info(keys.dataset)
+            info = DATASETS[keys.dataset]
             if not (sizes := _published(info)):
                 raise
             fetched = f"{str(keys.data_dir)!r} holds no complete {keys.title}, and --download fetches it first"
@@ -102,7 +102,7 @@ def _where(keys: DataSettings) -> Where:
     return keys.title, keys.data_dir
 
 
-def _published(info: DatasetInfo) -> tuple[int, ...]:
+def _published(info: type[Dataset]) -> tuple[int, ...]:
     """How many training images, test images and classes, and the images' side; nothing unless all is known."""
-    sizes = info.train_images, info.test_images, info.classes, info.size
+    sizes = info.train_images, info.test_images, info.class_count(), info.size
     return tuple(size for size in sizes if size) if all(sizes) else ()

@@ -24,8 +24,8 @@ from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import outdated, training_versions
-from rnabench.settings.architectures import architecture
-from rnabench.settings.datasets import dataset_info
+from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.datasets import DATASETS
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import Trainer
@@ -93,8 +93,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "digest": recipe.digest(),
         "algorithms": training_versions(recipe.select),
         "recipe": recipe.model_dump(mode="json"),
-        "resolved": {"step_size": recipe.step, "width": recipe.width or architecture(recipe.arch).width},
-        "model": describe_model(model, recipe.arch, recipe.space, recipe.width or architecture(recipe.arch).width,
+        "resolved": {"step_size": recipe.step, "width": recipe.width or ARCHITECTURES[recipe.arch].width},
+        "model": describe_model(model, recipe.arch, recipe.space, recipe.width or ARCHITECTURES[recipe.arch].width,
                                 data.classes, data.mean, data.std),
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
@@ -128,7 +128,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
 
 def _duration(recipe: TrainingSettings, data: TrainingData, epochs: float, device: torch.device) -> str:
     """About how long so many epochs take, without compiling."""
-    side = dataset_info(recipe.dataset).size or next(data.train.in_order(1)).images.shape[-1]
+    side = DATASETS[recipe.dataset].size or next(data.train.in_order(1)).images.shape[-1]
     work = training_passes(recipe, len(data.train) + len(data.holdout), epochs)
     network = network_like(recipe, len(data.classes), device, recipe.precision)
     keys = EvaluationSettings.model_validate({"precision": recipe.precision})

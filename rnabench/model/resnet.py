@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from rnabench.model.normalizers import NormFactory
 from rnabench.model.pointwise import pointwise
+from rnabench.settings.architectures import architecture
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -57,5 +58,6 @@ class ResNet(nn.Module):
         return logits
 
 
+@architecture("resnet18", width=64, width_means="channels of the first stage", image_size=32)
 def resnet18(norm: NormFactory, classes: int, width: int) -> nn.Module:
     return ResNet(norm, classes, width, (2, 2, 2, 2))

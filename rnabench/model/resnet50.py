@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from torch import nn
-from torchvision.models.resnet import Bottleneck, ResNet
 
 from rnabench.errors import InvalidValue
 from rnabench.model.normalizers import NormFactory
+from rnabench.settings.architectures import architecture
 
 
+@architecture("resnet50", width=64, width_means="channels of the stem", image_size=224)
 def resnet50(norm: NormFactory, classes: int, width: int) -> nn.Module:
     """Images [N, 3, H, W] to logits [N, classes]. Raises InvalidValue for a width other than torchvision's 64."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
     if width != 64:
         raise InvalidValue("width", width, "64 for resnet50, whose size is torchvision's")
     network: nn.Module = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=classes, norm_layer=norm)

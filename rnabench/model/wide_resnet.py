@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from rnabench.model.normalizers import NormFactory, build_norm
 from rnabench.model.pointwise import pointwise
 from rnabench.model.resnet import conv3x3
+from rnabench.settings.architectures import architecture
 from rnabench.settings.spaces import parse_space
 
 
@@ -54,5 +55,6 @@ class WideResNet(nn.Module):
         return logits
 
 
+@architecture("wrn32", width=10, width_means="widening factor", image_size=32)
 def wrn32(norm: NormFactory, classes: int, width: int) -> nn.Module:
     return WideResNet(norm, classes, depth=34, widen=width)

@@ -15,6 +15,7 @@ from rnabench.reference import published
 from rnabench.report.claims import sentences
 from rnabench.report.methods import method_rows, methods, shown_accuracy
 from rnabench.report.origin import origin_lines
+from rnabench.report.study import ADVERSARIAL
 from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
 from rnabench.runtime.files import write_text
@@ -53,7 +54,7 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
     if norms != set(parse_space(model.space).norms):
         return False
     if len(norms) == 1:  # one path: black-box training is white-box training
-        return model.objective != "standard"
+        return model.objective in ADVERSARIAL
     return row["training"] in ("", model.objective) and (
         not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)
 

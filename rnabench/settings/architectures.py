@@ -1,40 +1,37 @@
-"""The architectures by name. Knows no tensors, so that names are checked without importing torch."""
+"""What an architecture declares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
-from rnabench.errors import InvalidValue, one_of
+from rnabench.settings.registry import Registry
+
+Build = TypeVar("Build", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """`width` is the paper's; `width_means` says what the number counts; `module`:`function` builds the network."""
+    """`build`: (norm factory, classes, width) -> network; `width` is the paper's, `width_means` what it counts;
+    `image_size` the side in pixels of the images that it is meant for."""
 
+    build: Callable[..., Any]
     width: int
     width_means: str
     image_size: int
-    module: str
-    function: str
 
-    def builder(self) -> Callable[..., Any]:
-        """The function (norm factory, classes, width) -> network."""
-        build: Callable[..., Any] = getattr(import_module(self.module), self.function)
+
+ARCHITECTURES: Registry[Architecture] = Registry("arch", "rnabench.model", "rnabench.architectures")
+
+
+def architecture(name: str, *, width: int, width_means: str, image_size: int) -> Callable[[Build], Build]:
+    """Decorates the function that builds a network, in a file of `rnabench.model` or of another package.
+
+    It calls the norm factory once for each normalisation layer, with its number of channels, and maps images
+    [N, 3, H, W] that are normalised already to logits [N, classes].
+    """
+    def register(build: Build) -> Build:
+        ARCHITECTURES.add(name, Architecture(build, width, width_means, image_size), build)
         return build
-
-
-ARCHITECTURES = {
-    "resnet18": Architecture(64, "channels of the first stage", 32, "rnabench.model.resnet", "resnet18"),
-    "wrn32": Architecture(10, "widening factor", 32, "rnabench.model.wide_resnet", "wrn32"),
-    "resnet50": Architecture(64, "channels of the stem", 224, "rnabench.model.resnet50", "resnet50"),
-}
-
-
-def architecture(name: str) -> Architecture:
-    """The architecture of that name. Raises InvalidValue."""
-    if name not in ARCHITECTURES:
-        raise InvalidValue("arch", name, one_of(ARCHITECTURES), ARCHITECTURES)
-    return ARCHITECTURES[name]
+    return register

@@ -1,48 +1,60 @@
-"""The data sets by name, and the settings that say which images are meant."""
+"""What a data set declares, and the settings that say which images are meant."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue, one_of
 from rnabench.settings.base import Part, judged
+from rnabench.settings.registry import Registry
+
+Split = Literal["train", "test"]
+Channels = tuple[float, ...]
+"""A number in [0, 1] for each channel."""
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """`size` is the images' side in pixels (None: found in the files); `flip` says whether mirrored images keep
-    their class; `needs_folder` whether `--data-dir` must be given. What is published of it counts in plans until its
-    files are there: how many images and `classes` (None: found in the files)."""
+class Dataset(ABC):
+    """A data set: one class, registered under its name, in a file of `rnabench.data` or of another package.
 
-    description: str
-    size: int | None
-    flip: bool = True
-    needs_folder: bool = True
-    train_images: int | None = None
-    test_images: int | None = None
-    classes: int | None = None
+    What was published of it stands here, so that much can be said before its files are there; None: found in them.
+    """
+
+    size: ClassVar[int | None] = None  # side of the images in pixels
+    flip: ClassVar[bool] = True  # whether mirrored images keep their class
+    needs_folder: ClassVar[bool] = True  # whether --data-dir must be given
+    classes: ClassVar[tuple[str, ...] | int | None] = None  # their names in the labels' order, or how many they are
+    statistics: ClassVar[tuple[Channels, Channels] | None] = None  # mean and standard deviation of the training images
+    train_images: ClassVar[int | None] = None
+    test_images: ClassVar[int | None] = None
+
+    @classmethod
+    @abstractmethod
+    def load(cls, split: Split, keys: DataSettings) -> Any:
+        """All images of the split, in a fixed order: an `ImageSet`, or `ImageFiles` if they do not fit into memory
+        (both of rnabench.data). Imports what is heavy inside. Raises DataUnavailable."""
+
+    @classmethod
+    def class_count(cls) -> int | None:
+        """How many classes it is published with."""
+        return len(cls.classes) if isinstance(cls.classes, tuple) else cls.classes
 
 
-DATASETS = {
-    "digits": DatasetInfo("1,797 scanned 8x8 digits that come with scikit-learn, as 32x32 RGB", 32, False, False),
-    "cifar10": DatasetInfo("CIFAR-10 (torchvision's files in --data-dir, or --download)", 32, True, True,
-                           50_000, 10_000, 10),
-    "cifar100": DatasetInfo("CIFAR-100 (torchvision's files in --data-dir, or --download)", 32, True, True,
-                            50_000, 10_000, 100),
-    "imagenet": DatasetInfo("train/<class>/* and test/<class>/* in --data-dir, read at 224 px", 224, True, True,
-                            1_281_167, 50_000, 1000),
-    "folder": DatasetInfo("any train/<class>/* and test/<class>/* in --data-dir; name it with --dataset-name", None),
-}
+DATASETS: Registry[type[Dataset]] = Registry("dataset", "rnabench.data", "rnabench.datasets")
 
 
-def dataset_info(name: str) -> DatasetInfo:
-    """The data set of that name. Raises InvalidValue."""
-    if name not in DATASETS:
-        raise InvalidValue("dataset", name, one_of(DATASETS), DATASETS)
-    return DATASETS[name]
+def published_statistics(name: str) -> tuple[Channels, Channels]:
+    """Mean and standard deviation by channel, as published for the data set of that name.
+
+    Raises InvalidValue if there is no such data set, or nothing is published for it.
+    """
+    published = {each: dataset.statistics for each, dataset in DATASETS.items() if dataset.statistics}
+    if name not in published:
+        raise InvalidValue("input-statistics", name, one_of(published), published)
+    return published[name]
 
 
 class DataSettings(Part):
@@ -56,19 +68,28 @@ class DataSettings(Part):
     @field_validator("dataset")
     @classmethod
     def _dataset(cls, value: str) -> str:
-        return judged(dataset_info, value)
+        return judged(DATASETS.get, value)
 
     @field_validator("data_dir")
     @classmethod
-    def _folder(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+    def _data_dir(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         dataset = info.data.get("dataset")
-        if dataset is not None and dataset_info(dataset).needs_folder and value is None:
+        if dataset is None:  # not valid, which is told already
+            return value
+        if DATASETS[dataset].needs_folder and value is None:
             raise ValueError(f"expected the folder that holds {dataset!r}")
-        if dataset == "digits" and value is not None:
-            raise ValueError("expected no folder for dataset 'digits'; did you mean --dataset folder?")
+        if not DATASETS[dataset].needs_folder and value is not None:
+            raise ValueError(f"expected no folder for dataset {dataset!r}; did you mean --dataset folder?")
         return value
 
     @property
     def title(self) -> str:
         """What results call the data set."""
         return self.dataset_name or self.dataset
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie. Raises InvalidValue if that was not said."""
+        if self.data_dir is None:
+            raise InvalidValue("data-dir", None, f"the folder that holds {self.dataset!r}")
+        return self.data_dir

@@ -30,6 +30,7 @@ class Registry(Generic[T]):
     def __init__(self, what: str, room: str, group: str) -> None:
         self.what, self.room, self.group = what, room, group
         self._things: dict[str, T] = {}
+        self._homes: dict[str, str] = {}
         self._state = "not loaded"
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
@@ -39,11 +40,13 @@ class Registry(Generic[T]):
             return thing
         return add
 
-    def add(self, name: str, thing: T) -> None:
-        """The same for a thing that is no function or class. Raises RnabenchError for a name that is taken."""
-        taken = self._things.get(name)
-        if taken is not None and _home(taken) != _home(thing):  # a module that is loaded anew is no second thing
-            raise RnabenchError(f"{self.what}: {name!r} is registered twice, by {_home(taken)} and {_home(thing)}; "
+    def add(self, name: str, thing: T, declared: object = None) -> None:
+        """The same for a thing that is no function or class; `declared` is the one that it was made from, if any.
+        Raises RnabenchError for a name that is taken."""
+        home = _home(thing if declared is None else declared)
+        taken = self._homes.setdefault(name, home)
+        if taken != home:  # but a module that is loaded anew is no second thing
+            raise RnabenchError(f"{self.what}: {name!r} is registered twice, by {taken} and {home}; "
                                 "expected every name once")
         self._things[name] = thing
 

@@ -7,11 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
-from rnabench.settings.architectures import architecture
+from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.base import Granularity, Precision, digest, judged
-from rnabench.settings.datasets import DataSettings
+from rnabench.settings.datasets import DataSettings, published_statistics
 from rnabench.settings.pixels import Pixels
+from rnabench.settings.registry import Registry
 from rnabench.settings.spaces import parse_space
+
+OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench.objectives")
 
 
 class TrainingSettings(DataSettings):
@@ -35,8 +38,8 @@ class TrainingSettings(DataSettings):
     granularity: Granularity = "batch"
     bgn_momentum: float = Field(0.1, gt=0, le=1)
     bgn_variance: Literal["biased", "unbiased"] = "biased"
-    input_statistics: Literal["cifar10", "cifar100", "imagenet"] | None = None
-    objective: Literal["standard", "white-box", "black-box"] = "black-box"
+    input_statistics: str | None = None
+    objective: str = "black-box"
     steps: int = Field(10, strict=True, ge=1, le=1000)
     eps_warmup: int = Field(0, strict=True, ge=0, le=10000)
     attack_mode: Literal["train", "eval"] = "train"
@@ -61,7 +64,17 @@ class TrainingSettings(DataSettings):
     @field_validator("arch")
     @classmethod
     def _arch(cls, value: str) -> str:
-        return judged(architecture, value)
+        return judged(ARCHITECTURES.get, value)
+
+    @field_validator("input_statistics")
+    @classmethod
+    def _input_statistics(cls, value: str | None) -> str | None:
+        return None if value is None else judged(published_statistics, value)
+
+    @field_validator("objective")
+    @classmethod
+    def _objective(cls, value: str) -> str:
+        return judged(OBJECTIVES.get, value)
 
     @field_validator("space")
     @classmethod

@@ -1,1 +1,1 @@
-"""Training: objectives, schedules, the loop, and the run folder that it fills and goes on from."""
+"""Training: objectives, steps, schedules, the loop, and the run folder that it fills and goes on from."""

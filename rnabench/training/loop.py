@@ -26,8 +26,8 @@ from rnabench.runtime.progress import Progress, Silent, WithinBatch
 from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
-from rnabench.training.objective import Objective
 from rnabench.training.state import State
+from rnabench.training.step import TrainingStep
 
 WARMUP = 0.25  # of a one-cycle run
 
@@ -53,25 +53,25 @@ HOLDOUT_BATCH = 256
 HOLDOUT_PATHS = 16  # attack paths; with a few that change every epoch, the best epoch would be the one with lucky paths
 
 
-def holdout_accuracy(model: RandomizedClassifier, objective: Objective, source: BatchSource,
+def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: BatchSource,
                      progress: Progress | None = None) -> tuple[float, float]:
     """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts).
 
     Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
     starts depend on the recipe's seed alone: every epoch is judged by the same draws. Leaves `model` in eval mode.
     """
-    seed, device = objective.recipe.seed, next(model.parameters()).device
+    seed, device = step.recipe.seed, next(model.parameters()).device
     hits = torch.zeros(2, dtype=torch.int64, device=device)
     model.eval()
     done = 0
     for batch in source.in_order(HOLDOUT_BATCH):
-        within = WithinBatch(progress or Silent(), len(batch.indices), objective.attack_passes + 2)
-        objective.on_pass = within.passed
+        within = WithinBatch(progress or Silent(), len(batch.indices), step.attack_passes + 2)
+        step.on_pass = within.passed
         groups = [place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
         attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups))
                                 for what in ("held-out attack path", "held-out path"))
         start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)
-        adversarial = objective.adversarial(objective.attack(), batch, attacked, start.uniform)
+        adversarial = step.adversarial(step.attack(), batch, attacked, start.uniform)
         with torch.no_grad():
             for place, images in enumerate((batch.images, adversarial)):
                 hits[place] += (model.on(predicting)(images).argmax(1) == batch.labels).sum()
@@ -97,13 +97,13 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
-        self.objective = Objective(self.model, self.recipe)
+        self.step = TrainingStep(self.model, self.recipe)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.recipe.lr, momentum=self.recipe.momentum,
                                          weight_decay=self.recipe.weight_decay)
         self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
         self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
-        attacked = self.recipe.objective != "standard"
-        self.step_passes = GRADIENT_COST + attacked * self.objective.attack_passes  # per image, as forward passes
+        attack_passes = self.step.attack_passes if self.step.objective.attacks else 0.0
+        self.step_passes = GRADIENT_COST + attack_passes  # per image, as forward passes
         self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
         if self.state.model:
             self.model.load_state_dict(self.state.model)
@@ -128,7 +128,7 @@ class Trainer:
 
     def _score(self, row: dict[str, float]) -> tuple[float, float]:
         scores = row["holdout_pgd"], row["holdout_natural"]
-        return scores[::-1] if self.recipe.objective == "standard" else scores
+        return scores if self.step.objective.attacks else scores[::-1]
 
     def _epoch(self) -> None:
         state, recipe = self.state, self.recipe
@@ -145,10 +145,10 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(recipe.schedule, recipe.lr, done, state.epoch, recipe.milestones)
             within = WithinBatch(self.progress, len(batch.indices), self.step_passes)
-            self.objective.on_pass = within.passed
-            loss, hits = self.objective(batch, state.epoch, state.step)
+            self.step.on_pass = within.passed
+            loss, hits = self.step(batch, state.epoch, state.step)
             self.optimizer.zero_grad()
-            self.objective.backward(loss)
+            self.step.backward(loss)
             self.optimizer.step()
             loss_sum += loss.detach() * (len(batch.indices) / recipe.batch_size)
             correct += hits
@@ -170,7 +170,7 @@ class Trainer:
         self._check_finite()
         held_out = {}
         if len(self.data.holdout):
-            natural, robust = holdout_accuracy(self.model, self.objective, self.data.holdout, self.progress)
+            natural, robust = holdout_accuracy(self.model, self.step, self.data.holdout, self.progress)
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,

@@ -1,90 +1,51 @@
-"""Training objectives: standard, white-box and black-box adversarial training (Algorithm 1)."""
+"""What a training step minimises: standard, white-box and black-box adversarial training."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rnabench.attack.attack import Uniform
-from rnabench.attack.estimators import OnePath, frozen_parameters
-from rnabench.attack.gradient import PGD
-from rnabench.attack.threat import Linf
-from rnabench.attack.watched import GRADIENT_COST, OnPass, Watched, nobody
-from rnabench.data.batches import Batch
-from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.mode import in_mode
-from rnabench.norm.layers import frozen_statistics
-from rnabench.path.choice import choice_layers
-from rnabench.path.path import Path
-from rnabench.seeding import ExampleStreams
-from rnabench.settings.training import TrainingSettings
+from rnabench.settings.training import OBJECTIVES
 
 
 class Objective:
-    """Batch in, loss out. Every draw is named by (seed, what, epoch, and the example or, for a batch's path, the step).
+    """Which path is attacked, which one is trained, and by what loss. One class, registered under its name.
 
-    black-box: attack through path p_a, train path p (Algorithm 1). white-box: train p_a itself. standard: no attack.
+    A step draws a path, and attacks the batch through it with the recipe's PGD if the objective `attacks`; it then
+    trains another path that it draws, or the attacked one if the objective `trains_attacked_path`.
     """
 
-    def __init__(self, model: RandomizedClassifier, recipe: TrainingSettings) -> None:
-        self.model, self.recipe = model, recipe
-        self.on_pass: OnPass = nobody  # told of every pass of the inner attack
-        self._trained = Path(((),))
+    attacks: ClassVar[bool] = True
+    trains_attacked_path: ClassVar[bool] = False
 
-    def attack(self, epoch: int | None = None) -> PGD:
-        """The inner attack; in the first `eps_warmup` epochs eps and step size grow to their full values."""
-        recipe = self.recipe
-        share = 1.0 if epoch is None else min(1.0, (epoch + 1) / (recipe.eps_warmup + 1))
-        return PGD(Linf(share * recipe.eps), share * recipe.step, recipe.steps)
+    def loss(self, network: Callable[[Tensor], Tensor], images: Tensor, adversarial: Tensor, labels: Tensor
+             ) -> tuple[Tensor, Tensor]:
+        """The scalar to minimise, and the logits [N, classes] of which the log counts the correct ones.
 
-    def __call__(self, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Mean loss (a scalar to call backward on) and the number of correct predictions, both on the device."""
-        images, path = batch.images, self._draw("update path", batch, epoch, step)
-        if self.recipe.objective != "standard":
-            attacked = self._draw("attack path", batch, epoch, step)
-            start = ExampleStreams(self.recipe.seed, "attack start", indices=batch.indices, first=epoch,
-                                   device=images.device)
-            images = self.adversarial(self.attack(epoch), batch, attacked, start.uniform)
-            if self.recipe.objective == "white-box":
-                path = attacked
-        self._trained = path
-        logits = self.model.on(path)(images).float()
-        return F.cross_entropy(logits, batch.labels), (logits.detach().argmax(1) == batch.labels).sum()
-
-    def backward(self, loss: Tensor) -> None:
-        """Parameter gradients. For the options that the batch's path does not use: None, so that they stand still, or
-        zeros, so that SGD applies momentum and weight decay to them (`unused_options: decay`).
-
-        torch 1.7.1, on which the released code runs, sets gradients to zero between steps; torch 2 drops them.
+        `network` maps images [N, 3, H, W] in [0, 1] to float32 logits on the trained path; `adversarial` are `images`
+        after the attack (without one, the same); labels int64 [N].
         """
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.unused_options == "decay":
-            for parameter in self.model.parameters():
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-        elif self.model.compiled and not self._trained.per_sample:
-            # a compiled network computes zeros for all options
-            for layer, choice in zip(choice_layers(self.model).values(), self._trained.rows[0], strict=True):
-                for number, option in enumerate(layer.options):
-                    if number != choice:
-                        option.zero_grad(set_to_none=True)
+        logits = network(adversarial)
+        return F.cross_entropy(logits, labels), logits
 
-    def adversarial(self, attack: PGD, batch: Batch, path: Path, uniform: Uniform) -> Tensor:
-        """The batch's adversarial images through a frozen path (or one for each image), in the recipe's attack mode."""
-        training = self.model.training and self.recipe.attack_mode == "train"
-        statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
-        with in_mode(self.model, training), frozen_parameters(self.model), statistics:
-            return attack(OnePath(Watched(self.model, self.on_pass), path), batch.images, batch.labels,
-                          lambda *shape: uniform(*shape).to(memory_format=torch.channels_last))
 
-    @property
-    def attack_passes(self) -> float:
-        """What an attack in training costs per image, in forward passes."""
-        return GRADIENT_COST * self.recipe.steps
+@OBJECTIVES.register("standard")
+class Standard(Objective):
+    """No attack."""
 
-    def _draw(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
-        names = batch.indices if self.recipe.granularity == "sample" else [step]
-        return self.model.space.sample_each(ExampleStreams(self.recipe.seed, what, indices=names, first=epoch))
+    attacks = False
+
+
+@OBJECTIVES.register("white-box")
+class WhiteBox(Objective):
+    """Attack a path and train the same one."""
+
+    trains_attacked_path = True
+
+
+@OBJECTIVES.register("black-box")
+class BlackBox(Objective):
+    """Attack a path and train another one (Algorithm 1)."""

@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor, nn
 
 from rnabench.attack.threat import L2, Linf
-from rnabench.data.dataset import load_images
+from rnabench.data.sources import load_images
 from rnabench.jobs.evaluate import Target, attack, open_data
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
@@ -46,7 +46,7 @@ def network() -> RandomizedClassifier:
             nn.AvgPool2d(2), nn.Conv2d(3, 8, 3, padding=1, bias=False), norm(8), nn.ReLU(),
             nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), norm(16), nn.ReLU(),
             nn.Flatten(), nn.Linear(1024, 10)))
-    data = load_images("digits", "train")
+    data = load_images(DataSettings(), "train")
     images, labels = torch.from_numpy(data.images).permute(0, 3, 1, 2) / 255, torch.from_numpy(data.labels)
     optimizer, generator = torch.optim.Adam(network.parameters(), lr=0.01), torch.Generator().manual_seed(0)
     for _ in range(80):

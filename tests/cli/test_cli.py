@@ -71,9 +71,10 @@ def test_lists_need_no_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_chosen_images_a_baseline_and_a_sweeps_figure(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
                                                       ) -> None:
-    from rnabench.data.dataset import load_images
+    from rnabench.data.sources import load_images
+    from rnabench.settings.datasets import DataSettings
 
-    chosen = load_images("digits", "test").indices[[5, 1, 2]].tolist()
+    chosen = load_images(DataSettings(), "test").indices[[5, 1, 2]].tolist()
     plain = tmp_path / "plain"
     assert run(*TRAIN, "--space", "bn", "--out", str(plain)) == 0
     sweep = ["--suite", "eot-samples", "--attacks", "pgd2", "--indices", ",".join(map(str, chosen)), "--draws", "2",

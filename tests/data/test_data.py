@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from rnabench.data.batches import ResidentSource, first_images, pad_crop_flip
-from rnabench.data.dataset import load_images
 from rnabench.data.folder import cache_folder
-from rnabench.data.sources import evaluation_data, training_data
-from rnabench.data.streaming import StreamingSource
-from rnabench.errors import DataUnavailable, InvalidValue
+from rnabench.data.sources import evaluation_data, load_images, training_data
+from rnabench.data.streaming import ImageFiles, StreamingSource
+from rnabench.errors import DataUnavailable, InvalidSettings, InvalidValue
 from rnabench.seeding import ExampleStreams
-from rnabench.settings.datasets import DataSettings
+from rnabench.settings.base import from_options
+from rnabench.settings.datasets import DATASETS, DataSettings
 from tests.helpers import random_images
 
 CPU = torch.device("cpu")
@@ -37,28 +37,32 @@ def write_folder(root: Path, per_class: int = 4, size: int = 8, numbered: bool =
     return root
 
 
+def in_folder(folder: Path) -> DataSettings:
+    return DataSettings(dataset="folder", data_dir=folder)
+
+
 def test_digits_are_split_once_and_for_all() -> None:
-    train, test = (load_images("digits", split) for split in ("train", "test"))
+    train, test = (load_images(DataSettings(), split) for split in ("train", "test"))
     assert len(train) + len(test) == 1797
     assert not set(train.indices) & set(test.indices)
     assert train.images.shape[1:] == (32, 32, 3)
     assert np.bincount(test.labels).min() > 20
-    assert load_images("digits", "test").fingerprint() == test.fingerprint() != train.fingerprint()
+    assert load_images(DataSettings(), "test").fingerprint() == test.fingerprint() != train.fingerprint()
 
 
 def test_a_folder_is_decoded_once_and_reopened_from_its_cache(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "images", per_class=40)
-    first = load_images("folder", "train", folder, "mine")
-    assert (first.name, first.classes, len(first)) == ("mine", ("cat", "dog", "eel"), 120)
+    first = load_images(in_folder(folder), "train")
+    assert (first.classes, len(first)) == (("cat", "dog", "eel"), 120)
     cached = set(cache_folder().iterdir())
     started = time.perf_counter()
-    again = load_images("folder", "train", folder, "mine")
+    again = load_images(in_folder(folder), "train")
     assert time.perf_counter() - started < 1
     assert again.fingerprint() == first.fingerprint()
     assert set(cache_folder().iterdir()) == cached
     pixels = np.zeros((8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "train" / "cat" / "0000.png")  # a changed file changes the key
-    changed = load_images("folder", "train", folder, "mine")
+    changed = load_images(in_folder(folder), "train")
     assert not changed.images[0].any()
 
 
@@ -66,11 +70,11 @@ def test_an_image_that_is_replaced_is_noticed_whatever_its_size_and_time(tmp_pat
     folder = write_folder(tmp_path / "images")
     image = folder / "test" / "cat" / "0000.ppm"  # of one size whatever it shows
     Image.fromarray(np.full((8, 8, 3), 50, dtype=np.uint8)).save(image)
-    before, status = load_images("folder", "test", folder), image.stat()
+    before, status = load_images(in_folder(folder), "test"), image.stat()
     Image.fromarray(np.full((8, 8, 3), 60, dtype=np.uint8)).save(image)
     os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert (image.stat().st_size, image.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
-    after = load_images("folder", "test", folder)
+    after = load_images(in_folder(folder), "test")
     assert [int(images.images[1].max()) for images in (before, after)] == [50, 60]
 
 
@@ -80,7 +84,7 @@ def test_a_cache_that_is_not_what_was_decoded_is_made_anew(
 ) -> None:
     monkeypatch.setenv("RNABENCH_CACHE", str(tmp_path / "cache"))
     folder = write_folder(tmp_path / "images")
-    first = load_images("folder", "test", folder).fingerprint()
+    first = load_images(in_folder(folder), "test").fingerprint()
     (array,), (digest,) = (list(cache_folder().glob(f"*.{end}")) for end in ("npy", "sha256"))
     content = array.read_bytes()
     if damage == "a byte":
@@ -89,12 +93,12 @@ def test_a_cache_that_is_not_what_was_decoded_is_made_anew(
         np.save(array, np.zeros((12, 8, 8, 3), dtype=np.uint8))
     else:
         (array if damage == "no array" else digest).unlink()
-    assert load_images("folder", "test", folder).fingerprint() == first
+    assert load_images(in_folder(folder), "test").fingerprint() == first
     assert array.read_bytes() == content
 
 
 def test_numbered_files_come_in_their_numbers_order(tmp_path: Path) -> None:
-    images = load_images("folder", "test", write_folder(tmp_path, numbered=True))
+    images = load_images(in_folder(write_folder(tmp_path, numbered=True)), "test")
     assert images.indices.tolist() == sorted(images.indices.tolist())
     assert len(set(images.labels[:4].tolist())) > 1  # so the first n are a mixture
 
@@ -115,17 +119,33 @@ def test_bad_folders_are_told_in_one_line(tmp_path: Path, damage: str) -> None:
     elif damage == "other size":
         Image.fromarray(np.zeros((9, 8, 3), dtype=np.uint8)).save(first)
     with pytest.raises(DataUnavailable, match="data-dir") as caught:
-        load_images("folder", "test", root)
+        load_images(in_folder(root), "test")
     assert "\n" not in str(caught.value)
 
 
 def test_names_are_checked() -> None:
-    with pytest.raises(InvalidValue, match="did you mean 'cifar10'"):
-        load_images("cifar-10", "test")
+    with pytest.raises(InvalidSettings, match="did you mean 'cifar10'"):
+        from_options(DataSettings, {"dataset": "cifar-10"})
+    with pytest.raises(InvalidSettings, match=r"data-dir.*expected the folder that holds 'cifar10'"):
+        from_options(DataSettings, {"dataset": "cifar10"})
+    with pytest.raises(InvalidSettings, match="expected no folder for dataset 'digits'; did you mean --dataset folder"):
+        from_options(DataSettings, {"dataset": "digits", "data_dir": "images"})
     with pytest.raises(InvalidValue, match="data-dir"):
-        load_images("cifar10", "test")
+        load_images(DataSettings.model_construct(dataset="cifar10"), "test")
     with pytest.raises(DataUnavailable, match="--download"):
-        load_images("cifar10", "test", Path("/nonexistent"))
+        load_images(DataSettings(dataset="cifar10", data_dir=Path("/nonexistent")), "test")
+
+
+def test_what_a_data_set_declares_is_so() -> None:
+    digits = DATASETS["digits"]
+    train, test = (load_images(DataSettings(), split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (digits.train_images, digits.test_images)
+    assert train.classes == digits.classes
+    assert train.images.shape[1:3] == (digits.size, digits.size)
+    for name, dataset in DATASETS.items():
+        if isinstance(dataset.classes, tuple):
+            assert len(set(dataset.classes)) == dataset.class_count(), name
+        assert all(0 < value < 1 for channel in dataset.statistics or () for value in channel)
 
 
 def test_held_out_and_training_parts_do_not_overlap() -> None:
@@ -150,7 +170,7 @@ def test_statistics_are_those_of_the_pixels() -> None:
 
 def test_the_first_n_or_a_fixed_mixture_where_files_come_by_class(tmp_path: Path) -> None:
     assert evaluation_data(DataSettings(), 20, CPU).source.indices == load_images(
-        "digits", "test").indices[:20].tolist()
+        DataSettings(), "test").indices[:20].tolist()
     by_class = evaluation_data(DataSettings(dataset="folder", data_dir=write_folder(tmp_path, 20)), 30, CPU).source
     labels = torch.cat([batch.labels for batch in by_class.in_order(10)])
     assert len(labels) == 30
@@ -195,7 +215,8 @@ def test_batches_are_float_images_in_channels_last() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streaming_is_reproducible_and_can_start_anywhere(tmp_path: Path, workers: int) -> None:
-    source = StreamingSource(write_folder(tmp_path, per_class=4, size=40), "train", CPU, size=16, workers=workers)
+    files = ImageFiles.of(write_folder(tmp_path, per_class=4, size=40), "train", size=16)
+    source = StreamingSource(files, CPU, augment=True, workers=workers)
     state = torch.random.get_rng_state()
     whole = list(source.shuffled(3, seed=0, epoch=1))
     rest = list(source.shuffled(3, seed=0, epoch=1, start=2))

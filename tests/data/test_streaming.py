@@ -15,11 +15,12 @@ from tests.data.test_data import write_folder
 READ = """
 import multiprocessing, pathlib, sys, time
 import torch
-from rnabench.data.streaming import StreamingSource
+from rnabench.data.streaming import ImageFiles, StreamingSource
 from rnabench.runtime.stopping import StopRequest
 
 with StopRequest() as stop:
-    source = StreamingSource(pathlib.Path(sys.argv[1]), "train", torch.device("cpu"), size=16, workers=2)
+    files = ImageFiles.of(pathlib.Path(sys.argv[1]), "train", size=16)
+    source = StreamingSource(files, torch.device("cpu"), workers=2)
     batches = source.in_order(2)
     next(batches)
     print("ready", flush=True)

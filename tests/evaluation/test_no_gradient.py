@@ -85,7 +85,7 @@ def test_every_attack_ends_within_its_ball_and_gradient_attacks_change_no_predic
     model = foreign(WITHOUT["detached"])
     attacks = ["fgsm", "bim10", "pgd3", "pgd3-margin", "mifgsm", "apgd5-ce", "apgd5-dlr", "apgd5-t", "cw20", "deepfool",
                "square20"]
-    few = ImageSet(DATA.name, DATA.split, DATA.classes, DATA.images[:4], DATA.labels[:4], DATA.indices[:4])
+    few = ImageSet(DATA.classes, DATA.images[:4], DATA.labels[:4], DATA.indices[:4])
     found = {outcome.attack: outcome for outcome in run_evaluation(model, attacks=attacks, images=few)}
     assert len(found) == 1 + len(attacks)
     for still in ("fgsm", "bim10", "mifgsm", "deepfool", "cw20"):  # they start at the image and stay there

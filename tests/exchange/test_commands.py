@@ -140,7 +140,7 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (["--mean", "0.5,0.5"], "--mean: '0.5,0.5' is not valid; expected three numbers"),
     (["--std", "0,0.2,0.2"], "--std"),
     (["--dataset", "cifar"], "did you mean 'cifar10'?"),
-    (["--dataset", "imagenet"], "cifar10, cifar100, digits or folder"),
+    (["--dataset", "imagenet"], "one of cifar10, cifar100, digits, folder: the network"),
     (["--dataset", "folder"], "--data-dir"),
 ])
 def test_a_wrong_option_gets_one_line(options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

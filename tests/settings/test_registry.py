@@ -56,6 +56,16 @@ def test_no_name_twice(things: Registry[object]) -> None:
         things.add("apple", object())
 
 
+def test_things_of_one_kind_are_told_apart_by_what_declares_them(things: Registry[object]) -> None:
+    def builder() -> None: ...
+    def another() -> None: ...
+
+    things.add("plum", object(), builder)
+    things.add("plum", object(), builder)  # its module loaded anew
+    with pytest.raises(RnabenchError, match=r"'plum' is registered twice, by .*builder and .*another"):
+        things.add("plum", object(), another)
+
+
 def test_other_packages_join_by_entry_points(things: Registry[object], tmp_path: Path,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "their_pears.py").write_text(INSIDE.replace("apple", "pear").replace("Apple", "Pear"))

@@ -133,7 +133,7 @@ def test_the_mean_over_differences_is_the_paper_protocol() -> None:
     with torch.no_grad():  # labels that the network mostly agrees with, so that there is accuracy to lose
         pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2) / 255
         labels = model.on(model.space.sample(stream(0, "teacher")))(pixels).argmax(1).numpy()
-    images = ImageSet("taught", "test", images.classes, images.images, labels, images.indices)
+    images = ImageSet(images.classes, images.images, labels, images.indices)
     with at_rest([model]):
         curve = path_difference(deployed(model), SPEC, 20, keys(eps="4/255", batch_size=64, seed=1), 10,
                                 work(images, size=64))

@@ -14,14 +14,14 @@ from rnabench.path.path import Path
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import HOLDOUT_BATCH, HOLDOUT_PATHS, holdout_accuracy
-from rnabench.training.objective import Objective
+from rnabench.training.step import TrainingStep
 from tests.helpers import random_images
 
 
 def test_every_epoch_is_judged_by_the_same_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     """One to four paths that changed from epoch to epoch made the luckiest epoch the best one."""
     model = build_model("resnet18", "bn+in", width=2)
-    objective = Objective(model, from_options(TrainingSettings, {"space": "bn+in", "width": 2, "steps": 1}))
+    training_step = TrainingStep(model, from_options(TrainingSettings, {"space": "bn+in", "width": 2, "steps": 1}))
     source = ResidentSource(random_images(40, size=32), torch.device("cpu"))
     used: list[Path] = []
     original = type(model).on
@@ -34,7 +34,7 @@ def test_every_epoch_is_judged_by_the_same_paths(monkeypatch: pytest.MonkeyPatch
     scores, paths = [], []
     for _ in range(2):
         used.clear()
-        scores.append(holdout_accuracy(model, objective, source))
+        scores.append(holdout_accuracy(model, training_step, source))
         paths.append(list(used))
     assert scores[0] == scores[1]  # the network did not change, and so nothing else
     assert paths[0] == paths[1]
@@ -46,12 +46,12 @@ def test_every_epoch_is_judged_by_the_same_paths(monkeypatch: pytest.MonkeyPatch
 
 def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_model("resnet18", "bn+in", width=2)
-    objective = Objective(model, from_options(TrainingSettings, {"space": "bn+in", "width": 2, "steps": 1,
+    training_step = TrainingStep(model, from_options(TrainingSettings, {"space": "bn+in", "width": 2, "steps": 1,
                                                             "attack_mode": "eval"}))
     # initial weights leave the logits so close that rounding would decide
     torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
     source = ResidentSource(random_images(40, size=32), torch.device("cpu"))
-    whole = holdout_accuracy(model, objective, source)
+    whole = holdout_accuracy(model, training_step, source)
     assert HOLDOUT_BATCH > 7
     monkeypatch.setattr("rnabench.training.loop.HOLDOUT_BATCH", 7)
-    assert holdout_accuracy(model, objective, source) == pytest.approx(whole)
+    assert holdout_accuracy(model, training_step, source) == pytest.approx(whole)

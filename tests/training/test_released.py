@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from rnabench.cli.main import main
 from rnabench.data.batches import Batch, ResidentSource, batches
-from rnabench.data.sources import PUBLISHED_STATISTICS
 from rnabench.errors import InvalidSettings
 from rnabench.exchange.released import load_released, released_state
 from rnabench.jobs.evaluate import load_run
@@ -28,10 +27,11 @@ from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.base import from_options
+from rnabench.settings.datasets import published_statistics
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import learning_rate
-from rnabench.training.objective import Objective
+from rnabench.training.step import TrainingStep
 from tests.exchange.released_networks import on_path, released, wrapped
 from tests.helpers import AfterSteps, random_images
 
@@ -57,7 +57,7 @@ def test_inner_attacks_move_the_running_statistics(tracked: bool) -> None:
     layer = next(module for module in model.modules() if isinstance(module, BatchGroupNorm))
     seen: list[Tensor] = []
     layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
-    Objective(model, recipe(space="bn", steps=10, track_attack_stats=tracked))(batch, 0, 0)
+    TrainingStep(model, recipe(space="bn", steps=10, track_attack_stats=tracked))(batch, 0, 0)
     assert len(seen) == 11
     mean, var = torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
     for x in seen if tracked else seen[-1:]:
@@ -72,7 +72,7 @@ def test_unused_options_stand_still_or_go_on_by_momentum_and_weight_decay(unused
     """SGD by hand: v = 0.9 v + g + wd w and w -= lr v, where g = 0 for an option that the batch's path leaves out."""
     model, batch = network_and_batch("bn+in")
     lr, wd = 0.1, 5e-4
-    objective = Objective(model, recipe(unused_options=unused))
+    training_step = TrainingStep(model, recipe(unused_options=unused))
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=wd)
     options = {(layer, number): list(option.parameters()) for layer, choices in choice_layers(model).items()
                for number, option in enumerate(choices.options)}
@@ -80,10 +80,10 @@ def test_unused_options_stand_still_or_go_on_by_momentum_and_weight_decay(unused
     speeds = {place: [torch.zeros_like(p) for p in own] for place, own in options.items()}
     moved_unused = 0
     for step in range(4):
-        loss, _ = objective(batch, 0, step)
+        loss, _ = training_step(batch, 0, step)
         optimizer.zero_grad()
-        objective.backward(loss)
-        path = dict(zip(choice_layers(model), objective._trained.rows[0], strict=True))
+        training_step.backward(loss)
+        path = dict(zip(choice_layers(model), training_step._trained.rows[0], strict=True))
         for (layer, number), own in options.items():
             used = path[layer] == number
             for place, parameter in enumerate(own):
@@ -167,7 +167,7 @@ def test_three_steps_are_the_released_ones() -> None:
     theirs = released("resnet18", "bn+in", width=2)
     load_released(model, wrapped(theirs), "resnet18", "bn+in", Path("file.pt"))
     theirs = theirs.double().train()
-    objective, images, labels = Objective(model, settings), batch.images, batch.labels
+    training_step, images, labels = TrainingStep(model, settings), batch.images, batch.labels
     ours, by_hand = (torch.optim.SGD(each.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
                      for each in (model, theirs))
     for parameter in theirs.parameters():
@@ -177,7 +177,8 @@ def test_three_steps_are_the_released_ones() -> None:
         return nn.functional.cross_entropy(on_path(theirs, path, images + delta).float(), labels)
 
     for step in range(3):
-        attacked, updated = (objective._draw(what, batch, 0, step).rows[0] for what in ("attack path", "update path"))
+        attacked, updated = (training_step._draw(what, batch, 0, step).rows[0]
+                             for what in ("attack path", "update path"))
         noise = ExampleStreams(settings.seed, "attack start", indices=batch.indices, first=0).uniform(3, 16, 16)
         delta = ((2 * noise - 1) * settings.eps).double().clamp(-images, 1 - images)
         for _ in range(settings.steps):
@@ -188,9 +189,9 @@ def test_three_steps_are_the_released_ones() -> None:
         by_hand.zero_grad(set_to_none=False)
         loss_of(updated, delta).backward()
         by_hand.step()
-        loss, _ = objective(batch, 0, step)
+        loss, _ = training_step(batch, 0, step)
         ours.zero_grad()
-        objective.backward(loss)
+        training_step.backward(loss)
         ours.step()
     after = released_state(model, "resnet18")
     for name, tensor in wrapped(theirs).items():
@@ -215,20 +216,20 @@ def test_training_with_every_switch(trained: Path) -> None:
     described = json.loads((trained / "run.json").read_text())
     assert described["data"]["holdout_examples"] == 0
     assert (described["selected"]["by"], described["selected"]["epoch"]) == ("last", 2)
-    assert [described["model"]["mean"], described["model"]["std"]] == [list(v) for v in PUBLISHED_STATISTICS["cifar10"]]
+    assert [described["model"]["mean"], described["model"]["std"]] == [list(v) for v in published_statistics("cifar10")]
     assert "options.1.weight" not in " ".join(build_model("resnet18", "bgn2+in-plain", width=2).state_dict())
 
 
 def test_the_logged_loss_is_the_mean_over_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[tuple[float, int]] = []
-    called = Objective.__call__
+    called = TrainingStep.__call__
 
-    def kept(self: Objective, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def kept(self: TrainingStep, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         loss, hits = called(self, batch, epoch, step)
         losses.append((loss.item(), len(batch.indices)))
         return loss, hits
 
-    monkeypatch.setattr(Objective, "__call__", kept)
+    monkeypatch.setattr(TrainingStep, "__call__", kept)
     train(recipe(drop_last=False, epochs=1, n_holdout=0, select="last"), tmp_path, Silent(), StopRequest(), "cpu")
     assert [count for _, count in losses] == [32, 32, 16]
     with (tmp_path / "log.csv").open() as file:

@@ -28,8 +28,8 @@ from rnabench.seeding import ExampleStreams
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import WARMUP, learning_rate
-from rnabench.training.objective import Objective
 from rnabench.training.state import FILE as STATE
+from rnabench.training.step import TrainingStep
 from tests.helpers import AfterSteps
 
 SMALL = {"space": "bn+in", "width": 2, "steps": 1, "epochs": 2, "batch_size": 32, "n_train": 96, "n_holdout": 32}
@@ -168,9 +168,9 @@ def test_compiled_and_eager_training_are_the_same(granularity: str) -> None:
         if compiled:
             model.network.compile(backend="aot_eager")
             model.compiled = True
-        objective = Objective(model, recipe(granularity=granularity, objective="standard"))
-        loss, _ = objective(batch, 0, 0)
-        objective.backward(loss)
+        training_step = TrainingStep(model, recipe(granularity=granularity, objective="standard"))
+        loss, _ = training_step(batch, 0, 0)
+        training_step.backward(loss)
         gradients.append([p.grad for p in model.parameters()])
     for eager, ours in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, eager, rtol=1e-3, atol=1e-4)
@@ -200,11 +200,11 @@ def test_training_attacks_leave_no_gradients_and_move_no_statistics() -> None:
     batch = Batch(torch.rand(8, 3, 32, 32), torch.arange(8), list(range(8)))
     for track in (False, True):
         model = build_model("resnet18", "bn+in", width=2)
-        objective = Objective(model, recipe(track_attack_stats=track, steps=2))
+        training_step = TrainingStep(model, recipe(track_attack_stats=track, steps=2))
         before = {name: value.clone() for name, value in model.named_buffers()}
         path = model.space.sample(torch.Generator().manual_seed(0))
         start = ExampleStreams(0, "start", indices=batch.indices)
-        moved = objective.adversarial(objective.attack(), batch, path, start.uniform)
+        moved = training_step.adversarial(training_step.attack(), batch, path, start.uniform)
         assert all(p.grad is None and p.requires_grad for p in model.parameters())
         assert model.training
         assert float((moved - batch.images).abs().max()) <= 8 / 255 + 1e-6
@@ -224,16 +224,16 @@ def test_white_box_trains_the_attacked_path_and_black_box_another(monkeypatch: p
             return original(self, path)
 
         monkeypatch.setattr(type(model), "on", spy)
-        Objective(model, recipe(objective=name))(batch, 0, 0)
+        TrainingStep(model, recipe(objective=name))(batch, 0, 0)
         monkeypatch.undo()
         assert len(used) == 2
         assert (used[0] == used[1]) is expected
 
 
 def test_eps_grows_to_its_full_value() -> None:
-    objective = Objective(build_model("resnet18", "bn", width=2), recipe(eps_warmup=3, eps=0.4))
-    assert [objective.attack(epoch).threat.eps for epoch in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
-    assert objective.attack().threat.eps == 0.4
+    training_step = TrainingStep(build_model("resnet18", "bn", width=2), recipe(eps_warmup=3, eps=0.4))
+    assert [training_step.attack(epoch).threat.eps for epoch in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
+    assert training_step.attack().threat.eps == 0.4
 
 
 def test_the_digest_ignores_where_files_lie_and_nothing_else() -> None:
@@ -253,7 +253,7 @@ def test_bf16_trains() -> None:
     model = build_model("resnet18", "bn+in", width=2)
     model.precision = "bf16"
     for granularity in ("batch", "sample"):
-        loss, _ = Objective(model, recipe(granularity=granularity))(batch, 0, 0)
+        loss, _ = TrainingStep(model, recipe(granularity=granularity))(batch, 0, 0)
         loss.backward()
         assert loss.dtype == torch.float32
         assert bool(torch.isfinite(loss))
@@ -265,13 +265,13 @@ def test_bf16_trains() -> None:
 def test_no_host_synchronisation_inside_a_step_on_cuda(granularity: str) -> None:
     device = torch.device("cuda")
     model = build_model("resnet18", "bn+in", width=4).to(device=device, memory_format=torch.channels_last)
-    objective = Objective(model, recipe(granularity=granularity))
+    training_step = TrainingStep(model, recipe(granularity=granularity))
     images = torch.rand(8, 32, 32, 3, device=device).permute(0, 3, 1, 2)
     batch = Batch(images, torch.arange(8, device=device), list(range(8)))
-    objective(batch, 0, 0)[0].backward()
+    training_step(batch, 0, 0)[0].backward()
     try:
         torch.cuda.set_sync_debug_mode("error")
-        objective(batch, 0, 1)[0].backward()
+        training_step(batch, 0, 1)[0].backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
