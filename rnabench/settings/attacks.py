@@ -51,7 +51,8 @@ class Parameters(BaseModel):
 
     @property
     def strength(self) -> float | None:
-        """A stronger attack leaves no more accuracy (sanity check 1); None if nothing is known of it."""
+        """A stronger attack leaves no more accuracy (sanity check 1); None if nothing is known of it. On the scale are
+        1 (FGSM), 2 + steps (PGD with cross-entropy, one start) and infinity (AutoAttack)."""
         return None
 
     @property
@@ -121,7 +122,7 @@ class AttackSpec:
 def parse_attack(described: str | Mapping[str, Any]) -> AttackSpec:
     """An attack from a name (see GRAMMAR) or from a mapping with `kind`, parameters, and a `name` of one's own.
 
-    A name is a claim: one of one's own that reads as an attack of the catalogue describes just that attack. Raises
+    A name is a claim: one of one's own that reads as a registered attack describes just that attack. Raises
     InvalidValue.
     """
     if isinstance(described, str):

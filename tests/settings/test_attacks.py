@@ -191,3 +191,10 @@ def test_an_unknown_suite_suggests_the_nearest(bad: str, near: str) -> None:
 def test_names_are_checked_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_asking_for_an_attack_loads_no_attack_library() -> None:
+    code = ("import sys; from rnabench.settings.attacks import ATTACKS; assert len(list(ATTACKS)) > 8\n"
+            "sys.exit(', '.join({'torchattacks', 'pyautoattack'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A name is a claim: what reads as an attack or a suite of the catalogue is that, parameters included."""
+"""A name is a claim: what reads as an attack or a suite is that, parameters included."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mapping(name: str) -> dict[str, Any]:
 
 
 @given(st.sampled_from(SOME), st.sampled_from(SOME))
-def test_a_catalogue_name_is_only_for_the_attack_that_it_is(name: str, attack: str) -> None:
+def test_an_attacks_name_is_only_for_the_attack_that_it_is(name: str, attack: str) -> None:
     described = {**mapping(attack), "name": name}
     same = mapping(name) == mapping(attack)
     if same:
