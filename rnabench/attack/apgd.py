@@ -3,73 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from rnabench.attack.attack import Strongest, Uniform
+from rnabench.attack.attack import Attack, Strongest, Uniform
 from rnabench.attack.estimators import Estimator
-from rnabench.attack.losses import Loss, cross_entropy, targeted_dlr
+from rnabench.attack.losses import LOSSES, Loss, targeted_dlr
 from rnabench.attack.threat import Threat
+from rnabench.settings.attacks import ATTACKS, CrossCheck
 
 MOMENTUM = 0.75
 RHO = 0.75  # a step size stays if the loss rose in more than this share of the steps since the last check
 
 
-@dataclass(frozen=True)
-class APGD:
+@ATTACKS.register("apgd")
+class APGD(Attack):
     """`steps` steps from each of `restarts` random starts; returns the strongest iterate of all.
 
-    With `targets` > 0 it runs once per target class instead, with the targeted DLR loss: the classes of the second
-    to the (targets + 1)-th largest logit of the clean image. If the estimator is not random, examples that are
-    misclassified already are left out of later runs. An Estimator's means over draws stand for loss and gradient.
+    With loss `t` it runs once per target class instead, with the targeted DLR loss: the classes of the second to the
+    (targets + 1)-th largest logit of the clean image. If the estimator is not random, examples that are misclassified
+    already are left out of later runs. An Estimator's means over draws stand for loss and gradient.
     """
 
-    threat: Threat
-    steps: int = 100
-    restarts: int = 1
-    loss: Loss = cross_entropy
-    targets: int = 0
+    summary = "PGD with momentum and its own step size; loss t: targeted DLR"
+    paper = "Croce and Hein 2020"
+    version = 2
+    random_start = True
+    names = ("apgd-ce", "apgd-dlr", "apgd-t")
+    crosschecks = (
+        CrossCheck("apgd-ce", "pyautoattack", 100), CrossCheck("apgd-dlr", "pyautoattack", 100),
+        CrossCheck("apgd-t", "pyautoattack", 32))
 
-    def __call__(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform) -> Tensor:
+    steps: int = Field(default=100, strict=True, ge=1, le=100_000)
+    loss: Literal["ce", "margin", "dlr", "t"] = "ce"
+    restarts: int = Field(default=1, strict=True, ge=1, le=1000)
+    targets: int = Field(default=9, strict=True, ge=1, le=10_000)
+
+    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
+        runs = self.restarts * (min(self.targets, classes - 1) if self.loss == "t" else 1)
+        return (self.steps + 1) * runs, 0
+
+    def in_effect(self, eps: float) -> dict[str, Any]:
+        unused = {"targets"} if self.loss != "t" else set()
+        return {name: value for name, value in super().in_effect(eps).items() if name not in unused}
+
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        if samples or self.loss == "margin":
+            return None
+        options = {"norm": norm, "eps": eps, "steps": self.steps, "n_restarts": self.restarts}
+        if self.loss == "t":
+            return "APGDT", options | {"n_classes": min(classes, self.targets + 1)}
+        return "APGD", options | {"loss": self.loss}
+
+    def pyautoattack(self) -> tuple[str, dict[str, Any]]:
+        return ("apgd_targeted", {}) if self.loss == "t" else ("apgd", {"loss": self.loss})
+
+    def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         best = Strongest(images)
         for loss in self._losses(estimator, images, labels):
             for _ in range(self.restarts):
-                start = self.threat.start(images, uniform(*images.shape[1:]))
+                start = threat.start(images, uniform(*images.shape[1:]))
                 rows = torch.arange(len(images), device=images.device)
                 if not estimator.is_random:
                     rows = rows[best.wrong < 1]
                 if len(rows):
-                    self._run(estimator, images[rows], labels[rows], start[rows], loss(rows), rows, best)
+                    self._climb(estimator, images[rows], labels[rows], start[rows], loss(rows), rows, best, threat)
         return best.images
 
     def _losses(self, estimator: Estimator, images: Tensor, labels: Tensor) -> list[Callable[[Tensor], Loss]]:
         """For each run, the loss as a function of the examples (rows of the batch) that take part."""
-        if not self.targets:
-            return [lambda rows: self.loss]
+        if self.loss != "t":
+            fixed = LOSSES[self.loss]
+            return [lambda rows: fixed]
         logits = estimator.mean_logits(images).scatter(1, labels[:, None], -torch.inf)
         ranked = logits.topk(min(self.targets, logits.shape[1] - 1), dim=1).indices
         return [lambda rows, wanted=wanted: lambda z, y: targeted_dlr(z, y, wanted[rows])  # type: ignore[misc]
                 for wanted in ranked.T]
 
-    def _run(self, estimator: Estimator, images: Tensor, labels: Tensor, start: Tensor, loss: Loss, rows: Tensor,
-             best: Strongest) -> None:
+    def _climb(self, estimator: Estimator, images: Tensor, labels: Tensor, start: Tensor, loss: Loss, rows: Tensor,
+               best: Strongest, threat: Threat) -> None:
         candidate = previous = start
         found = estimator.estimate(candidate, labels, loss, rows)
         best.offer(candidate, found, rows)
         gradient, last = found.gradient, found.loss
         peak, peak_loss, peak_gradient = candidate.clone(), found.loss.clone(), found.gradient.clone()
-        size = torch.full((len(images), 1, 1, 1), 2 * self.threat.eps, device=images.device)
+        size = torch.full((len(images), 1, 1, 1), 2 * threat.eps, device=images.device)
         rises, loss_at_check = torch.zeros_like(last), peak_loss.clone()
         halved = torch.ones_like(last, dtype=torch.bool)
         checks = checkpoints(self.steps)
         since = 0
         for step in range(self.steps):
             share = MOMENTUM if step else 1.0
-            ahead = self.threat.project(self.threat.step(candidate, gradient, size), images)
+            ahead = threat.project(threat.step(candidate, gradient, size), images)
             moved = candidate + share * (ahead - candidate) + (1 - share) * (candidate - previous)
-            previous, candidate = candidate, self.threat.project(moved, images)
+            previous, candidate = candidate, threat.project(moved, images)
             found = estimator.estimate(candidate, labels, loss, rows)
             best.offer(candidate, found, rows)
             gradient = found.gradient

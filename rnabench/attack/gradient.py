@@ -1,53 +1,148 @@
-"""Fixed-step gradient attacks within a norm ball: PGD, and FGSM, BIM and MI-FGSM as its special cases."""
+"""Fixed-step gradient attacks within a norm ball: FGSM, BIM, PGD, MI-FGSM."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from rnabench.attack.attack import Strongest, Uniform
+from rnabench.attack.attack import Attack, Strongest, Uniform
 from rnabench.attack.estimators import Estimator
-from rnabench.attack.losses import Loss, cross_entropy
+from rnabench.attack.losses import LOSSES, Loss, cross_entropy
 from rnabench.attack.threat import Threat
+from rnabench.settings.attacks import ATTACKS, CrossCheck, LossName
+from rnabench.settings.pixels import Length
 
 
-@dataclass(frozen=True)
-class PGD:
-    """Projected gradient descent: `steps` steps of `step_size` (pixel units), from a random point if `random_start`.
+@ATTACKS.register("fgsm")
+class FGSM(Attack):
+    summary = "one step of size eps"
+    paper = "Goodfellow et al. 2015"
+    crosschecks = (CrossCheck("fgsm", "torchattacks"),)
 
-    FGSM is one step of size eps from the image itself; BIM starts there too; MI-FGSM adds, at every step, `decay` times
-    the sum so far of gradients scaled to mean absolute value 1. The last iterate is returned; of several `restarts`
-    the strongest one.
+    @property
+    def strength(self) -> float | None:
+        return 1
+
+    def in_effect(self, eps: float) -> dict[str, Any]:
+        return super().in_effect(eps) | {"step_size": eps}
+
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        return None if samples or norm != "Linf" else ("FGSM", {"eps": eps})
+
+    def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
+        gradient = estimator.gradient(images, labels, cross_entropy)
+        return threat.project(threat.step(images, gradient, threat.eps), images).detach()
+
+
+class Steps(Attack):
+    """A loss, a start, and `steps` times a direction, a step of `step_size` along it (pixel units) and the projection.
+
+    Hooks: `objective`, the loss that is to rise, and `direction`, what is made of its gradients.
     """
 
-    threat: Threat
-    step_size: float
-    steps: int
-    random_start: bool = True
-    restarts: int = 1
-    decay: float | None = None
-    loss: Loss = cross_entropy
+    steps: int = Field(default=10, strict=True, ge=1, le=100_000)
+    step_size: Length | None = None
 
-    def __call__(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform) -> Tensor:
+    @property
+    def objective(self) -> Loss:
+        return cross_entropy
+
+    def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
+        """Where the next step leads, [N, C, H, W]; `before` is the direction of the last one, at first zeros."""
+        return gradient
+
+    def their_options(self, eps: float) -> dict[str, Any]:
+        """What torchattacks calls the same."""
+        return {"eps": eps, "alpha": self.step_size, "steps": self.steps}
+
+    def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
+        size = threat.eps / 4 if self.step_size is None else self.step_size
+        candidate = threat.start(images, uniform(*images.shape[1:])) if self.random_start else images
+        direction = torch.zeros_like(images)
+        for _ in range(self.steps):
+            direction = self.direction(estimator.gradient(candidate, labels, self.objective), direction)
+            candidate = threat.project(threat.step(candidate, direction, size), images)
+        return candidate.detach()
+
+
+@ATTACKS.register("bim")
+class BIM(Steps):
+    summary = "PGD from the image itself"
+    paper = "Kurakin et al. 2017"
+    needs_number = True
+    names = ("bim10",)
+    crosschecks = (CrossCheck("bim10", "torchattacks"),)
+
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        return None if samples or norm != "Linf" else ("BIM", self.their_options(eps))
+
+
+@ATTACKS.register("pgd")
+class PGD(Steps):
+    """The last iterate is returned; of several `restarts` the strongest one."""
+
+    summary = "projected gradient descent from random starts"
+    paper = "Madry et al. 2018"
+    version = 2
+    random_start = True
+    needs_number = True
+    names = ("pgd10", "pgd20", "pgd20-margin")
+    crosschecks = (CrossCheck("pgd20", "torchattacks"),)
+
+    steps: int = Field(default=20, strict=True, ge=1, le=100_000)
+    loss: LossName = "ce"
+    restarts: int = Field(default=1, strict=True, ge=1, le=1000)
+
+    @property
+    def plain(self) -> bool:
+        return self.loss == "ce" and self.restarts == 1
+
+    @property
+    def strength(self) -> float | None:
+        return 2 + self.steps if self.plain else None  # of other losses none knows which is stronger
+
+    @property
+    def objective(self) -> Loss:
+        return LOSSES[self.loss]
+
+    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
+        return self.steps * self.restarts, self.restarts if self.restarts > 1 else 0
+
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        if not self.plain or (samples and norm != "Linf"):
+            return None
+        if samples:
+            return "EOTPGD", self.their_options(eps) | {"eot_iter": samples}
+        return "PGD" if norm == "Linf" else "PGDL2", self.their_options(eps) | {"random_start": True}
+
+    def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         if self.restarts == 1:
-            return self._run(estimator, images, labels, uniform)
+            return super().run(estimator, images, labels, uniform, threat)
         best = Strongest(images)
         for _ in range(self.restarts):
-            candidate = self._run(estimator, images, labels, uniform)
-            best.offer(candidate, estimator.estimate(candidate, labels, self.loss, gradient=False))
+            candidate = super().run(estimator, images, labels, uniform, threat)
+            best.offer(candidate, estimator.estimate(candidate, labels, self.objective, gradient=False))
         return best.images
 
-    def _run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform) -> Tensor:
-        candidate, momentum = images, torch.zeros_like(images)
-        if self.random_start:
-            candidate = self.threat.start(images, uniform(*images.shape[1:]))
-        for _ in range(self.steps):
-            gradient = estimator.gradient(candidate, labels, self.loss)
-            if self.decay is not None:
-                scale = gradient.abs().mean((1, 2, 3), keepdim=True)
-                # an image without a gradient stays where it is: 0 / 0 would be NaN
-                gradient = momentum = self.decay * momentum + gradient / torch.where(scale > 0, scale, 1.0)
-            candidate = self.threat.project(self.threat.step(candidate, gradient, self.step_size), images)
-        return candidate.detach()
+
+@ATTACKS.register("mifgsm")
+class MIFGSM(Steps):
+    """The direction is `decay` times the last one plus the gradient, scaled to a mean absolute value of 1."""
+
+    summary = "BIM with momentum"
+    paper = "Dong et al. 2018"
+    crosschecks = (CrossCheck("mifgsm", "torchattacks"),)
+
+    steps: int = Field(default=5, strict=True, ge=1, le=100_000)
+    decay: float = Field(default=1.0, ge=0, le=100)
+
+    def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
+        scale = gradient.abs().mean((1, 2, 3), keepdim=True)
+        # an image without a gradient stays where it is: 0 / 0 would be NaN
+        return self.decay * before + gradient / torch.where(scale > 0, scale, 1.0)
+
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        return None if samples or norm != "Linf" else ("MIFGSM", self.their_options(eps) | {"decay": self.decay})

@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from rnabench.attack.attack import Uniform
+from rnabench.attack.attack import Attack, Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.losses import margin
-from rnabench.attack.threat import Linf
+from rnabench.attack.threat import Threat
+from rnabench.settings.attacks import ATTACKS, CrossCheck
 
+SHARE = 0.8  # of the image that the first square covers
 BLOCK = 64  # queries whose random numbers are drawn at once
 
 
-@dataclass(frozen=True)
-class Square:
+@ATTACKS.register("square")
+class Square(Attack):
     """`queries` tries of a coloured square at a random place; a try stays if it raises the margin loss.
 
-    Its size is a share of the image that starts at `share` and shrinks as the published schedule for 10,000 queries
-    says, rescaled to `queries`. A model without randomness is asked once per try, and an example stops when it is
+    Its size is a share of the image that starts at 0.8 and shrinks as the published schedule for 10,000 queries says,
+    rescaled to `queries`. A model without randomness is asked once per try, and an example stops when it is
     misclassified. A randomised one is asked for the mean over the estimator's draws of the try *and* of what it would
     replace, on the same draws (a lucky draw kept from an earlier try would block all later ones); an example stops
-    when it is misclassified on all draws. Linf only.
+    when it is misclassified on all draws.
     """
 
-    threat: Linf
-    queries: int = 5000
-    share: float = 0.8
+    summary = "black-box random search"
+    paper = "Andriushchenko et al. 2020"
+    version = 2
+    norms = ("Linf",)
+    random_start = True
+    numbered = "queries"
+    crosschecks = (CrossCheck("square1000", "pyautoattack", 100),)
 
-    def __call__(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform) -> Tensor:
-        eps, (channels, height, width) = self.threat.eps, images.shape[1:]
+    queries: int = Field(default=5000, strict=True, ge=1, le=1_000_000)
+
+    @property
+    def losses(self) -> frozenset[str]:
+        return frozenset()
+
+    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
+        return 0, self.queries * (2 if is_random else 1) + 1
+
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        return None if samples else ("Square", {"norm": norm, "eps": eps, "n_queries": self.queries})
+
+    def pyautoattack(self) -> tuple[str, dict[str, Any]]:
+        return "square", {"n_queries": self.queries}
+
+    def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
+        eps, (channels, height, width) = threat.eps, images.shape[1:]
         stripes = _signs(uniform(channels, 1, width))
-        best = self.threat.project(images + eps * stripes, images)
+        best = threat.project(images + eps * stripes, images)
         found = estimator.estimate(best, labels, margin, gradient=False)
         loss, wrong = found.loss.clone(), found.wrong.clone()
         across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
@@ -50,7 +72,7 @@ class Square:
                          for k, room in ((0, height), (1, width)))
             inside = (down >= top) & (down < top + side) & (across >= left) & (across < left + side)
             colour = _signs(drawn[:, 2:]).view(-1, channels, 1, 1)
-            tried = self.threat.project(now + 2 * eps * colour * inside, images[rows])
+            tried = threat.project(now + 2 * eps * colour * inside, images[rows])
             if estimator.is_random:
                 both = estimator.estimate(torch.cat([tried, now]), labels[rows].repeat(2), margin, rows.repeat(2),
                                           gradient=False)
@@ -69,7 +91,7 @@ class Square:
         """The square's share of the image at this query."""
         at = query / self.queries * 10_000
         halvings = sum(at > border for border in (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000))
-        return self.share * 0.5**halvings
+        return SHARE * 0.5**halvings
 
 
 def _signs(uniform: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from rnabench.errors import InvalidValue, one_of
 
 class Threat(Protocol):
     """All images in [0, 1] within `eps` of the original's; image tensors are [N, C, H, W]."""
+
+    norm: ClassVar[str]
 
     @property
     def eps(self) -> float: ...
@@ -26,11 +28,15 @@ class Threat(Protocol):
     def start(self, images: Tensor, uniform: Tensor) -> Tensor:
         """A random start from `uniform` noise of the images' shape on [0, 1)."""
 
+    def length(self, change: Tensor) -> Tensor:
+        """The norm of each example's change, [N]."""
+
 
 @dataclass(frozen=True)
 class Linf:
     """All images in [0, 1] whose pixels differ by at most `eps` (in pixel units [0, 1]) from the original's."""
 
+    norm: ClassVar[str] = "Linf"
     eps: float
 
     def project(self, candidate: Tensor, images: Tensor) -> Tensor:
@@ -44,11 +50,15 @@ class Linf:
         """Uniform in the ball."""
         return self.project(images + (2 * uniform - 1) * self.eps, images)
 
+    def length(self, change: Tensor) -> Tensor:
+        return change.abs().amax((1, 2, 3))
+
 
 @dataclass(frozen=True)
 class L2:
     """All images in [0, 1] at Euclidean distance at most `eps` (over all pixels, each in [0, 1]) from the original."""
 
+    norm: ClassVar[str] = "L2"
     eps: float
 
     def project(self, candidate: Tensor, images: Tensor) -> Tensor:
@@ -65,11 +75,14 @@ class L2:
         normal = torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-6, 1 - 1e-6))
         return self.project(images + self.eps * normal / lengths(normal).clamp_min(1e-12), images)
 
+    def length(self, change: Tensor) -> Tensor:
+        return lengths(change).flatten()
 
-THREATS: dict[str, type[Linf] | type[L2]] = {"Linf": Linf, "L2": L2}
+
+THREATS: dict[str, type[Linf] | type[L2]] = {ball.norm: ball for ball in (Linf, L2)}
 
 
-def threat(norm: str, eps: float) -> Threat:
+def threat_model(norm: str, eps: float) -> Threat:
     """The threat model of that norm. Raises InvalidValue."""
     if norm not in THREATS:
         raise InvalidValue("norm", norm, one_of(THREATS), THREATS)

@@ -32,15 +32,16 @@ def crosscheck(
     given: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name}
 
     from rnabench.cli.console import LiveProgress, show_table
-    from rnabench.jobs.crosscheck import CASES
+    from rnabench.jobs.crosscheck import cases
     from rnabench.jobs.crosscheck import crosscheck as compare
     from rnabench.jobs.evaluate import load_run
     from rnabench.report.crosscheck import HEADINGS, display_rows, title, write_crosscheck
 
-    names = attacks.split(",") if attacks else list(CASES)
+    known = cases()
+    names = attacks.split(",") if attacks else list(known)
     for name in names:
-        if name not in CASES:
-            raise InvalidValue("--attacks", name, one_of(CASES), CASES)
+        if name not in known:
+            raise InvalidValue("--attacks", name, one_of(known), known)
     target = load_run(run, {name: value for name, value in given.items() if value is not None}, keys, device)
     with LiveProgress() as progress:
         result = compare(target.module, target.defence, target.data.source, len(target.data.classes), keys.eps, names,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rnabench.cli.console import console, show_table
-from rnabench.settings.attacks import GRAMMAR, KINDS
+from rnabench.settings.attacks import ATTACKS, GRAMMAR
 from rnabench.settings.suites import SUITES
 
 
@@ -13,11 +13,11 @@ def show_lists() -> None:
                suite.summary) for name, suite in SUITES.items()]
     show_table("Suites (--suite; several joined by +)", ("suite", "attacks", "protocols", "what for"), suites, 4)
     attacks = []
-    for kind, parameters in KINDS.items():
-        settings = ", ".join(f"{name} {field.default}" for name, field in parameters.model_fields.items()
+    for kind, attack in ATTACKS.items():
+        settings = ", ".join(f"{name} {field.default}" for name, field in attack.model_fields.items()
                              if field.default is not None)
-        attacks.append((kind, "within eps" if parameters.bounded else "smallest change", settings or "-",
-                        parameters.summary))
+        attacks.append((kind, "within eps" if attack.bounded else "smallest change", settings or "-",
+                        f"{attack.summary} ({attack.paper})" if attack.paper else attack.summary))
     show_table("Attacks (--attacks)", ("kind", "goal", "parameters and defaults", "what it is"), attacks, 4)
     out = console()
     out.print(f"An attack's name is {GRAMMAR}. A recipe can set any parameter: {{name: cw-search, kind: cw, c: 0.01, "

@@ -12,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnabench.attack.attack import Uniform
-from rnabench.attack.autoattack import autoattack, version
-from rnabench.attack.build import build
+from rnabench.attack.attack import Attack, LibraryAttack, Uniform, check, ready
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
-from rnabench.attack.library import Resampled, frozen_view
-from rnabench.attack.torchattacks import library_call, torchattacks_attack
+from rnabench.attack.libraries import Resampled, by_torchattacks, frozen_view, torchattacks_call
+from rnabench.attack.threat import Threat
 from rnabench.attack.watched import OnPass, Watched, nobody
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
@@ -40,10 +38,12 @@ def parameters(spec: AttackSpec, keys: EvaluationSettings, samples: int) -> dict
     for name in ("eps", "step_size"):
         if keys.norm == "Linf" and values.get(name, 0) > 1:
             raise InvalidValue("attack", f"{spec.name} ({name}: {values[name]:g})", PIXEL_UNITS)
-    if not uses_library(spec, keys):
-        build(spec.name, keys.norm, values)
-    elif keys.backend == "native":
-        return values | version(samples) | {"backend": "pyautoattack"}
+    attack = spec.parameters
+    if keys.backend == "native" and keys.norm not in attack.norms:
+        raise InvalidValue("attack", spec.name, f"another attack for norm {keys.norm}: {spec.kind} is for "
+                                                f"{' and '.join(attack.norms)}")
+    if keys.backend == "native" and isinstance(attack, LibraryAttack):
+        return values | attack.of_library(samples) | {"backend": attack.library}
     return values | {"backend": keys.backend}
 
 
@@ -65,16 +65,17 @@ class Attacker:
 
         Raises NumericalError for images that leave [0, 1] or the ball.
         """
+        attack, threat = ready(spec, self.keys.norm, self.keys.eps, self.keys.step)
         draw = self.drawer("attack path", batch, groups)
         averaged = protocol.samples if self.defence.space.is_random else 0
         if averaged:
             estimator = Expectation(self.network, draw, averaged, self.most_pixels)
-            found = self._run(spec, estimator, batch, groups, averaged)
+            found = self._run(spec.name, attack, threat, estimator, batch, averaged)
             path = self.drawer("reported path", batch, groups)(1)
         else:
             path = draw(1)
-            found = self._run(spec, OnePath(self.network, path), batch, groups, 0)
-        self._check(spec, found, batch.images)
+            found = self._run(spec.name, attack, threat, OnePath(self.network, path), batch, 0)
+        check(spec.name, found, batch.images, threat)
         return found, path
 
     @property
@@ -95,38 +96,29 @@ class Attacker:
         streams = ExampleStreams(self.keys.seed, purpose, indices=names)
         return lambda repeats: space.sample_each(streams, repeats)
 
-    def _run(self, spec: AttackSpec, estimator: Estimator, batch: Batch, groups: Groups, samples: int) -> Tensor:
-        values, images, labels = parameters(spec, self.keys, samples), batch.images, batch.labels
-        if values["backend"] == "native":
-            return build(spec.name, self.keys.norm, values)(estimator, images, labels, self._uniform(batch))
+    def _run(self, name: str, attack: Attack | LibraryAttack, threat: Threat, estimator: Estimator, batch: Batch,
+             samples: int) -> Tensor:
+        images, labels = batch.images, batch.labels
+        if self.keys.backend == "native" and isinstance(attack, Attack):
+            return attack.run(estimator, images, labels, self._uniform(batch), threat)
         # a library draws for the images that it is given together: its streams are named by the first of them
         names = "library", batch.indices[0]
         seed, generator = derive(self.keys.seed, *names), stream(self.keys.seed, *names, "paths")
         rows = self.keys.granularity == "sample"
         view = frozen_view(estimator, images.device) if isinstance(estimator, OnePath) else Resampled(
             self.network, lambda count: self.defence.space.sample(generator, count if rows else 1))
-        if values["backend"] == "pyautoattack":
-            return autoattack(view, images, labels, self.keys.norm, values["eps"], self.classes, seed, samples)
-        return torchattacks_attack(spec.name, view, images, labels, self.keys.norm, self.classes, values, seed, samples)
+        if self.keys.backend == "native" and isinstance(attack, LibraryAttack):
+            return attack.call(view, images, labels, threat, self.classes, seed, samples)
+        return by_torchattacks(name, attack, view, images, labels, threat, self.classes, seed, samples)
 
     def _uniform(self, batch: Batch) -> Uniform:
         streams = ExampleStreams(self.keys.seed, "attack start", indices=batch.indices, device=batch.images.device)
         return lambda *shape: streams.uniform(*shape).to(batch.images)
 
-    def _check(self, spec: AttackSpec, found: Tensor, images: Tensor) -> None:
-        if not bool(found.isfinite().all()) or float(found.min()) < 0 or float(found.max()) > 1:
-            raise NumericalError(f"attack {spec.name}: its images are not in [0, 1]; nothing was scored")
-        if spec.bounded:
-            change, eps = (found - images).flatten(1), self.keys.eps if spec.eps is None else spec.eps
-            far = float(change.abs().max() if self.keys.norm == "Linf" else change.norm(dim=1).max())
-            if far > eps * (1 + 1e-4) + 1e-6:
-                raise NumericalError(f"attack {spec.name}: moved an image by {far:.6g} ({self.keys.norm}); expected at "
-                                     f"most eps {eps:.6g}; nothing was scored")
-
 
 def uses_library(spec: AttackSpec, keys: EvaluationSettings) -> bool:
     """Whether somebody else's code attacks, which knows one path for all images that it is given."""
-    return keys.backend != "native" or spec.kind == "autoattack"
+    return keys.backend != "native" or isinstance(spec.parameters, LibraryAttack)
 
 
 def check_plan(keys: EvaluationSettings, specs: list[tuple[AttackSpec, int]], is_random: bool, classes: int) -> None:
@@ -137,11 +129,12 @@ def check_plan(keys: EvaluationSettings, specs: list[tuple[AttackSpec, int]], is
         if rows and not samples and values["backend"] != "native":
             raise InvalidValue("granularity", "sample", f"batch for {spec.name} on a frozen path (libraries attack "
                                                         "some images of a batch at a time, and mix up their paths)")
-        needed = {"t": 4, "dlr": 3}.get(values.get("loss", ""), 4 if spec.kind == "autoattack" else 2)
+        needed = spec.parameters.least_classes
         if classes < needed:
             raise InvalidValue("attack", spec.name, f"another one for {classes} classes: its DLR loss needs {needed}")
         if keys.backend == "torchattacks":
-            library_call(spec.name, keys.norm, classes, values, samples if is_random else 0)
+            attack, threat = ready(spec, keys.norm, keys.eps, keys.step)
+            torchattacks_call(spec.name, attack, threat, classes, samples if is_random else 0)
     if keys.cumulative and is_random:
         raise InvalidValue("cumulative", True, "a deterministic model: a mean over draws needs every example attacked")
 

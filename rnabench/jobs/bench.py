@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.attack.estimators import Expectation, OnePath, frozen_parameters
-from rnabench.attack.gradient import PGD
+from rnabench.attack.gradient import BIM
 from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue
@@ -80,12 +80,12 @@ def _cases(recipe: TrainingSettings, device: torch.device) -> dict[str, Case]:
         ours = recipe.model_copy(update={"granularity": granularity})
         cases[f"training step, {recipe.space}, path per {granularity}"] = _step(ours, batch, device)
     model = _model(recipe, device).eval()
-    attack = PGD(Linf(recipe.eps), recipe.step, PGD_STEPS, random_start=False)
+    attack = BIM(steps=PGD_STEPS, step_size=recipe.step)
     path = model.space.sample(generator)
 
     def pgd() -> object:
         with frozen_parameters(model):
-            return attack(OnePath(model, path), batch.images, batch.labels, _no_noise)
+            return attack.run(OnePath(model, path), batch.images, batch.labels, _no_noise, Linf(recipe.eps))
 
     def eot(rows: int) -> Case:
         def draw(count: int) -> Any:

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnabench.attack.autoattack import autoattack
-from rnabench.attack.build import build
+from rnabench.attack.attack import Attack, ready
 from rnabench.attack.estimators import OnePath, frozen_parameters
-from rnabench.attack.library import View, guarded
-from rnabench.attack.torchattacks import torchattacks_attack
+from rnabench.attack.libraries import View, by_torchattacks, guarded
+from rnabench.attack.threat import Threat
 from rnabench.data.batches import Batch, BatchSource
 from rnabench.evaluation.defence import Defence
 from rnabench.model.mode import in_mode
@@ -24,24 +23,16 @@ from rnabench.runtime.environment import device_description, git_revision, versi
 from rnabench.runtime.progress import Progress
 from rnabench.scoring.interval import wilson
 from rnabench.seeding import ExampleStreams, derive, stream
-from rnabench.settings.attacks import parse_attack, resolved
+from rnabench.settings.attacks import ATTACKS, AttackSpec, CrossCheck, Parameters, parse_attack, resolved
 
 SAME = 1e-6  # images closer than this in every pixel are equal
 
-CASES: dict[str, tuple[dict[str, Any], str, int | None]] = {
-    # name: the attack, its library, and a limit on the number of images (slow ones)
-    "fgsm": ({"kind": "fgsm"}, "torchattacks", None),
-    "bim10": ({"kind": "bim", "steps": 10}, "torchattacks", None),
-    "mifgsm": ({"kind": "mifgsm"}, "torchattacks", None),
-    "pgd20": ({"kind": "pgd", "steps": 20}, "torchattacks", None),
-    "apgd-ce": ({"kind": "apgd", "loss": "ce"}, "pyautoattack", 100),
-    "apgd-dlr": ({"kind": "apgd", "loss": "dlr"}, "pyautoattack", 100),
-    "apgd-t": ({"kind": "apgd", "loss": "t"}, "pyautoattack", 32),
-    "square1000": ({"kind": "square", "queries": 1000}, "pyautoattack", 100),
-    "cw-c10": ({"kind": "cw", "c": 10.0, "steps": 1000}, "torchattacks", None),
-    "deepfool": ({"kind": "deepfool"}, "torchattacks", None),
-    "autoattack": ({"kind": "autoattack"}, "pyautoattack", 16),
-}
+
+def cases() -> dict[str, tuple[AttackSpec, CrossCheck]]:
+    """What there is to compare, by name: what the attacks declare."""
+    declared = [(kind, case) for kind, attack in ATTACKS.items() for case in vars(attack).get("crosschecks", ())]
+    return {case.name: (parse_attack({"name": case.name, "kind": kind, **case.settings} if case.settings else
+                                     case.name), case) for kind, case in declared}
 
 
 @dataclass(frozen=True)
@@ -72,20 +63,20 @@ def crosscheck(model: nn.Module, defence: Defence, source: BatchSource, classes:
         described_device = device_description(str(device))
         OnePath(defence, path).gradient(whole.images, whole.labels)  # warm-up
         for name in names:
-            described, library, limit = CASES[name]
-            batch = whole.part(0, limit or len(whole.indices))
-            rows.append(_case(model, name, described, library, OnePath(defence, path), batch, classes, eps, seed))
+            spec, case = cases()[name]
+            batch = whole.part(0, case.images or len(whole.indices))
+            rows.append(_case(model, spec, case.library, OnePath(defence, path), batch, classes, eps, seed))
             row = rows[-1]
-            progress.line(f"{name}: native {row['native']['seconds_per_100']:.2f} s, {library} "
+            progress.line(f"{name}: native {row['native']['seconds_per_100']:.2f} s, {case.library} "
                           f"{row['library']['seconds_per_100']:.2f} s per 100 images")
     return {"path": str(path), "eps": eps, "seed": seed, "device": described_device,
             "versions": versions(), "git": git_revision(), "indices": whole.indices, "cases": rows}
 
 
-def _case(model: nn.Module, name: str, described: dict[str, Any], library: str, estimator: OnePath, batch: Batch,
-          classes: int, eps: float, seed: int) -> dict[str, Any]:
-    spec = parse_attack({"name": name, **described})
-    values = resolved(spec, eps, eps / 4)
+def _case(model: nn.Module, spec: AttackSpec, library: str, estimator: OnePath, batch: Batch, classes: int, eps: float,
+          seed: int) -> dict[str, Any]:
+    name = spec.name
+    attack, threat = ready(spec, "Linf", eps, eps / 4)
     images, labels = batch.images, batch.labels
     view = View(estimator.view, images.device)
     streams = ExampleStreams(seed, "crosscheck", name, indices=batch.indices)
@@ -93,15 +84,15 @@ def _case(model: nn.Module, name: str, described: dict[str, Any], library: str, 
 
     def native() -> Tensor:
         with frozen_parameters(model):
-            if spec.kind == "autoattack":
-                return autoattack(view, images, labels, "Linf", eps, classes, number)
-            uniform: Callable[..., Tensor] = lambda *shape: streams.uniform(*shape).to(images)  # noqa: E731
-            return build(name, "Linf", values)(estimator, images, labels, uniform)
+            if isinstance(attack, Attack):
+                uniform: Callable[..., Tensor] = lambda *shape: streams.uniform(*shape).to(images)  # noqa: E731
+                return attack.run(estimator, images, labels, uniform, threat)
+            return attack.call(view, images, labels, threat, classes, number)
 
     def theirs() -> Tensor:
         if library == "torchattacks":
-            return torchattacks_attack(name, view, images, labels, "Linf", classes, values, number)
-        return _by_hand(spec.kind, values, view, images, labels, classes, number)
+            return by_torchattacks(name, attack, view, images, labels, threat, classes, number)
+        return _by_pyautoattack(attack, threat, view, images, labels, number)
 
     native_side, library_side = _side(native, estimator, batch), _side(theirs, estimator, batch)
     with torch.no_grad():
@@ -109,7 +100,8 @@ def _case(model: nn.Module, name: str, described: dict[str, Any], library: str, 
     both = clean & ~native_side.right & ~library_side.right
     apart = (native_side.images - library_side.images).abs().flatten(1).amax(1)
     return {
-        "case": name, "parameters": values, "library": {"name": library, **_summary(library_side, clean, both)},
+        "case": name, "parameters": resolved(spec, eps, eps / 4),
+        "library": {"name": library, **_summary(library_side, clean, both)},
         "native": _summary(native_side, clean, both), "images": len(labels), "clean": float(clean.float().mean()),
         "same_images": float((apart <= SAME).float().mean()),
         "different_pixels": float(((native_side.images - library_side.images).abs() > SAME).float().mean()),
@@ -118,25 +110,21 @@ def _case(model: nn.Module, name: str, described: dict[str, Any], library: str, 
     }
 
 
-def _by_hand(kind: str, values: dict[str, Any], view: nn.Module, images: Tensor, labels: Tensor, classes: int,
-             seed: int) -> Tensor:
-    """pyautoattack as its documentation calls it, without our adapter."""
+def _by_pyautoattack(attack: Parameters, threat: Threat, view: nn.Module, images: Tensor, labels: Tensor, seed: int
+                     ) -> Tensor:
+    """pyautoattack as its documentation calls it, without our adapter: all of it, or the part that an attack names."""
     import pyautoattack
 
     with guarded(seed):
-        runner: Any = pyautoattack.AutoAttack(view, norm="Linf", eps=values["eps"], device=images.device, seed=seed,
+        runner: Any = pyautoattack.AutoAttack(view, norm=threat.norm, eps=threat.eps, device=images.device, seed=seed,
                                               version="standard")
-        if kind == "autoattack":
+        if (part := attack.pyautoattack()) is None:
             found, _ = runner.run_standard_evaluation(images.contiguous(), labels, batch_size=len(images))
             return torch.as_tensor(found)
-        runner.apgd.seed = runner.apgd_targeted.seed = runner.square.seed = seed
-        if kind == "square":
-            runner.square.n_queries = values["queries"]
-            return torch.as_tensor(runner.square.perturb(images.contiguous(), labels))
-        if values["loss"] == "t":
-            return torch.as_tensor(runner.apgd_targeted.perturb(images.contiguous(), labels))
-        runner.apgd.loss = values["loss"]
-        return torch.as_tensor(runner.apgd.perturb(images.contiguous(), labels))
+        theirs = getattr(runner, part[0])
+        for option, value in {"seed": seed, **part[1]}.items():
+            setattr(theirs, option, value)
+        return torch.as_tensor(theirs.perturb(images.contiguous(), labels))
 
 
 def _side(attack: Callable[[], Tensor], estimator: OnePath, batch: Batch) -> Side:

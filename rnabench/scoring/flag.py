@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from rnabench.scoring.outcome import Outcome
+from rnabench.settings.attacks import Parameters, recorded
 
 Status = Literal["PASS", "WARN", "FAIL", "n/a"]
 SURE = 0.997  # three standard errors: many pairs are compared, and few may fail by chance
@@ -36,18 +38,31 @@ class Row:
         """PGD with cross-entropy and a single start."""
         return self.kind == "pgd" and self.parameters.get("loss") == "ce" and self.parameters.get("restarts") == 1
 
+    @cached_property
+    def attack(self) -> Parameters | None:
+        """None for natural accuracy, for images made on another network, and for an attack that nobody here knows."""
+        return recorded(self.parameters)
+
+    @property
+    def strength(self) -> float | None:
+        """The place in the order of strength; None if the order says nothing of it."""
+        return 0 if self.kind == "natural" else self.attack.strength if self.attack else None
+
     @property
     def losses(self) -> frozenset[str]:
         """The losses (names as in `attack.losses`) whose gradients the attack follows; none if it follows no gradient
         of this model."""
-        if self.kind in ("natural", "square", "transfer"):
-            return frozenset()
-        if self.kind == "autoattack":
-            return frozenset({"ce", "dlr"})
-        if self.kind in ("cw", "deepfool"):
-            return frozenset({"margin"})
-        loss = str(self.parameters.get("loss", "ce"))
-        return frozenset({"dlr" if loss == "t" else loss})
+        return self.attack.losses if self.attack else frozenset()
+
+    @property
+    def white_box(self) -> bool:
+        """Whether it is a bounded attack that follows this model's gradients."""
+        return self.attack is not None and self.attack.bounded and bool(self.losses)
+
+    @property
+    def black_box(self) -> bool:
+        """Whether it is a bounded attack that follows none: it asks for outputs only, or was made on another model."""
+        return self.kind == "transfer" or (self.attack is not None and self.attack.bounded and not self.losses)
 
     def __str__(self) -> str:
         """`pgd20 / eot:10 62.5`: the accuracy in percent."""

@@ -13,7 +13,6 @@ from rnabench.scoring.model_checks import gradients, normalisation
 from rnabench.settings.pixels import in_255ths
 
 TOLERANCE = 0.02  # what more steps, restarts or samples may still change
-WHITE_BOX = ("fgsm", "bim", "pgd", "mifgsm", "apgd", "autoattack")
 
 
 def judge(rows: Sequence[Row], diagnosis: Mapping[str, Any], classes: int, eps: float, is_random: bool,
@@ -51,10 +50,10 @@ def _order(rows: Sequence[Row]) -> Flag:
     for stronger in rows:
         for weaker in rows:
             same_protocol = stronger.outcome.protocol == weaker.outcome.protocol or weaker.kind == "natural"
-            ranks = _rank(weaker), _rank(stronger)
+            strengths = weaker.strength, stronger.strength
             averaging = (stronger.parameters == weaker.parameters and stronger.samples > weaker.samples
                          and weaker.outcome.protocol != "same-path" and stronger.kind != "natural")
-            if (same_protocol and None not in ranks and ranks[0] < ranks[1]) or averaging:  # type: ignore[operator]
+            if (same_protocol and None not in strengths and strengths[0] < strengths[1]) or averaging:  # type: ignore[operator]
                 pairs.append(_paired(weaker, stronger))
     wrong, doubtful = [], []
     for weaker, stronger in pairs:
@@ -79,13 +78,6 @@ def _one_frozen_path(row: Row) -> bool:
     """Whether all images were attacked through one path: how another would have done is not in the interval."""
     groups = row.outcome.groups
     return groups is not None and row.samples == 0 and row.kind != "natural" and len(set(groups.tolist())) == 1
-
-
-def _rank(row: Row) -> int | None:
-    """The place in the order of strength; None if the order says nothing of it."""
-    if row.plain:
-        return 2 + int(row.parameters["steps"])
-    return {"natural": 0, "fgsm": 1, "autoattack": 10**9}.get(row.kind)
 
 
 def _ladder(rows: Sequence[Row], eps: float, classes: int) -> Flag:
@@ -143,9 +135,9 @@ def _black_box(rows: Sequence[Row]) -> Flag:
     """5. No attack without gradients, or with another network's, beats those with."""
     found: list[tuple[tuple[float, float, float], Row, Row]] = []
     for black in rows:
-        if black.kind in ("square", "transfer"):
+        if black.black_box:
             # transferred images know no path: whatever was averaged over, white-box attacks should do better
-            white = [row for row in rows if row.kind in WHITE_BOX and (
+            white = [row for row in rows if row.white_box and (
                 row.outcome.protocol == black.outcome.protocol
                 or (black.kind == "transfer" and row.outcome.protocol != "same-path"))]
             if white:

@@ -1,7 +1,7 @@
 """Versions of the algorithms that numbers rest on. A change that changes numbers raises the version of its algorithm.
 
 Runs and records keep the versions that made them, so that a number of an older algorithm is never taken for today's.
-An attack's version stands with its parameters (`rnabench.settings.attacks`), a study's with its settings
+An attack's version stands in its class (`rnabench.attack`), a study's with its settings
 (`rnabench.settings.studies`).
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rnabench.settings.attacks import KINDS
+from rnabench.settings.attacks import ATTACKS
 from rnabench.settings.studies import STUDIES
 
 STREAMS = 2  # how random numbers follow from (seed, purpose, example, draw): rnabench.seeding
@@ -33,8 +33,9 @@ def cell_versions(attack: str | None, averages: bool) -> dict[str, int]:
     versions = {"streams": STREAMS, "scoring": SCORING}
     if attack is None:
         return versions
-    return versions | ({"expectation": EXPECTATION} if averages else {"one path": ONE_PATH}) | {
-        attack: KINDS[attack].version}
+    versions |= {"expectation": EXPECTATION} if averages else {"one path": ONE_PATH}
+    # of a package that is not installed today nothing is known
+    return versions | ({attack: ATTACKS[attack].version} if attack in ATTACKS else {})
 
 
 def study_versions(study: str, attack: str | None) -> dict[str, int]:

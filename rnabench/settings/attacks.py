@@ -1,140 +1,98 @@
-"""Attacks as data: what there is, its parameters, and the names that stand for them. Knows no tensors."""
+"""Attacks as data: what each declares of itself, and the names that stand for them. Knows no tensors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rnabench.errors import InvalidValue, did_you_mean, one_of
-from rnabench.settings.pixels import Length, in_255ths, length, pixel_units
+from rnabench.errors import InvalidValue, RnabenchError, did_you_mean, one_of
+from rnabench.settings.pixels import in_255ths, length, pixel_units
+from rnabench.settings.registry import Registry
 from rnabench.settings.suites import SUITES
 
 LossName = Literal["ce", "margin", "dlr"]
 
 
+@dataclass(frozen=True)
+class CrossCheck:
+    """A case of `rnabench crosscheck`: an attack beside its counterpart in `library`. `settings` are what its name does
+    not say, `images` how many at most (of slow ones)."""
+
+    name: str
+    library: Literal["torchattacks", "pyautoattack"]
+    images: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Parameters(BaseModel):
-    """What an attack is set to. `bounded`: it stays within eps; the others look for the smallest change. `version` is
-    raised when the attack's numbers change by what it does itself (streams and estimators have their own)."""
+    """What an attack is set to, its fields, and what it declares of itself; `rnabench.attack.attack.Attack` runs.
+
+    Fields of these names mean the same in every attack: `steps`, `restarts`, `loss` (names set them, as in
+    pgd20-marginx5) and `step_size` (None: the evaluation's).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    version: ClassVar[int] = 1
-    bounded: ClassVar[bool] = True
-    random_start: ClassVar[bool] = False
+
     summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1  # raised when its numbers change by what it does itself; streams, estimators have theirs
+    norms: ClassVar[tuple[str, ...]] = ("Linf", "L2")
+    bounded: ClassVar[bool] = True  # stays within eps; the others look for the smallest change
+    random_start: ClassVar[bool] = False
+    numbered: ClassVar[str] = "steps"  # the field that a number in a name sets: pgd20
+    needs_number: ClassVar[bool] = False  # no name without one: of `pgd` alone nobody knows the steps
+    names: ClassVar[tuple[str, ...]] = ()  # what a wrong name may have meant; none: the bare name
+    crosschecks: ClassVar[tuple[CrossCheck, ...]] = ()
+
+    @property
+    def strength(self) -> float | None:
+        """A stronger attack leaves no more accuracy (sanity check 1); None if nothing is known of it. On the scale are
+        1 (FGSM), 2 + steps (PGD with cross-entropy, one start) and infinity (AutoAttack)."""
+        return None
+
+    @property
+    def losses(self) -> frozenset[str]:
+        """The losses, ce, margin or dlr, whose gradients it follows; none of a black-box attack."""
+        loss = str(getattr(self, "loss", "ce"))
+        return frozenset({"dlr" if loss == "t" else loss})
+
+    @property
+    def least_classes(self) -> int:
+        """How many classes its loss needs."""
+        return {"dlr": 3, "t": 4}.get(str(getattr(self, "loss", "ce")), 2)
 
     def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
         """About how many passes with a gradient, and how many without, an example costs per path draw."""
-        raise NotImplementedError
+        return getattr(self, self.numbered, 1) * getattr(self, "restarts", 1), 0
+
+    def in_effect(self, eps: float) -> dict[str, Any]:
+        """Every parameter, as the record keeps it."""
+        return self.model_dump(mode="json") | ({"eps": eps} if self.bounded else {})
+
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        """The class of torchattacks that does the same, and its arguments, if any; `samples` > 0: under EOT."""
+        return None
+
+    def pyautoattack(self) -> tuple[str, dict[str, Any]] | None:
+        """The part of pyautoattack's AutoAttack that does the same, and what to set of it; None: the whole."""
+        return None
 
 
-class FGSM(Parameters):
-    summary: ClassVar[str] = "one step of size eps (Goodfellow et al. 2015)"
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        return 1, 0
-
-
-class _Steps(Parameters):
-    steps: int = Field(10, strict=True, ge=1, le=100_000)
-    step_size: Length | None = None
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        return self.steps, 0
+class AttackRegistry(Registry[type[Parameters]]):
+    def add(self, name: str, thing: type[Parameters], declared: object = None) -> None:
+        """Raises RnabenchError also for a name that makes others ambiguous: beside pgd2, pgd20 would be two things."""
+        if not re.fullmatch(r"[a-z][a-z0-9]*[a-z]", name) or name in ("natural", "transfer"):
+            raise RnabenchError(f"attack: {name!r} cannot be registered; expected lower-case letters, and digits "
+                                "between them (not natural, not transfer)")
+        super().add(name, thing, declared)
 
 
-class BIM(_Steps):
-    summary: ClassVar[str] = "PGD from the image itself (Kurakin et al. 2017)"
-
-
-class PGD(_Steps):
-    random_start: ClassVar[bool] = True
-    version: ClassVar[int] = 2
-    summary: ClassVar[str] = "projected gradient descent from random starts (Madry et al. 2018)"
-    steps: int = Field(20, strict=True, ge=1, le=100_000)
-    loss: LossName = "ce"
-    restarts: int = Field(1, strict=True, ge=1, le=1000)
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        return self.steps * self.restarts, self.restarts if self.restarts > 1 else 0
-
-
-class MIFGSM(_Steps):
-    summary: ClassVar[str] = "BIM with momentum (Dong et al. 2018)"
-    steps: int = Field(5, strict=True, ge=1, le=100_000)
-    decay: float = Field(1.0, ge=0, le=100)
-
-
-class APGD(Parameters):
-    random_start: ClassVar[bool] = True
-    version: ClassVar[int] = 2
-    summary: ClassVar[str] = "PGD with momentum and its own step size (Croce and Hein 2020); loss t: targeted DLR"
-    steps: int = Field(100, strict=True, ge=1, le=100_000)
-    loss: Literal["ce", "margin", "dlr", "t"] = "ce"
-    restarts: int = Field(1, strict=True, ge=1, le=1000)
-    targets: int = Field(9, strict=True, ge=1, le=10_000)
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        runs = self.restarts * (min(self.targets, classes - 1) if self.loss == "t" else 1)
-        return (self.steps + 1) * runs, 0
-
-
-class Square(Parameters):
-    random_start: ClassVar[bool] = True
-    version: ClassVar[int] = 2
-    summary: ClassVar[str] = "black-box random search (Andriushchenko et al. 2020)"
-    queries: int = Field(5000, strict=True, ge=1, le=1_000_000)
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        return 0, self.queries * (2 if is_random else 1) + 1
-
-
-class CarliniWagner(Parameters):
-    bounded: ClassVar[bool] = False
-    summary: ClassVar[str] = "smallest L2 change, by Adam (Carlini and Wagner 2017)"
-    steps: int = Field(1000, strict=True, ge=1, le=100_000)
-    c: float = Field(1e-4, gt=0, le=1e10)
-    kappa: float = Field(0.0, ge=0, le=1e6)
-    lr: float = Field(0.01, gt=0, le=10)
-    searches: int = Field(0, strict=True, ge=0, le=100)
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        return self.steps * (1 + self.searches), 10
-
-
-class DeepFool(Parameters):
-    bounded: ClassVar[bool] = False
-    summary: ClassVar[str] = "nearest linearised boundary (Moosavi-Dezfooli et al. 2016)"
-    steps: int = Field(50, strict=True, ge=1, le=100_000)
-    overshoot: float = Field(0.02, ge=0, le=10)
-    candidates: int = Field(10, strict=True, ge=1, le=10_000)
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        usual = min(self.steps, 5)  # most examples are through after a few steps
-        return usual * classes, 2 * usual
-
-
-class AutoAttack(Parameters):
-    random_start: ClassVar[bool] = True
-    version: ClassVar[int] = 2
-    summary: ClassVar[str] = ("the ensemble of Croce and Hein 2020, by pyautoattack: `standard` on a frozen path or a "
-                              "deterministic model, `rand` under eot:K")
-
-    def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        targets = min(9, classes - 1)
-        return (202, 10) if is_random else (101 + targets * 101 + targets * 300, 5000)
-
-
-KINDS: dict[str, type[Parameters]] = {
-    "fgsm": FGSM, "bim": BIM, "pgd": PGD, "mifgsm": MIFGSM, "apgd": APGD, "square": Square, "cw": CarliniWagner,
-    "deepfool": DeepFool, "autoattack": AutoAttack,
-}
-_NAME = re.compile("(?P<kind>" + "|".join(KINDS) + r")(?P<number>\d{1,6})?(?:-(?P<loss>[a-z]+))?"
-                   r"(?:x(?P<restarts>\d{1,4}))?(?:@(?P<eps>[\d./]+))?")
+ATTACKS = AttackRegistry("attack", "rnabench.attack", "rnabench.attacks")
 GRAMMAR = "kind[steps][-loss][xrestarts][@eps], as in pgd20, pgd20-margin, pgd20x5, apgd-t, square500 or pgd20@4/255"
 
 
@@ -151,19 +109,28 @@ class AttackSpec:
     def bounded(self) -> bool:
         return self.parameters.bounded
 
+    def settled(self, eps: float, step_size: float) -> tuple[Parameters, float]:
+        """Its parameters and its eps, with the evaluation's `eps` and `step_size` where it has none of its own."""
+        own, parameters = eps if self.eps is None else self.eps, self.parameters
+        if getattr(parameters, "step_size", 0.0) is None:
+            usual = step_size == eps / 4 or eps == 0  # a step size of the evaluation's own grows with eps
+            scaled = step_size if self.eps is None else own * (0.25 if usual else step_size / eps)
+            parameters = parameters.model_copy(update={"step_size": scaled})
+        return parameters, own
+
 
 def parse_attack(described: str | Mapping[str, Any]) -> AttackSpec:
     """An attack from a name (see GRAMMAR) or from a mapping with `kind`, parameters, and a `name` of one's own.
 
-    A name is a claim: one of one's own that reads as an attack of the catalogue describes just that attack. Raises
+    A name is a claim: one of one's own that reads as a registered attack describes just that attack. Raises
     InvalidValue.
     """
     if isinstance(described, str):
         return _from_name(described)
     values = dict(described)
     kind, eps = values.pop("kind", None), values.pop("eps", None)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise InvalidValue("attack", str(described), f"a kind: {one_of(KINDS)}", KINDS)
+    if not isinstance(kind, str) or kind not in ATTACKS:
+        raise InvalidValue("attack", str(described), f"a kind: {one_of(ATTACKS)}", ATTACKS)
     try:
         bound = None if eps is None else length(eps)
     except ValueError as error:
@@ -180,13 +147,13 @@ def _check_claim(spec: AttackSpec) -> None:
     """Refuse a name that reads as another attack, or as a suite: `cw20` for a PGD, `pgd40-slow` for one of 10 steps."""
     read = spec.name.lower()
     letters = re.sub(r"[^a-z0-9]", "", read)  # mi-fgsm reads as mifgsm
-    reads_as = next((kind for kind in KINDS if letters.startswith(kind)), spec.kind)
+    reads_as = next((kind for kind in _kinds() if letters.startswith(kind)), spec.kind)
     if reads_as != spec.kind:
         raise InvalidValue("attack", spec.name, f"another `name`: it reads as {reads_as}, and this is {spec.kind}")
-    if read in SUITES and read not in KINDS:
+    if read in SUITES and read not in ATTACKS:
         raise InvalidValue("attack", spec.name, "another `name`: it is a suite's")
     number = re.match(rf"{'[-_]?'.join(spec.kind)}[-_]?(\d+)", read)  # mi-fgsm-10 reads as mifgsm10
-    claimed: dict[str, Any] = {_numbered(spec.kind): int(number[1])} if number else {}
+    claimed: dict[str, Any] = {spec.parameters.numbered: int(number[1])} if number else {}
     with suppress(InvalidValue):
         claimed = _settings(_from_name(read))
     settings = _settings(spec)
@@ -203,21 +170,23 @@ def _shown(value: object) -> str:
     return "the evaluation's" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _numbered(kind: str) -> str:
-    """The parameter that the number in a name is."""
-    return "queries" if kind == "square" else "steps"
+def _kinds() -> list[str]:
+    """Longer ones first, so that none is taken for the beginning of another."""
+    return sorted(ATTACKS, key=len, reverse=True)
 
 
 def _from_name(name: str) -> AttackSpec:
-    match = _NAME.fullmatch(name)
-    kind = match["kind"] if match else None
-    if match is None or kind not in KINDS or (kind in ("pgd", "bim") and not match["number"]):
-        known = [*(kind for kind in KINDS if kind not in ("pgd", "bim", "apgd")), "bim10", "pgd10", "pgd20",
-                 "pgd20-margin", "apgd-ce", "apgd-dlr", "apgd-t"]
+    kinds = "|".join(map(re.escape, _kinds()))
+    match = re.fullmatch(rf"({kinds})(?P<number>\d{{1,6}})?(?:-(?P<loss>[a-z]+))?"
+                         r"(?:x(?P<restarts>\d{1,4}))?(?:@(?P<eps>[\d./]+))?", name)
+    attack = ATTACKS[match[1]] if match else None
+    if match is None or attack is None or (attack.needs_number and not match["number"]):
+        known = [name for kind, attack in ATTACKS.items() for name in attack.names or (kind,)]
         raise InvalidValue("attack", name, GRAMMAR, known)
+    kind = match[1]
     values: dict[str, Any] = {}
     if match["number"]:
-        values[_numbered(kind)] = int(match["number"])
+        values[attack.numbered] = int(match["number"])
     if match["loss"]:
         values["loss"] = match["loss"]
     if match["restarts"]:
@@ -230,13 +199,13 @@ def _from_name(name: str) -> AttackSpec:
 
 
 def _parameters(name: str, kind: str, values: Mapping[str, Any]) -> Parameters:
-    fields = KINDS[kind].model_fields
+    fields = ATTACKS[kind].model_fields
     for key in values:
         if key not in fields:
             said = f"parameters of {kind}: {', '.join(fields) or 'none'}"
             raise InvalidValue("attack", f"{name} ({key})", said + did_you_mean(key, list(fields)))
     try:
-        return KINDS[kind].model_validate(dict(values))
+        return ATTACKS[kind].model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("expected ")
@@ -246,18 +215,18 @@ def _parameters(name: str, kind: str, values: Mapping[str, Any]) -> Parameters:
 
 def resolved(spec: AttackSpec, eps: float, step_size: float) -> dict[str, Any]:
     """Every parameter in effect, as the record keeps it; `eps` and `step_size` are the evaluation's."""
-    values: dict[str, Any] = {"kind": spec.kind, **spec.parameters.model_dump(mode="json")}
-    if not spec.bounded:
-        return values
-    values["eps"] = eps if spec.eps is None else spec.eps
-    if isinstance(spec.parameters, _Steps) and values["step_size"] is None:
-        usual = step_size == eps / 4 or eps == 0  # a step size of the evaluation's own grows with eps
-        values["step_size"] = step_size if spec.eps is None else values["eps"] * (0.25 if usual else step_size / eps)
-    if isinstance(spec.parameters, FGSM):
-        values["step_size"] = values["eps"]
-    if isinstance(spec.parameters, APGD) and spec.parameters.loss != "t":
-        del values["targets"]
-    return values | {"random_start": spec.parameters.random_start}
+    parameters, own_eps = spec.settled(eps, step_size)
+    start = {"random_start": spec.parameters.random_start} if spec.bounded else {}
+    return {"kind": spec.kind, **parameters.in_effect(own_eps), **start}
+
+
+def recorded(parameters: Mapping[str, Any]) -> Parameters | None:
+    """The inverse, of a record's parameters; None for what is no attack, or one of a package that is not installed."""
+    kind = parameters.get("kind")
+    if kind not in ATTACKS:
+        return None
+    attack = ATTACKS[str(kind)]
+    return attack.model_construct(**{name: parameters[name] for name in attack.model_fields if name in parameters})
 
 
 def at_eps(spec: AttackSpec, eps: float) -> AttackSpec:

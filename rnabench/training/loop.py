@@ -71,7 +71,7 @@ def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: Ba
         attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups))
                                 for what in ("held-out attack path", "held-out path"))
         start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)
-        adversarial = step.adversarial(step.attack(), batch, attacked, start.uniform)
+        adversarial = step.adversarial(*step.attack(), batch, attacked, start.uniform)
         with torch.no_grad():
             for place, images in enumerate((batch.images, adversarial)):
                 hits[place] += (model.on(predicting)(images).argmax(1) == batch.labels).sum()

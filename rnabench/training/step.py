@@ -35,11 +35,12 @@ class TrainingStep:
         self.on_pass: OnPass = nobody  # told of every pass of the inner attack
         self._trained = Path(((),))
 
-    def attack(self, epoch: int | None = None) -> PGD:
-        """The inner attack; in the first `eps_warmup` epochs eps and step size grow to their full values."""
+    def attack(self, epoch: int | None = None) -> tuple[PGD, Linf]:
+        """The inner attack and its threat model; in the first `eps_warmup` epochs eps and step size grow to their full
+        values."""
         recipe = self.recipe
         share = 1.0 if epoch is None else min(1.0, (epoch + 1) / (recipe.eps_warmup + 1))
-        return PGD(Linf(share * recipe.eps), share * recipe.step, recipe.steps)
+        return PGD(steps=recipe.steps, step_size=share * recipe.step), Linf(share * recipe.eps)
 
     def __call__(self, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Mean loss (a scalar to call backward on) and the number of correct predictions, both on the device."""
@@ -48,7 +49,7 @@ class TrainingStep:
             attacked = self._draw("attack path", batch, epoch, step)
             start = ExampleStreams(self.recipe.seed, "attack start", indices=batch.indices, first=epoch,
                                    device=images.device)
-            images = self.adversarial(self.attack(epoch), batch, attacked, start.uniform)
+            images = self.adversarial(*self.attack(epoch), batch, attacked, start.uniform)
             path = attacked if self.objective.trains_attacked_path else path
         self._trained, network = path, self.model.on(path)
         loss, logits = self.objective.loss(lambda each: network(each).float(), batch.images, images, batch.labels)
@@ -72,13 +73,13 @@ class TrainingStep:
                     if number != choice:
                         option.zero_grad(set_to_none=True)
 
-    def adversarial(self, attack: PGD, batch: Batch, path: Path, uniform: Uniform) -> Tensor:
+    def adversarial(self, attack: PGD, threat: Linf, batch: Batch, path: Path, uniform: Uniform) -> Tensor:
         """The batch's adversarial images through a frozen path (or one for each image), in the recipe's attack mode."""
         training = self.model.training and self.recipe.attack_mode == "train"
         statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
         with in_mode(self.model, training), frozen_parameters(self.model), statistics:
-            return attack(OnePath(Watched(self.model, self.on_pass), path), batch.images, batch.labels,
-                          lambda *shape: uniform(*shape).to(memory_format=torch.channels_last))
+            return attack.run(OnePath(Watched(self.model, self.on_pass), path), batch.images, batch.labels,
+                              lambda *shape: uniform(*shape).to(memory_format=torch.channels_last), threat)
 
     @property
     def attack_passes(self) -> float:

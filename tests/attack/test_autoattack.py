@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnabench.attack.autoattack import autoattack, version
+from rnabench.attack.autoattack import AutoAttack
 from rnabench.attack.estimators import OnePath, frozen_parameters
-from rnabench.attack.library import Resampled, View, frozen_view
+from rnabench.attack.libraries import Resampled, View, frozen_view
+from rnabench.attack.threat import Linf, threat_model
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.seeding import stream
@@ -28,7 +29,7 @@ def test_autoattack_gives_what_the_library_gives_when_called_by_hand(
     model, path = model_and_path(space)
     estimator, seed = OnePath(model, path), 12345
     labels = estimator.mean_logits(IMAGES).argmax(1)
-    found = autoattack(frozen_view(estimator, CPU), IMAGES, labels, norm, eps, 10, seed)
+    found = AutoAttack().call(frozen_view(estimator, CPU), IMAGES, labels, threat_model(norm, eps), 10, seed)
     with torch.random.fork_rng(devices=[]), frozen_parameters(model):
         torch.manual_seed(99)  # theirs seeds itself before every attack
         runner = pyautoattack.AutoAttack(model.on(path), norm=norm, eps=eps, version="standard", seed=seed)
@@ -44,15 +45,15 @@ def test_autoattack_is_the_published_standard_version(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pyautoattack.AutoAttack, "run_standard_evaluation",
                         lambda self, x, y, batch_size: (seen.append(self), (x, y))[1])
     for classes, samples in ((10, 0), (100, 0), (4, 0), (10, 20)):
-        autoattack(View(Tensor.sigmoid, CPU), IMAGES, torch.arange(4), "Linf", 8 / 255, classes, 0, samples)
+        AutoAttack().call(View(Tensor.sigmoid, CPU), IMAGES, torch.arange(4), Linf(8 / 255), classes, 0, samples)
     for runner in seen[:3]:
         assert runner.attacks_to_run == ["apgd-ce", "apgd-t", "fab-t", "square"]
         assert (runner.apgd.n_iter, runner.apgd_targeted.n_iter, runner.fab.n_iter) == (100, 100, 100)
         assert runner.square.n_queries == 5000
     assert [(run.apgd_targeted.n_target_classes, run.fab.n_target_classes) for run in seen[:3]] == [
         (9, 9), (9, 9), (3, 3)]
-    assert seen[3].attacks_to_run == version(20)["attacks"].split(", ")
-    assert seen[3].apgd.eot_iter == version(20)["eot_iter"] == 20
+    assert seen[3].attacks_to_run == str(AutoAttack().of_library(20)["attacks"]).split(", ")
+    assert seen[3].apgd.eot_iter == AutoAttack().of_library(20)["eot_iter"] == 20
 
 
 class Certain:
@@ -72,7 +73,7 @@ def test_the_rand_version_draws_new_paths_at_every_step_and_in_every_batch(short
     def batch() -> list[str]:
         drawn: list[Path] = []
         view = Resampled(Certain(model, 3), lambda rows: (drawn.append(model.space.sample(generator)), drawn[-1])[1])
-        autoattack(view, IMAGES, torch.full((4,), 3), "Linf", 1 / 255, 10, 7, samples=4)
+        AutoAttack().call(view, IMAGES, torch.full((4,), 3), Linf(1 / 255), 10, 7, samples=4)
         return list(map(str, drawn))
 
     first, second = batch(), batch()
@@ -90,7 +91,7 @@ def test_the_rand_version_asks_for_as_many_draws_per_step_as_there_are_samples(s
     for samples in (1, 2, 5):
         count: list[int] = []
         view = Resampled(model, lambda rows, count=count: (count.append(rows), path)[1])  # type: ignore[misc]
-        autoattack(view, IMAGES, labels, "Linf", 1e-6, 10, 7, samples)  # so near that nothing is ever broken
+        AutoAttack().call(view, IMAGES, labels, Linf(1e-6), 10, 7, samples)  # so near that nothing is ever broken
         calls[samples] = len(count)
     # two attacks of 6 steps and a start, each with so many draws; the rest does not depend on it
     assert calls[2] - calls[1] == 2 * 7
@@ -105,7 +106,7 @@ def test_autoattack_works_with_few_classes(short_autoattack: None, classes: int,
     usual = model.on(path)(images).detach().mean(0)  # less this, the images are of several classes
     view = View(lambda x: (model.on(path)(x) - usual)[:, :classes], CPU)
     labels = view(images).argmax(1)
-    found = autoattack(view, images, labels, "Linf", 32 / 255, classes, 0, samples)
+    found = AutoAttack().call(view, images, labels, Linf(32 / 255), classes, 0, samples)
     assert float((found - images).abs().max()) <= 32 / 255 + 1e-6
     wrong = view(found).argmax(1) != labels
     assert bool(wrong.any())

@@ -16,22 +16,25 @@ import torch
 from torch import Tensor, nn
 
 import rnabench
-from rnabench.attack.autoattack import autoattack
-from rnabench.attack.build import build
+from rnabench.attack.attack import Attack, ready
+from rnabench.attack.autoattack import AutoAttack
 from rnabench.attack.estimators import OnePath, frozen_parameters
-from rnabench.attack.library import Resampled, View, frozen_view, guarded
-from rnabench.attack.torchattacks import torchattacks_attack
+from rnabench.attack.libraries import Resampled, View, by_torchattacks, frozen_view, guarded
+from rnabench.attack.threat import Linf
 from rnabench.errors import InvalidValue
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.seeding import stream
-from rnabench.settings.attacks import parse_attack, resolved
+from rnabench.settings.attacks import parse_attack
 from tests.attack.subjects import CPU, IMAGES, model_and_path
 from tests.helpers import lively_model
 
 
-def values_of(name: str, eps: float = 8 / 255, step_size: float = 2 / 255) -> dict[str, Any]:
-    return resolved(parse_attack(name), eps, step_size)
+def theirs(described: str | dict[str, Any], view: nn.Module, labels: Tensor, seed: int = 0, images: Tensor = IMAGES,
+           norm: str = "Linf", classes: int = 10, samples: int = 0) -> Tensor:
+    spec = parse_attack(described)
+    attack, threat = ready(spec, norm, 8 / 255, 2 / 255)
+    return by_torchattacks(spec.name, attack, view, images, labels, threat, classes, seed, samples)
 
 
 def silence(*shape: int) -> Tensor:
@@ -46,13 +49,15 @@ BOTH = pytest.mark.parametrize("space", ["bn", "bn+in"])
 def test_the_same_formula_gives_the_same_images(space: str, name: str) -> None:
     model, path = model_and_path(space)
     estimator = OnePath(model, path)
-    labels, values = estimator.mean_logits(IMAGES).argmax(1), values_of(name)
-    native = build(name, "Linf", values)(estimator, IMAGES, labels, silence)
-    theirs = torchattacks_attack(name, frozen_view(estimator, CPU), IMAGES, labels, "Linf", 10, values, 0)
+    labels, (attack, threat) = estimator.mean_logits(IMAGES).argmax(1), ready(parse_attack(name), "Linf", 8 / 255,
+                                                                              2 / 255)
+    assert isinstance(attack, Attack)
+    native = attack.run(estimator, IMAGES, labels, silence, threat)
+    library = theirs(name, frozen_view(estimator, CPU), labels)
     # the sign of a gradient of 0 is anybody's: one library's rounding may make it a step
     decided = estimator.gradient(IMAGES, labels) != 0
     assert float(decided.float().mean()) > 0.9
-    torch.testing.assert_close(theirs[decided], native[decided], rtol=0, atol=1e-6)
+    torch.testing.assert_close(library[decided], native[decided], rtol=0, atol=1e-6)
     assert not torch.equal(native, IMAGES)
 
 
@@ -61,18 +66,15 @@ def tracer(frame: FrameType, event: str, argument: object) -> None:
 
 
 def autoattack_standard(view: nn.Module, labels: Tensor) -> Tensor:
-    return autoattack(view, IMAGES, labels, "Linf", 2 / 255, 10, 7)
+    return AutoAttack().call(view, IMAGES, labels, Linf(2 / 255), 10, 7)
 
 
-def by_torchattacks(name: str) -> Callable[[nn.Module, Tensor], Tensor]:
-    def run(view: nn.Module, labels: Tensor) -> Tensor:
-        return torchattacks_attack(name, view, IMAGES, labels, "Linf", 10, values_of(name), 7)
-
-    return run
+def their(name: str) -> Callable[[nn.Module, Tensor], Tensor]:
+    return lambda view, labels: theirs(name, view, labels, 7)
 
 
 ADAPTERS = pytest.mark.parametrize("attacked", [
-    autoattack_standard, *map(by_torchattacks, ["fgsm", "pgd3", "mifgsm", "cw5", "deepfool3", "apgd3-ce", "square20"]),
+    autoattack_standard, *map(their, ["fgsm", "pgd3", "mifgsm", "cw5", "deepfool3", "apgd3-ce", "square20"]),
 ], ids=["autoattack", "fgsm", "pgd", "mifgsm", "cw", "deepfool", "apgd", "square"])
 
 
@@ -180,7 +182,7 @@ def test_images_that_their_mifgsm_turns_to_nan_come_back_as_they_were() -> None:
     images = torch.full((3, 3, 4, 4), 0.7)
     images[1] = 0.2
     labels = torch.zeros(3, dtype=torch.int64)
-    found = torchattacks_attack("mifgsm", View(logits, CPU), images, labels, "Linf", 2, values_of("mifgsm"), 0)
+    found = theirs("mifgsm", View(logits, CPU), labels, images=images, classes=2)
     assert torch.equal(found[1], images[1])
     assert bool((found[[0, 2]] < images[[0, 2]]).all())
 
@@ -192,14 +194,13 @@ def test_images_that_their_mifgsm_turns_to_nan_come_back_as_they_were() -> None:
 def test_torchattacks_refuses_what_it_cannot_do(name: str, samples: int, norm: str) -> None:
     view = View(lambda x: x.flatten(1)[:, :10], CPU)
     with pytest.raises(InvalidValue, match=name.split("-")[0]):
-        torchattacks_attack(name, view, IMAGES, torch.arange(4), norm, 10, values_of(name), 0, samples)
+        theirs(name, view, torch.arange(4), norm=norm, samples=samples)
 
 
 def test_torchattacks_refuses_a_search_for_c() -> None:
-    values = resolved(parse_attack({"name": "cw-search", "kind": "cw", "searches": 3}), 0.1, 0.1)
-    with pytest.raises(InvalidValue):
-        torchattacks_attack("cw", View(lambda x: x.flatten(1)[:, :10], CPU), IMAGES, torch.arange(4), "Linf", 10,
-                            values, 0)
+    with pytest.raises(InvalidValue, match="cw-search"):
+        theirs({"name": "cw-search", "kind": "cw", "searches": 3}, View(lambda x: x.flatten(1)[:, :10], CPU),
+               torch.arange(4))
 
 
 def test_their_eot_pgd_draws_a_path_for_every_sample_of_every_step() -> None:
@@ -209,8 +210,7 @@ def test_their_eot_pgd_draws_a_path_for_every_sample_of_every_step() -> None:
         drawn.append(model.space.sample(generator))
         return drawn[-1]
 
-    found = torchattacks_attack("pgd3", Resampled(model, draw), IMAGES, torch.arange(4), "Linf", 10, values_of("pgd3"),
-                                0, samples=5)
+    found = theirs("pgd3", Resampled(model, draw), torch.arange(4), samples=5)
     assert len(drawn) == 3 * 5
     assert len(set(map(str, drawn))) > 8
     assert float((found - IMAGES).abs().max()) <= 8 / 255 + 1e-6

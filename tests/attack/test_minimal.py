@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -11,16 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rnabench.attack.attack import Attack
-from rnabench.attack.carlini_wagner import CarliniWagner
-from rnabench.attack.deepfool import DeepFool
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
-from rnabench.attack.shorten import shorten
+from rnabench.attack.minimal import CarliniWagner, DeepFool, shorten
+from rnabench.attack.threat import L2
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
 from rnabench.seeding import ExampleStreams
 from tests.helpers import lively_model
 
 PIXELS = 3 * 4 * 4
+ANYWHERE = L2(math.inf)
 
 
 class Linear:
@@ -91,7 +92,7 @@ BOTH = pytest.mark.parametrize("attack", [CarliniWagner(c=10.0, steps=200), Deep
 
 def check_distances(attack: Attack, toy: Linear, images: Tensor) -> None:
     estimator, labels = correctly(toy, images)
-    found = attack(estimator, images, labels, silence)
+    found = attack.run(estimator, images, labels, silence, ANYWHERE)
     truth = true_distances(toy, images, labels)
     assert float(truth.min()) > 1e-3  # else 2 % of it is rounding
     assert bool((estimator.wrong(found, labels) == 1).all())
@@ -124,7 +125,7 @@ def test_images_that_are_misclassified_already_are_returned_as_they_are(attack: 
     toy, images = linear(4, 0), well_inside(6, 0)
     estimator, labels = correctly(toy, images)
     wrong = torch.tensor([True, False, True, True, False, False])
-    found = attack(estimator, images, torch.where(wrong, (labels + 1) % 4, labels), silence)
+    found = attack.run(estimator, images, torch.where(wrong, (labels + 1) % 4, labels), silence, ANYWHERE)
     assert torch.equal(found[wrong], images[wrong])
     assert bool((distances(found, images)[~wrong] > 0).all())
 
@@ -134,7 +135,7 @@ def test_results_are_images(attack: Attack) -> None:
     generator = torch.Generator().manual_seed(0)
     toy, images = linear(4, 1), torch.rand(8, 3, 4, 4, generator=generator).round()
     estimator, labels = correctly(toy, images)
-    found = attack(estimator, images, labels, silence)
+    found = attack.run(estimator, images, labels, silence, ANYWHERE)
     assert float(found.min()) >= 0
     assert float(found.max()) <= 1
 
@@ -144,8 +145,9 @@ def test_what_one_example_gets_does_not_depend_on_the_others(attack: Attack) -> 
     toy, images = linear(4, 2), well_inside(6, 2)
     estimator, labels = correctly(toy, images)
     labels[1] = (labels[1] + 1) % 4  # one that leaves the batch at once
-    together = attack(estimator, images, labels, silence)
-    alone = torch.cat([attack(estimator, images[k : k + 1], labels[k : k + 1], silence) for k in range(6)])
+    together = attack.run(estimator, images, labels, silence, ANYWHERE)
+    alone = torch.cat([attack.run(estimator, images[k : k + 1], labels[k : k + 1], silence, ANYWHERE)
+                       for k in range(6)])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
 
 
@@ -154,8 +156,9 @@ def test_deepfool_on_a_network_finds_the_same_distances_one_by_one() -> None:
     estimator = OnePath(model, model.space.sample(torch.Generator()))
     images = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     labels = estimator.mean_logits(images).argmax(1)
-    together = DeepFool()(estimator, images, labels, silence)
-    alone = torch.cat([DeepFool()(estimator, images[k : k + 1], labels[k : k + 1], silence) for k in range(8)])
+    together = DeepFool().run(estimator, images, labels, silence, ANYWHERE)
+    alone = torch.cat([DeepFool().run(estimator, images[k : k + 1], labels[k : k + 1], silence, ANYWHERE)
+                       for k in range(8)])
     assert bool((estimator.wrong(together, labels) == 1).all())
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
 
@@ -164,7 +167,8 @@ def test_shifting_all_logits_changes_nothing_for_cw() -> None:
     toy, images = linear(4, 3), well_inside(6, 3)
     low = Linear(toy.weights, toy.bias - 100)
     labels = correctly(toy, images)[1]
-    found = [CarliniWagner(c=10.0, steps=200)(OnePath(each, Path.of()), images, labels, silence) for each in (toy, low)]
+    attack = CarliniWagner(c=10.0, steps=200)
+    found = [attack.run(OnePath(each, Path.of()), images, labels, silence, ANYWHERE) for each in (toy, low)]
     assert float(correctly(low, images)[0].mean_logits(images).max()) < 0
     assert bool((OnePath(low, Path.of()).wrong(found[1], labels) == 1).all())
     torch.testing.assert_close(*(distances(each, images) for each in found), rtol=0.01, atol=1e-4)
@@ -181,7 +185,7 @@ def test_cw_moves_pixels_of_exactly_0_and_1() -> None:
                      torch.tensor([float(inward @ image.flatten()) + gap, 0.0]))
         estimator, label = OnePath(toy, Path.of()), torch.tensor([0])
         attack = CarliniWagner(c=3 * 2 * 0.3 / float(inward.norm()))  # three times the least c that can fool
-        found = attack(estimator, image[None], label, silence)
+        found = attack.run(estimator, image[None], label, silence, ANYWHERE)
         assert float(estimator.wrong(found, label)) == 1
         assert float(distances(found, image[None])) == pytest.approx(0.3, rel=0.02)
 
@@ -190,14 +194,15 @@ def test_searching_for_c_succeeds_where_c_alone_is_far_too_small() -> None:
     toy, images = linear(4, 4), well_inside(6, 4)
     estimator, labels = correctly(toy, images)
     truth = true_distances(toy, images, labels)
-    alone = CarliniWagner(c=1e-5, steps=200)(estimator, images, labels, silence)
+    alone = CarliniWagner(c=1e-5, steps=200).run(estimator, images, labels, silence, ANYWHERE)
     # Adam's first steps have the same size for every c, so that images near a boundary may be fooled by chance
     assert float(estimator.wrong(alone, labels).mean()) < 0.5
     attack = CarliniWagner(c=1e-5, steps=200, searches=7)
-    found = attack(estimator, images, labels, silence)
+    found = attack.run(estimator, images, labels, silence, ANYWHERE)
     assert bool((estimator.wrong(found, labels) == 1).all())
     assert bool((distances(found, images) <= 1.05 * truth).all())
-    each = torch.cat([attack(estimator, images[k : k + 1], labels[k : k + 1], silence) for k in range(6)])
+    each = torch.cat([attack.run(estimator, images[k : k + 1], labels[k : k + 1], silence, ANYWHERE)
+                      for k in range(6)])
     torch.testing.assert_close(found, each, rtol=0, atol=1e-6)
 
 
@@ -206,7 +211,8 @@ def test_more_searches_never_find_longer_changes() -> None:
     estimator = OnePath(model, model.space.sample(torch.Generator()))
     images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     labels = estimator.mean_logits(images).argmax(1)
-    once, more = (CarliniWagner(c=1.0, steps=40, searches=n)(estimator, images, labels, silence) for n in (0, 3))
+    once, more = (CarliniWagner(c=1.0, steps=40, searches=n).run(estimator, images, labels, silence, ANYWHERE)
+                  for n in (0, 3))
     fooled = estimator.wrong(once, labels) == 1
     assert bool(fooled.any())
     assert bool((estimator.wrong(more, labels)[fooled] == 1).all())
@@ -226,7 +232,7 @@ def test_what_is_returned_is_wrong_on_about_half_of_fresh_draws_though_one_draw_
     assert toy.share_wrong(images)[0] == pytest.approx(0.3)
     streams = ExampleStreams(0, "paths", indices=range(64))
     estimator = Expectation(toy, lambda repeats: toy.space.sample_each(streams, repeats), samples)
-    found = attack(estimator, images, labels, silence)
+    found = attack.run(estimator, images, labels, silence, ANYWHERE)
     # one draw in the place of a majority of ten would leave 30 % of the images where they were, instead of 5 %
     unmoved = (found == images).flatten(1).all(1)
     assert float(unmoved.float().mean()) < 0.15

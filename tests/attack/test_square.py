@@ -67,9 +67,9 @@ class WithoutGradients(OnePath):
 def test_asks_for_outputs_only() -> None:
     estimator, images = frozen(), random_images(4)
     labels = estimator.mean_logits(images).argmax(1)
-    attack = Square(Linf(0.05), 40)
-    blind = attack(WithoutGradients(estimator), images, labels, noise(4))
-    assert torch.equal(blind, attack(estimator, images, labels, noise(4)))
+    attack, threat = Square(queries=40), Linf(0.05)
+    blind = attack.run(WithoutGradients(estimator), images, labels, noise(4), threat)
+    assert torch.equal(blind, attack.run(estimator, images, labels, noise(4), threat))
     assert not torch.equal(blind, images)
 
 
@@ -83,7 +83,7 @@ def test_stays_in_the_ball_and_in_the_unit_cube(eps: float, queries: int, height
             return lambda x: torch.stack([x.sum((1, 2, 3)) * 0 + 9, x.sum((1, 2, 3))], 1)
 
     labels = torch.zeros(3, dtype=torch.int64)
-    found = Square(Linf(eps), queries)(OnePath(Toy(), Path.of()), images, labels, noise(3, seed))
+    found = Square(queries=queries).run(OnePath(Toy(), Path.of()), images, labels, noise(3, seed), Linf(eps))
     assert float((found - images).abs().max()) <= eps + 1e-6
     assert float(found.min()) >= 0
     assert float(found.max()) <= 1
@@ -92,7 +92,7 @@ def test_stays_in_the_ball_and_in_the_unit_cube(eps: float, queries: int, height
 def test_the_same_random_numbers_give_the_same_images_and_others_give_others() -> None:
     estimator, images = frozen(), random_images(6)
     labels = estimator.mean_logits(images).argmax(1)
-    runs = [Square(Linf(0.03), 70)(estimator, images, labels, noise(6, seed)) for seed in (3, 3, 4)]
+    runs = [Square(queries=70).run(estimator, images, labels, noise(6, seed), Linf(0.03)) for seed in (3, 3, 4)]
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0], runs[2])
 
@@ -105,8 +105,8 @@ def test_what_one_example_gets_does_not_depend_on_the_others(samples: int) -> No
         numbers, paths = (ExampleStreams(0, name, indices=indices) for name in ("numbers", "paths"))
         draw = lambda repeats: model.space.sample_each(paths, repeats)  # noqa: E731
         estimator: Estimator = Expectation(model, draw, samples) if samples else OnePath(model, draw(1))
-        return Square(Linf(0.05), 70)(estimator, images[indices], labels[indices],
-                                      lambda *shape: numbers.uniform(*shape).float())
+        return Square(queries=70).run(estimator, images[indices], labels[indices],
+                                      lambda *shape: numbers.uniform(*shape).float(), Linf(0.05))
 
     together = attacked([0, 1, 2, 3, 4, 5])
     for part in ([4], [5, 0, 2]):
@@ -116,7 +116,8 @@ def test_what_one_example_gets_does_not_depend_on_the_others(samples: int) -> No
 def test_the_margin_never_falls_below_the_stripes_start() -> None:
     estimator, images, eps = frozen(), random_images(16), 0.04
     labels = estimator.mean_logits(images).argmax(1)
-    found = {queries: Square(Linf(eps), queries)(estimator, images, labels, noise(16)) for queries in (1, 100)}
+    found = {queries: Square(queries=queries).run(estimator, images, labels, noise(16), Linf(eps))
+             for queries in (1, 100)}
     stripes = torch.where(noise(16)(3, 1, 8) < 0.5, -eps, eps).expand_as(images)
     start = (images + stripes).clamp(0, 1)
     losses = [estimator.estimate(x, labels, margin, gradient=False).loss for x in (start, found[1], found[100])]
@@ -128,7 +129,7 @@ def test_the_margin_never_falls_below_the_stripes_start() -> None:
 def test_on_a_linear_model_many_queries_come_close_to_the_best_corner() -> None:
     toy, images, labels = Noisy(1.0, 0.0), torch.full((4, 3, 8, 8), 0.5), torch.zeros(4, dtype=torch.int64)
     toy.levels += 1000  # never misclassified: all queries are made
-    found = Square(Linf(0.1), 1500)(OnePath(toy, Path.of(0)), images, labels, noise(4))
+    found = Square(queries=1500).run(OnePath(toy, Path.of(0)), images, labels, noise(4), Linf(0.1))
     fall = ((images - found).flatten(1) * WEIGHTS).sum(1)
     assert bool((fall > 0.8 * 0.1 * WEIGHTS.abs().sum()).all())
 
@@ -136,7 +137,7 @@ def test_on_a_linear_model_many_queries_come_close_to_the_best_corner() -> None:
 def test_a_deterministic_model_is_asked_once_per_query_and_a_misclassified_example_no_more() -> None:
     toy, images = Noisy(0.0, 0.0), random_images(5)
     toy.levels += 1.0  # class 0, whatever the image
-    Square(Linf(0.1), 30)(OnePath(toy, Path.of(0)), images, torch.tensor([0, 1, 0, 1, 1]), noise(5))
+    Square(queries=30).run(OnePath(toy, Path.of(0)), images, torch.tensor([0, 1, 0, 1, 1]), noise(5), Linf(0.1))
     assert toy.asked == 5 + 2 * 30
 
 
@@ -145,7 +146,7 @@ def test_a_lucky_draw_neither_stops_the_search_nor_is_kept() -> None:
     toy, images, labels = Noisy(0.0, 1.0), random_images(5), torch.zeros(5, dtype=torch.int64)
     generator = stream(0, "paths")
     estimator = Expectation(toy, lambda repeats: toy.space.sample(generator), 40)
-    found = Square(Linf(0.1), 30)(estimator, images, labels, noise(5))
+    found = Square(queries=30).run(estimator, images, labels, noise(5), Linf(0.1))
     assert toy.asked == 40 * (5 + 2 * 5 * 30)
     start = (images + torch.where(noise(5)(3, 1, 8) < 0.5, -0.1, 0.1)).clamp(0, 1)
     assert torch.equal(found, start)
@@ -158,7 +159,7 @@ def test_noise_that_all_images_share_does_not_change_what_is_kept() -> None:
         toy, generator = Noisy(0.01, spread), stream(0, "paths")
         toy.levels += 1.0  # right without noise; with it some of 16 draws are right and some are wrong
         estimator = Expectation(toy, lambda repeats: toy.space.sample(generator), 16)
-        return Square(Linf(0.02), 100)(estimator, images, labels, noise(5))
+        return Square(queries=100).run(estimator, images, labels, noise(5), Linf(0.02))
 
     # rounding may decide a near tie
     assert float(((attacked(0.0) - attacked(50.0)).abs() < 1e-6).float().mean()) > 0.99
@@ -168,6 +169,6 @@ def test_under_draws_it_makes_more_fresh_draws_wrong() -> None:
     model, images, generator = lively_model("bn+in"), random_images(16), stream(0, "paths")
     estimator = Expectation(model, lambda repeats: model.space.sample(generator), 8)
     labels = Expectation(model, lambda repeats: model.space.sample(generator), 200).mean_logits(images).argmax(1)
-    found = Square(Linf(0.1), 60)(estimator, images, labels, noise(16))
+    found = Square(queries=60).run(estimator, images, labels, noise(16), Linf(0.1))
     fresh = [float(estimator.wrong(x, labels, at_least=200).mean()) for x in (images, found)]
     assert fresh[1] > fresh[0] + 0.05

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
 from rnabench.attack.gradient import PGD
-from rnabench.attack.losses import LOSSES
 from rnabench.attack.threat import Linf
 from rnabench.evaluation.defence import ForeignModel
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.scoring.outcome import path_groups
 from rnabench.seeding import ExampleStreams
+from rnabench.settings.attacks import LossName
 from tests.evaluation.test_engine import PROTOCOLS, same
 from tests.helpers import Lambda, lively_model, random_images, run_evaluation
 
@@ -92,7 +92,7 @@ def test_the_first_steps_of_more_are_those_of_fewer(averages: bool) -> None:
     model, images = lively_model(), torch.from_numpy(random_images(6).images).permute(0, 3, 1, 2) / 255
     labels = torch.arange(6)
 
-    def iterates(steps: int, loss: str) -> list[Tensor]:
+    def iterates(steps: int, loss: LossName) -> list[Tensor]:
         seen: list[Tensor] = []
         paths = ExampleStreams(0, "attack path", indices=range(6))
         estimator: Estimator = Expectation(model, lambda repeats: model.space.sample_each(paths, repeats), 3
@@ -105,7 +105,7 @@ def test_the_first_steps_of_more_are_those_of_fewer(averages: bool) -> None:
 
         estimator.gradient = watched  # type: ignore[method-assign]
         start = ExampleStreams(0, "attack start", indices=range(6))
-        PGD(Linf(0.1), 0.02, steps, loss=LOSSES[loss])(estimator, images, labels, start.uniform)
+        PGD(steps=steps, step_size=0.02, loss=loss).run(estimator, images, labels, start.uniform, Linf(0.1))
         return seen
 
     short, long, margin = iterates(3, "ce"), iterates(6, "ce"), iterates(3, "margin")

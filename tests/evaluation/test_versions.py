@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rnabench.attack.gradient import FGSM, PGD
 from rnabench.evaluation.cells import cells
 from rnabench.evaluation.engine import algorithms_of, cell_name
 from rnabench.jobs.evaluate import attack, load_foreign
@@ -18,7 +19,7 @@ from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped
 from rnabench.settings import algorithms
 from rnabench.settings.algorithms import cell_versions, outdated, study_versions, training_versions
-from rnabench.settings.attacks import FGSM, KINDS, PGD
+from rnabench.settings.attacks import ATTACKS
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.studies import STUDIES
@@ -101,7 +102,7 @@ def test_every_cell_names_the_versions_that_it_rests_on(monkeypatch: pytest.Monk
         before = {cell.key: cell_name(cell, keys, 8) for cell in cells(keys, True)}
         with monkeypatch.context() as patch:
             if name in ("fgsm", "pgd"):
-                patch.setattr(KINDS[name], "version", 99)
+                patch.setattr(ATTACKS[name], "version", 99)
             else:
                 patch.setattr(algorithms, name, 99)
             return {cell.key for cell in cells(keys, True) if cell_name(cell, keys, 8) != before[cell.key]}
@@ -117,7 +118,7 @@ def test_every_cell_names_the_versions_that_it_rests_on(monkeypatch: pytest.Monk
 
 
 def test_every_attack_and_study_has_a_version() -> None:
-    for kind in KINDS:
+    for kind in ATTACKS:
         assert cell_versions(kind, True)[kind] >= 1
     for study in STUDIES:
         assert study_versions(study, None)[study] >= 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rnabench.attack.gradient import FGSM
 from rnabench.jobs.plan import Piece, forecast
 from rnabench.jobs.reproduce import Place, Reproduced, reproduce
 from rnabench.report.origin import origin_lines
@@ -16,7 +17,6 @@ from rnabench.report.staleness import reasons
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings import algorithms
-from rnabench.settings.attacks import FGSM
 from rnabench.settings.recipe import Recipe, load_recipe
 from rnabench.settings.studies import PathDifferenceSettings
 from tests.helpers import visible

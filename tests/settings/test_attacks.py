@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,18 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnabench.attack import losses
 from rnabench.attack.apgd import APGD
-from rnabench.attack.build import build
-from rnabench.attack.gradient import PGD
-from rnabench.attack.threat import Linf
-from rnabench.errors import InvalidValue
-from rnabench.settings.attacks import KINDS, at_eps, parse_attack, resolved
+from rnabench.attack.attack import ready
+from rnabench.attack.gradient import BIM, FGSM, MIFGSM, PGD
+from rnabench.attack.threat import L2, Linf
+from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.evaluation.batch import parameters
+from rnabench.settings.attacks import ATTACKS, at_eps, parse_attack, recorded, resolved
+from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import parse_protocol
 from rnabench.settings.suites import SUITES, Suite, suites
 
 
-@pytest.mark.parametrize(("name", "kind", "parameters", "eps"), [
+@pytest.mark.parametrize(("name", "kind", "said", "eps"), [
     ("fgsm", "fgsm", {}, None),
     ("bim10", "bim", {"steps": 10}, None),
     ("pgd20", "pgd", {"steps": 20, "loss": "ce", "restarts": 1}, None),
@@ -43,15 +45,15 @@ from rnabench.settings.suites import SUITES, Suite, suites
     ("deepfool", "deepfool", {"overshoot": 0.02}, None),
     ("autoattack", "autoattack", {}, None),
 ])
-def test_a_name_says_its_parameters(name: str, kind: str, parameters: dict[str, Any], eps: float | None) -> None:
+def test_a_name_says_its_parameters(name: str, kind: str, said: dict[str, Any], eps: float | None) -> None:
     spec = parse_attack(name)
     assert (spec.name, spec.kind) == (name, kind)
     assert spec.eps == pytest.approx(eps)
     found = spec.parameters.model_dump()
-    assert {key: found[key] for key in parameters} == parameters
+    assert {key: found[key] for key in said} == said
     # what the name does not speak of is as by default
-    changed = {key for key, value in KINDS[kind]().model_dump().items() if found[key] != value}
-    assert changed <= set(parameters)
+    changed = {key for key, value in ATTACKS[kind]().model_dump().items() if found[key] != value}
+    assert changed <= set(said)
 
 
 @given(st.integers(1, 999), st.sampled_from(["ce", "margin", "dlr"]), st.integers(1, 99), st.integers(1, 254))
@@ -104,11 +106,31 @@ def test_built_in_suites_are_valid_and_name_nothing_twice(name: str) -> None:
     assert len(set(protocols)) == len(protocols) > 0
 
 
-def test_what_every_attack_is_built_of_can_be_built() -> None:
-    for kind in KINDS:
-        spec = parse_attack({"kind": kind})
-        if kind != "autoattack":  # the one that is always a library's
-            assert callable(build(kind, "Linf", resolved(spec, 8 / 255, 2 / 255)))
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_an_attack_declares_what_it_is(kind: str) -> None:
+    attack = ATTACKS[kind]
+    assert attack.summary
+    assert attack.paper
+    assert {"Linf", "L2"} >= set(attack.norms) > set()
+    assert kind in {parse_attack(name).kind for name in attack.names or (kind,)}
+    assert attack().losses <= {"ce", "margin", "dlr"}
+    assert sum(attack().passes(True, 10)) > 0
+    assert any(case.name.startswith(kind) for case in attack.crosschecks)
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_a_record_says_which_attack_it_was(kind: str) -> None:
+    spec = parse_attack({"kind": kind})
+    attack, _ = spec.settled(8 / 255, 2 / 255)
+    assert recorded(resolved(spec, 8 / 255, 2 / 255) | {"backend": "native"}) == attack
+    assert recorded({"kind": "somebody-elses", "steps": 3}) is None
+    assert recorded({}) is None
+
+
+@pytest.mark.parametrize("name", ["pgd2", "my-attack", "natural", "transfer", "PGD", ""])
+def test_an_attack_cannot_have_a_name_that_names_could_not_be_read_by(name: str) -> None:
+    with pytest.raises(RnabenchError, match="cannot be registered"):
+        ATTACKS.add(name, PGD)
 
 
 @pytest.mark.parametrize(("name", "step_size", "eps"), [
@@ -122,7 +144,7 @@ def test_resolved_fills_in_the_step_size(name: str, step_size: float, eps: float
     assert values["eps"] == pytest.approx(eps)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ATTACKS)
 def test_resolved_has_every_parameter_and_only_bounded_attacks_have_an_eps(kind: str) -> None:
     spec = parse_attack({"kind": kind})
     values = resolved(spec, 8 / 255, 2 / 255)
@@ -130,23 +152,25 @@ def test_resolved_has_every_parameter_and_only_bounded_attacks_have_an_eps(kind:
     assert ("eps" in values) == spec.bounded == (kind not in ("cw", "deepfool"))
     assert None not in values.values()
     unused = {"targets"} if kind == "apgd" else set()  # a targeted attack's only
-    assert set(KINDS[kind].model_fields) - unused <= set(values)
+    assert set(ATTACKS[kind].model_fields) - unused <= set(values)
 
 
-def test_what_is_built_has_the_resolved_parameters() -> None:
-    def made(name: str) -> Any:
-        return build(name, "Linf", resolved(parse_attack(name), 8 / 255, 2 / 255))
+def test_what_runs_has_the_resolved_parameters() -> None:
+    def ran(name: str, norm: str = "Linf") -> tuple[Any, Any]:
+        return ready(parse_attack(name), norm, 8 / 255, 2 / 255)
 
-    assert made("fgsm") == PGD(Linf(8 / 255), 8 / 255, 1, random_start=False)
-    assert made("bim7") == PGD(Linf(8 / 255), 2 / 255, 7, random_start=False)
-    assert made("pgd9-dlrx2") == PGD(Linf(8 / 255), 2 / 255, 9, True, 2, None, losses.dlr)
-    assert made("mifgsm") == PGD(Linf(8 / 255), 2 / 255, 5, random_start=False, decay=1.0)
-    assert made("apgd30-margin") == APGD(Linf(8 / 255), 30, 1, losses.margin, 0)
-    assert made("apgd-t").targets == 9
-    with pytest.raises(InvalidValue, match="Linf"):
-        build("square", "L2", resolved(parse_attack("square"), 0.5, 0.1))
+    assert ran("fgsm") == (FGSM(), Linf(8 / 255))
+    assert ran("bim7") == (BIM(steps=7, step_size=2 / 255), Linf(8 / 255))
+    assert ran("pgd9-dlrx2") == (PGD(steps=9, step_size=2 / 255, restarts=2, loss="dlr"), Linf(8 / 255))
+    assert ran("pgd9@16/255", "L2") == (PGD(steps=9, step_size=4 / 255), L2(16 / 255))
+    assert ran("mifgsm") == (MIFGSM(steps=5, step_size=2 / 255, decay=1.0), Linf(8 / 255))
+    assert ran("apgd30-margin") == (APGD(steps=30, loss="margin"), Linf(8 / 255))
+    assert ran("apgd-t")[0].targets == 9
+    assert ran("cw")[1].eps == math.inf
     with pytest.raises(InvalidValue, match="Linf, L2"):
-        build("fgsm", "L3", resolved(parse_attack("fgsm"), 0.5, 0.1))
+        ran("fgsm", "L3")
+    with pytest.raises(InvalidValue, match="another attack for norm L2: square is for Linf"):
+        parameters(parse_attack("square"), EvaluationSettings(norm="L2", eps=0.5), 0)
 
 
 def test_suites_join_by_plus() -> None:
@@ -167,3 +191,10 @@ def test_an_unknown_suite_suggests_the_nearest(bad: str, near: str) -> None:
 def test_names_are_checked_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_asking_for_an_attack_loads_no_attack_library() -> None:
+    code = ("import sys; from rnabench.settings.attacks import ATTACKS; assert len(list(ATTACKS)) > 8\n"
+            "sys.exit(', '.join({'torchattacks', 'pyautoattack'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A name is a claim: what reads as an attack or a suite of the catalogue is that, parameters included."""
+"""A name is a claim: what reads as an attack or a suite is that, parameters included."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnabench.errors import InvalidSettings, InvalidValue
-from rnabench.jobs.crosscheck import CASES
-from rnabench.settings.attacks import KINDS, parse_attack, with_steps
+from rnabench.jobs.crosscheck import cases
+from rnabench.settings.attacks import ATTACKS, parse_attack, with_steps
 from rnabench.settings.base import from_options
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.suites import SUITES
@@ -25,7 +25,7 @@ def mapping(name: str) -> dict[str, Any]:
 
 
 @given(st.sampled_from(SOME), st.sampled_from(SOME))
-def test_a_catalogue_name_is_only_for_the_attack_that_it_is(name: str, attack: str) -> None:
+def test_an_attacks_name_is_only_for_the_attack_that_it_is(name: str, attack: str) -> None:
     described = {**mapping(attack), "name": name}
     same = mapping(name) == mapping(attack)
     if same:
@@ -66,8 +66,9 @@ def test_a_name_that_claims_nothing_false_is_free(described: dict[str, Any]) -> 
 
 
 def test_the_cases_of_the_crosscheck_are_what_their_names_say() -> None:
-    for name, (described, _, _) in CASES.items():
-        assert parse_attack({"name": name, **described}).name == name
+    for name, (spec, case) in cases().items():
+        assert spec.name == case.name == name
+        assert parse_attack({**spec.parameters.model_dump(), "kind": spec.kind, "name": name}) == spec
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -85,7 +86,7 @@ def test_a_recipe_may_repeat_a_built_in_suite_and_not_redefine_it(name: str) -> 
 def test_steps_are_those_of_every_attack_that_has_steps(name: str, steps: int) -> None:
     changed = with_steps(parse_attack(name), steps)
     assert changed == parse_attack(changed.name)  # the name says it
-    if "steps" in KINDS[changed.kind].model_fields:
+    if "steps" in ATTACKS[changed.kind].model_fields:
         assert mapping(name) | {"steps": steps} == mapping(changed.name)
     else:
         assert changed.name == name

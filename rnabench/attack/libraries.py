@@ -1,4 +1,5 @@
-"""What attack libraries need around them, so that they leave no random state, mode or trace function behind.
+"""Attack libraries: what they need around them, so that they leave no random state, mode or trace function behind, and
+torchattacks as a second backend.
 
 (Some also leave gradients in a network's parameters: run them under `frozen_parameters`, as evaluations do.)
 """
@@ -10,13 +11,17 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rnabench.attack.estimators import OnePath, OnPath
+from rnabench.attack.threat import Threat
+from rnabench.errors import InvalidValue
 from rnabench.path.path import Path
+from rnabench.settings.attacks import Parameters
 
 
 class Resampled(nn.Module):
@@ -75,3 +80,33 @@ def guarded(seed: int) -> Iterator[None]:
             random.setstate(states[1])
             sys.settrace(trace)
             logger.setLevel(level)
+
+
+def torchattacks_call(name: str, attack: Parameters, threat: Threat, classes: int, samples: int = 0
+                      ) -> tuple[str, dict[str, Any]]:
+    """The class of torchattacks for this attack, and its arguments. Raises InvalidValue if it has none."""
+    # what an attack that derives from another inherits is the other's counterpart
+    own = "torchattacks" in vars(type(attack))
+    if own and (call := attack.torchattacks(threat.norm, threat.eps, classes, samples)) is not None:
+        return call
+    if samples:
+        raise InvalidValue("attack", name, "pgdN under eot:K (torchattacks has no other EOT attack), or protocol paper "
+                                           "or same-path", ("pgd20",))
+    raise InvalidValue("attack", name, f"an attack that torchattacks has for norm {threat.norm}, or --backend native")
+
+
+def by_torchattacks(name: str, attack: Parameters, view: nn.Module, images: Tensor, labels: Tensor, threat: Threat,
+                    classes: int, seed: int, samples: int = 0) -> Tensor:
+    """Adversarial images by torchattacks, called as the paper's authors did. For cross-checks, never for a headline.
+
+    `samples` > 0 asks for its EOT attacks. Its mistakes are kept as they are, but for one: images that its MI-FGSM
+    turns to NaN (a gradient of zero, divided by its mean) are handed back as they were. Raises InvalidValue for what it
+    cannot do.
+    """
+    import torchattacks
+
+    kind, options = torchattacks_call(name, attack, threat, classes, samples)
+    with guarded(seed):
+        found: Tensor = getattr(torchattacks, kind)(view, **options)(images.contiguous(), labels)
+    found = torch.where(found.flatten(1).isfinite().all(1).view(-1, 1, 1, 1), found.detach(), images)
+    return found.to(memory_format=torch.channels_last)

@@ -1,0 +1,106 @@
+"""An attack of another package is one class in one file, and works wherever ours do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rnabench
+from rnabench.report.record import judged, read_record
+from rnabench.report.staleness import reasons
+
+ATTACK = '''
+from pydantic import Field
+from rnabench.attack.attack import Attack
+from rnabench.settings.attacks import ATTACKS
+
+@ATTACKS.register("nudge")
+class Nudge(Attack):
+    summary = "small steps along the gradient"
+    version = 7
+    steps: int = Field(default=5, ge=1)
+
+    @property
+    def strength(self): return self.steps
+
+    def run(self, estimator, images, labels, uniform, threat):
+        for _ in range(self.steps):
+            ahead = threat.step(images, estimator.gradient(images, labels), threat.eps / self.steps)
+            images = threat.project(ahead, images)
+        return images
+
+@ATTACKS.register("leap")
+class Leap(Attack):
+    def run(self, estimator, images, labels, uniform, threat):
+        return (images + 2 * threat.eps).clamp(0, 1)
+'''
+MODEL = ["attack", "--model", "tests.cli.models:linear", "--n-examples", "8", "--device", "cpu"]
+
+
+def rnabench_with_plugin(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, for which a package with the attacks is installed in `folder`."""
+    (folder / "nudging.py").write_text(ATTACK)
+    installed = folder / "nudging-1.0.dist-info"
+    installed.mkdir(exist_ok=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: nudging\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[rnabench.attacks]\nnudging = nudging\n")
+    places = [str(folder), str(Path(rnabench.__file__).parent.parent)]
+    return subprocess.run([sys.executable, "-m", "rnabench", *arguments], cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(places), "COLUMNS": "200"})
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("plugin")
+    done = rnabench_with_plugin(folder, *MODEL, "--attacks", "fgsm,nudge3,nudge9@4/255", "--sanity-examples", "2",
+                                "--out", "out")
+    assert done.returncode == 0, done.stderr
+    return read_record(folder / "out" / "record.json")
+
+
+def test_it_runs_by_name_and_its_record_says_all_of_it(record: dict[str, Any]) -> None:
+    attacked = {result["attack"]: result["parameters"] for result in record["results"]}
+    assert attacked["nudge3"] == {"kind": "nudge", "steps": 3, "eps": 8 / 255, "random_start": False,
+                                  "backend": "native"}
+    assert attacked["nudge9@4/255"]["eps"] == pytest.approx(4 / 255)
+    assert record["algorithms"]["nudge"] == 7
+    right = {result["attack"]: result["accuracy"] for result in record["results"]}
+    assert right["nudge3"] <= right["nudge9@4/255"] <= right["natural"]
+
+
+def test_sanity_checks_order_it_by_its_declared_strength(record: dict[str, Any]) -> None:
+    order = next(flag for flag in record["sanity"]["flags"] if flag["name"] == "order")
+    ours = next(flag for flag in judged(record)["sanity"]["flags"] if flag["name"] == "order")
+    pairs = [int(flag["text"].split("(")[1].split()[0]) for flag in (order, ours)]
+    assert pairs[0] > pairs[1]  # where the package is not installed nobody knows its strength
+
+
+def test_its_record_is_read_where_the_package_is_not_installed(record: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(judged(record)))["headline"] == record["headline"]
+    assert reasons(record) == ["nudge 7, now none"]
+
+
+def test_it_is_listed_and_a_suite_of_a_recipe_may_name_it(tmp_path: Path) -> None:
+    listed = rnabench_with_plugin(tmp_path, "attack", "--list").stdout
+    assert "small steps along the gradient" in listed
+    assert "steps 5" in listed
+    recipe = {"name": "plugin", "title": "Plugin", "models": {"bn": {"space": "bn"}},
+              "train": {"dataset": "digits", "epochs": 1, "width": 2},
+              "evaluate": {"suites": {"mine": {"attacks": ["nudge2"], "protocols": ["paper"]}},
+                           "suite": "mine"}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    planned = rnabench_with_plugin(tmp_path, "reproduce", "recipe.yaml", "--plan")
+    assert planned.returncode == 0, planned.stderr
+
+
+def test_what_leaves_the_ball_is_not_scored(tmp_path: Path) -> None:
+    done = rnabench_with_plugin(tmp_path, *MODEL, "--attacks", "leap", "--no-sanity")
+    assert done.returncode == 2
+    assert "attack leap: moved an image by 0.0627451 (Linf); expected at most eps 0.0313725" in done.stderr.replace(
+        "\n", " ")
