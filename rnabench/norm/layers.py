@@ -36,7 +36,8 @@ class Norm(nn.Module):
     spellings: ClassVar[Spellings] = ()
     """Names of their own for some numbers of groups, or groups of some size; without any its name stands for itself."""
     family: ClassVar[str | None] = None
-    """GN or BGN, where section 3.1's definition and so eq. 5 hold; a subclass of one that computes otherwise: None."""
+    """GN or BGN, where section 3.1's definition and so eq. 5 hold. A subclass of one that computes otherwise says None,
+    and has a `plain` of its own."""
 
     weight: Tensor
     bias: Tensor
@@ -87,6 +88,10 @@ class Norm(nn.Module):
 
         `used`, a boolean scalar tensor, says whether any sample uses the result: running statistics move only then.
         """
+        return self.scale_and_shift(*self.standardization(self.group_statistics(statistics, used)))
+
+    def group_statistics(self, statistics: Statistics, used: Tensor | None = None) -> dict[Statistic, Tensor]:
+        """The declared statistics from their sources, each [N, groups] or [1, groups]; `used` as in `coefficients`."""
         sources = self._sources
         own = {source: statistics.by_group(self.groups, source == "batch")
                for source in set(sources.values()) - {"running"}}
@@ -96,9 +101,12 @@ class Norm(nn.Module):
         }
         if self.training and self.tracked:
             self._follow(values, statistics, used)
-        centre, factor = (value.repeat_interleave(self.group_size, 1) for value in self.standardization(values))
-        scale = self.weight * factor
-        return scale, self.bias - centre * scale
+        return values
+
+    def scale_and_shift(self, centre: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """By channel, [., C], with the layer's own scale and shift, from centre and factor by group."""
+        scale = self.weight * factor.repeat_interleave(self.group_size, 1)
+        return scale, self.bias - centre.repeat_interleave(self.group_size, 1) * scale
 
     def _follow(self, values: dict[Statistic, Tensor], statistics: Statistics, used: Tensor | None) -> None:
         """Move the running statistics towards the `values` of a training batch, by torch's conventions: new running =
@@ -126,7 +134,7 @@ class Norm(nn.Module):
         return scale_shift(x, *self.coefficients(sample_statistics(x, self.needs)))
 
     def plain(self) -> nn.Module:
-        """The layer of torch that computes the same at inference, with tensors of its own; itself if torch has none."""
+        """The layer of torch that computes the same at inference; itself if torch has none."""
         return self
 
     def extra_repr(self) -> str:

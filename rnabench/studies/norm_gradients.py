@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,9 +24,9 @@ class LayerTerms(dict[str, Tensor]):
     gamma is inside the group's vectors here, as it differs between channels; the layer's epsilon in sigma^2, which the
     paper leaves out, multiplies the projection by 2 - var/(var + eps). Then scaled - mean - projection = measured.
 
-    Of any other normaliser: `scaled` is |scale g|^2, `mean` what the way through the mean takes away from it, and
-    `projection` what the ways through its other statistics do. An image's parts may be negative where statistics are of
-    a batch, since the gradients of its batch mates come back to it too.
+    Of any other normaliser: `scaled` is |scale g|^2, `mean` what the way through its centre takes away from that, and
+    `projection` what the way through its factor does. An image's parts may be negative where statistics are of a batch,
+    since the gradients of its batch mates come back to it too.
     """
 
 
@@ -77,19 +76,16 @@ def _terms(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTe
 
 
 def _differentiated(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTerms:
-    """The terms by what comes back with all statistics held, with all but the mean held, and with none held."""
+    """The terms by what comes back with centre and factor held, with the factor held, and with neither."""
     x, g = before.double().requires_grad_(), slope.double()
+    lengths = []
     with torch.enable_grad():
-        free = sample_statistics(x, norm.needs)
-        values: dict[str, Any] = {name: value.detach() for name, value in vars(free).items()
-                                  if isinstance(value, Tensor)}
-        held = replace(free, **values)
-        lengths = []
-        for statistics in (held, replace(held, mean=free.mean), free):
-            after = scale_shift(x, *norm.coefficients(statistics))
+        centre, factor = norm.standardization(norm.group_statistics(sample_statistics(x, norm.needs)))
+        for pair in ((centre.detach(), factor.detach()), (centre, factor.detach()), (centre, factor)):
+            after = scale_shift(x, *norm.scale_and_shift(*pair))
             lengths.append(_squared(*torch.autograd.grad(after, x, g, retain_graph=True)))
-    scaled, without_mean, left = lengths
-    return LayerTerms(g=_squared(g), scaled=scaled, mean=scaled - without_mean, projection=without_mean - left,
+    scaled, without_centre, left = lengths
+    return LayerTerms(g=_squared(g), scaled=scaled, mean=scaled - without_centre, projection=without_centre - left,
                       measured=_squared(behind))
 
 
