@@ -15,7 +15,7 @@ from rnabench.exchange.released import released_state
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.runs import read_run
 from rnabench.model.saved import load_model
-from rnabench.norm.layers import EPS, BatchGroupNorm, GroupNorm, Norm
+from rnabench.norm.layers import norm_layers
 from rnabench.path.choice import choice_layers, use_path
 from rnabench.path.path import Path
 from rnabench.runtime.files import atomic, writing
@@ -30,32 +30,16 @@ def frozen(model: RandomizedClassifier, path: Path) -> nn.Module:
     """
     if path.per_sample:
         raise InvalidValue("path", f"{len(path.rows)} rows", "1 row")
-    chosen: dict[str, nn.Module] = {}
     with use_path(model, path):
-        for name, layer in choice_layers(model.network).items():
-            assert isinstance(layer.current, int)
-            chosen[name] = layer.options[layer.current]
+        chosen = {name: layer.current for name, layer in choice_layers(model.network).items()}
     network = copy.deepcopy(model.network)
-    for name, option in chosen.items():
-        network.set_submodule(name, _plain(option))
-    for name, module in list(network.named_modules()):
-        if isinstance(module, Norm):  # outside of choice layers
-            network.set_submodule(name, _plain(module))
+    for name, layer in choice_layers(network).items():
+        number = chosen[name]
+        assert isinstance(number, int)
+        network.set_submodule(name, layer.options[number])
+    for name, norm in norm_layers(network).items():
+        network.set_submodule(name, norm.plain())
     return network.eval()
-
-
-def _plain(norm: nn.Module) -> nn.Module:
-    """The layer of torch that computes the same at inference."""
-    if not isinstance(norm, GroupNorm | BatchGroupNorm):
-        raise InvalidValue("layer", type(norm).__name__, "a GroupNorm or BatchGroupNorm to export")
-    state = norm.state_dict()
-    plain: nn.Module = nn.GroupNorm(norm.groups, norm.channels, EPS, affine=norm.affine)
-    if isinstance(norm, BatchGroupNorm):
-        plain = nn.BatchNorm2d(norm.channels, EPS)
-        for name in ("running_mean", "running_var"):
-            state[name] = state[name].repeat_interleave(norm.group_size)
-    plain.to(norm.weight).load_state_dict(state)
-    return plain
 
 
 ABOUT = "rnabench.json"

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rnabench.errors import CheckpointError
+from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.exchange.names import RELEASED, SCHEMES, released_names, scheme
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.saved import wrong_numbers
-from rnabench.norm.layers import BatchGroupNorm, GroupNorm
+from rnabench.norm.layers import BatchGroupNorm, GroupNorm, norm_layers
 
 NESTED = ("state_dict", "net", "model")
 SHOWN = 3  # names of a kind that an error lists
@@ -112,8 +112,12 @@ def load_released(model: RandomizedClassifier, tensors: Mapping[str, Tensor], ar
 def released_state(model: RandomizedClassifier, arch: str) -> dict[str, Tensor]:
     """The network's tensors under their released names; a BGN of one channel per group is a BatchNorm2d there.
 
-    The input normalisation and the counters of other BGNs have no place in it. Raises InvalidValue.
+    The input normalisation and the counters of other BGNs have no place in it. Raises InvalidValue for an architecture
+    or a normaliser that the released code does not have.
     """
+    for norm in norm_layers(model).values():
+        if norm.family is None:
+            raise InvalidValue("layer", type(norm).__name__, "GN and BGN alone, the normalisers of the released code")
     grouped = {name: module for name, module in model.named_modules()
                if isinstance(module, BatchGroupNorm) and module.group_size > 1}
     state = model.state_dict()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
-from rnabench.norm.layers import Norm
-from rnabench.path.choice import ChoiceLayer
+from rnabench.norm.layers import Norm, norm_layers
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings
 
 ASSUMED_CLASSES = 10
+SOURCES = {"sample": "of each image", "batch": "of the batch", "running": "running"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
     model = build_model(recipe.arch, recipe.space, classes, recipe.width, layer_based=recipe.layer_based)
     specs = parse_space(recipe.space).norms
     rows, clipped = [], 0
-    for name, norms in _norms(model):
+    layers = _norms(model)
+    for name, norms in layers.items():
         channels = norms[0].channels
         if len(norms) < len(specs):
             rows.append((name, str(channels), *("always bn" for _ in specs)))
@@ -54,17 +54,27 @@ def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
             f"paths: {model.space.count:,} ({free})",
             f"parameters: {sum(p.numel() for p in model.parameters()):,}",
             f"clipped groups (*): {clipped}",
+            *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"
+              for spec, norm in zip(specs, next(iter(layers.values())), strict=True)),
         ],
     )
 
 
-def _norms(model: RandomizedClassifier) -> Iterator[tuple[str, list[Norm]]]:
+def _norms(model: RandomizedClassifier) -> dict[str, list[Norm]]:
     """The layers that stand where the original network has a BN, with their options."""
-    seen: set[str] = set()
-    for name, module in model.network.named_modules():
-        short = name.partition(".")[2]  # without the place behind the input normalisation
-        if isinstance(module, ChoiceLayer):
-            seen.add(name)
-            yield short, [option for option in module.options if isinstance(option, Norm)]
-        elif isinstance(module, Norm) and not any(name.startswith(f"{layer}.") for layer in seen):
-            yield short, [module]
+    layers: dict[str, list[Norm]] = {}
+    for name, norm in norm_layers(model.network).items():
+        layer = name.partition(".")[2]  # without the place behind the input normalisation
+        layers.setdefault(layer.partition(".options.")[0], []).append(norm)
+    return layers
+
+
+def _statistics(norm: Norm) -> str:
+    """Which statistics it takes, and where from."""
+    words = []
+    for sources in dict.fromkeys(norm.sources.values()):
+        names = ", ".join(name for name, pair in norm.sources.items() if pair == sources)
+        training, inference = (SOURCES[source] for source in sources)
+        words.append(f"{names} {training}" + (f" ({inference} at inference)" if inference != training else ""))
+    mates = any(inference == "batch" for _, inference in norm.sources.values())
+    return (" and ".join(words) or "no statistics") + (": predictions depend on batch mates" if mates else "")

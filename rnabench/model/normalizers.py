@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.norm.choice import NormChoice
-from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
-from rnabench.settings.spaces import NormSpec, Space
+from rnabench.norm.layers import Norm
+from rnabench.settings.spaces import NORMS, NormSpec, Space
 
 NormFactory = Callable[[int], nn.Module]
 """channels -> the normalisation layer that stands where the original network has a BN."""
@@ -18,8 +18,8 @@ NormFactory = Callable[[int], nn.Module]
 
 def build_norm(spec: NormSpec, channels: int, layer: str = "a layer") -> Norm:
     """The normaliser for a layer of that many channels. Raises InvalidValue if its groups do not divide them."""
-    groups = spec.groups(channels, layer)
-    return BatchGroupNorm(channels, groups) if spec.family == "bgn" else GroupNorm(channels, groups, spec.affine)
+    norm: Norm = NORMS.get(spec.name)(channels, spec.groups(channels, layer))
+    return norm
 
 
 def norm_factory(space: Space) -> NormFactory:

@@ -1,139 +1,190 @@
-"""The two families of normalisers of section 3.1: GN (statistics of a sample) and BGN (statistics of batches)."""
+"""What a normaliser is, and the two families of section 3.1: GN (statistics of a sample) and BGN (of batches)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.norm.statistics import moments, pooled, scale_shift
+from rnabench.norm.statistics import Source, Sources, Statistic, Statistics, sample_statistics, scale_shift, take
+from rnabench.settings.spaces import NORMS, Spellings
 
 EPS = 1e-5
 
 
 class Norm(nn.Module):
-    """A normaliser over groups of channels, followed by a scale and shift per channel (eq. 3).
+    """(x - centre) * factor over groups of channels, followed by a scale and shift per channel (eq. 3).
 
-    Without `affine` the scale is 1 and the shift 0: constants, neither trained nor saved.
-    Subclasses say what the scale and shift [N, C] (or [1, C]) are, given the moments of the input; `forward` and the
-    choice layer share that one formula.
+    A subclass declares which statistics of the input it needs and where each comes from, and turns them into centre and
+    factor (`standardization`). The rest follows: its buffers, its forward pass, the one pass of a choice of norms, its
+    place in `--space`, `describe`, export, and the study of eq. 5. It is built from (channels, groups).
     """
+
+    summary: ClassVar[str]
+    """What it is, in one line."""
+    sources: ClassVar[Sources] = take(of="sample")
+    """The statistics it needs, none here: see `take`. A running average is kept of each that is of the batch in
+    training: buffers `running_mean`, `running_var` and `running_range`, one value per group."""
+    affine: ClassVar[bool] = True
+    """Whether a scale and shift per channel are trained and saved; otherwise they are 1 and 0."""
+    takes_groups: ClassVar[bool] = False
+    """Whether `--space` takes a number of groups or group sizes behind its name; otherwise each channel is a group."""
+    spellings: ClassVar[Spellings] = ()
+    """Names of their own for some numbers of groups, or groups of some size; without any its name stands for itself."""
+    family: ClassVar[str | None] = None
+    """GN or BGN, where section 3.1's definition and so eq. 5 hold. A subclass of one that computes otherwise says None,
+    and has a `plain` of its own."""
 
     weight: Tensor
     bias: Tensor
+    num_batches_tracked: Tensor
 
-    def __init__(self, channels: int, groups: int, affine: bool = True) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.channels, self.groups, self.affine = channels, groups, affine
+        self.channels, self.groups = channels, groups
+        self.momentum = 0.1
+        self.unbiased = False
+        self.update_running = True
         for name, value in (("weight", torch.ones(channels)), ("bias", torch.zeros(channels))):
-            if affine:
+            if self.affine:
                 self.register_parameter(name, nn.Parameter(value))
             else:
                 self.register_buffer(name, value, persistent=False)
+        self.tracked = tuple(name for name, (in_training, _) in self.sources.items() if in_training == "batch")
+        for statistic in self.tracked:
+            start = torch.zeros(groups) if statistic == "mean" else torch.ones(groups)
+            self.register_buffer(f"running_{statistic}", start)
+        if self.tracked:
+            self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     @property
     def group_size(self) -> int:
         return self.channels // self.groups
 
     @property
-    def needs_moments(self) -> bool:
-        """Whether the result depends on statistics of the input (a BGN at inference does not)."""
-        return True
+    def active(self) -> Norm:
+        """The norm at work: itself, or the branch that a mixture uses."""
+        return self
 
-    def coefficients(
-        self, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Scale and shift from mean, var [N, C] over `pixels` = H * W values.
+    @property
+    def needs(self) -> frozenset[Statistic]:
+        """The statistics of the input that the result depends on, in the mode that the layer is in."""
+        return frozenset(name for name, source in self._sources.items() if source != "running")
+
+    @property
+    def _sources(self) -> dict[Statistic, Source]:
+        return {name: pair[0 if self.training else 1] for name, pair in self.sources.items()}
+
+    def standardization(self, statistics: Mapping[Statistic, Tensor]) -> tuple[Tensor, Tensor]:
+        """Centre and factor by group, [., groups], from the declared statistics, each [N, groups] or [1, groups]."""
+        return statistics["mean"], torch.rsqrt(statistics["var"] + EPS)
+
+    def coefficients(self, statistics: Statistics, used: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scale and shift, [N, C] or [1, C], from those statistics of the input that the layer needs.
 
         `used`, a boolean scalar tensor, says whether any sample uses the result: running statistics move only then.
         """
-        raise NotImplementedError
+        return self.scale_and_shift(*self.standardization(self.group_statistics(statistics, used)))
+
+    def group_statistics(self, statistics: Statistics, used: Tensor | None = None) -> dict[Statistic, Tensor]:
+        """The declared statistics from their sources, each [N, groups] or [1, groups]; `used` as in `coefficients`."""
+        sources = self._sources
+        own = {source: statistics.by_group(self.groups, source == "batch")
+               for source in set(sources.values()) - {"running"}}
+        values: dict[Statistic, Tensor] = {
+            name: getattr(self, f"running_{name}")[None] if source == "running" else own[source][name]
+            for name, source in sources.items()
+        }
+        if self.training and self.tracked:
+            self._follow(values, statistics, used)
+        return values
+
+    def scale_and_shift(self, centre: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """By channel, [., C], with the layer's own scale and shift, from centre and factor by group."""
+        scale = self.weight * factor.repeat_interleave(self.group_size, 1)
+        return scale, self.bias - centre.repeat_interleave(self.group_size, 1) * scale
+
+    def _follow(self, values: dict[Statistic, Tensor], statistics: Statistics, used: Tensor | None) -> None:
+        """Move the running statistics towards the `values` of a training batch, by torch's conventions: new running =
+        (1 - momentum) * old + momentum * batch, with the unbiased variance. See `use_bgn_conventions` for others."""
+        kept = {name: values[name].detach()[0] for name in self.tracked}
+        if "var" in kept:
+            images, count = statistics.images, statistics.images * self.group_size * statistics.pixels
+            kept["var"] = kept["var"] * (count / max(count - 1, 1))
+            if self.unbiased:
+                values["var"] = values["var"] * (count / max(count - 1, 1))
+                kept["var"] = kept["var"] * (images / max(images - 1, 1))  # the released code corrects twice
+        if self.update_running:
+            self._track(kept, used)
+
+    @torch.no_grad()
+    def _track(self, kept: Mapping[Statistic, Tensor], used: Tensor | None) -> None:
+        if used is None:
+            used = torch.ones((), device=self.weight.device)
+        for name, value in kept.items():
+            running: Tensor = getattr(self, f"running_{name}")
+            running.lerp_(value.to(running.dtype), self.momentum * used.to(value.dtype))
+        self.num_batches_tracked.add_(used.long())
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, var = moments(x) if self.needs_moments else (self.weight, self.weight)
-        return scale_shift(x, *self.coefficients(mean, var, x.shape[2] * x.shape[3]))
+        return scale_shift(x, *self.coefficients(sample_statistics(x, self.needs)))
 
-    def _grouped(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (-1, self.groups, self.group_size)
-        return mean.view(shape), var.view(shape)
-
-    def _affine(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift [., C] from group statistics [., G]."""
-        rstd = torch.rsqrt(var + EPS).repeat_interleave(self.group_size, 1)
-        scale = self.weight * rstd
-        return scale, self.bias - mean.repeat_interleave(self.group_size, 1) * scale
+    def plain(self) -> nn.Module:
+        """The layer of torch that computes the same at inference; itself if torch has none."""
+        return self
 
     def extra_repr(self) -> str:
         return f"{self.channels}, groups={self.groups}" + ("" if self.affine else ", affine=False")
 
 
+@NORMS.register("gn")
 class GroupNorm(Norm):
-    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN.
+    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN."""
 
-    C groups without `affine` are torch's nn.InstanceNorm2d.
-    """
+    summary = "group normalisation (IN: one channel per group, LN: one group)"
+    sources = take("mean", "var", of="sample")
+    takes_groups = True
+    spellings: ClassVar[Spellings] = (("in", "size", 1), ("ln", "groups", 1))
+    family = "GN"
 
-    def coefficients(
-        self, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self._affine(*pooled(*self._grouped(mean, var), (2,)))
+    def plain(self) -> nn.Module:
+        layer = nn.GroupNorm(self.groups, self.channels, EPS, affine=self.affine).to(self.weight)
+        layer.load_state_dict(self.state_dict())
+        return layer
 
 
+@NORMS.register("in-plain")
+class PlainInstanceNorm(GroupNorm):
+    """IN without scale and shift: torch's nn.InstanceNorm2d."""
+
+    summary = "instance normalisation without scale and shift"
+    affine = False
+    takes_groups = False
+    spellings = ()
+
+
+@NORMS.register("bgn")
 class BatchGroupNorm(Norm):
     """BGN: mean and variance over the batch, a group of channels and H, W; running ones at inference. C groups are BN.
 
-    torch's conventions: divided by the biased variance of a training batch; new running = (1 - momentum) * old +
-    momentum * batch, with the unbiased batch variance. See `use_bgn_conventions` for others.
     `update_running` = False (see `frozen_statistics`) trains on batch statistics without moving the running ones.
     """
 
+    summary = "batch group normalisation (BN: one channel per group)"
+    sources = take("mean", "var", of="batch", at_inference="running")
+    takes_groups = True
+    spellings: ClassVar[Spellings] = (("bn", "size", 1),)
+    family: ClassVar[str | None] = "BGN"
+
     running_mean: Tensor
     running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, channels: int, groups: int, momentum: float = 0.1) -> None:
-        super().__init__(channels, groups)
-        self.momentum = momentum
-        self.unbiased = False
-        self.update_running = True
-        self.register_buffer("running_mean", torch.zeros(groups))
-        self.register_buffer("running_var", torch.ones(groups))
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
-
-    @property
-    def needs_moments(self) -> bool:
-        return self.training
-
-    def coefficients(
-        self, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        if not self.training:
-            return self._affine(self.running_mean[None], self.running_var[None])
-        images = len(mean)
-        count = images * self.group_size * pixels
-        mean, var = pooled(*self._grouped(mean, var), (0, 2))
-        kept = var.detach() * (count / max(count - 1, 1))
-        if self.unbiased:
-            var = var * (count / max(count - 1, 1))
-            kept = kept * (images / max(images - 1, 1))  # the released code corrects twice
-        if self.update_running:
-            self._track(mean.detach(), kept, used)
-        return self._affine(mean[None], var[None])
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor, used: Tensor | None) -> None:
-        if used is None:
-            used = torch.ones((), device=mean.device)
-        weight = self.momentum * used.to(mean.dtype)
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
-        self.running_var.lerp_(var.to(self.running_var.dtype), weight)
-        self.num_batches_tracked.add_(used.long())
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.group_size > 1:
+        if self.group_size > 1 or (self.needs and not self.training):
             return super().forward(x)
         # plain batch normalisation: torch's own kernel is the fastest there is
         track = self.training and self.update_running
@@ -141,6 +192,42 @@ class BatchGroupNorm(Norm):
             self.num_batches_tracked.add_(1)
         mean, var = (self.running_mean, self.running_var) if track or not self.training else (None, None)
         return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, EPS)
+
+    def plain(self) -> nn.Module:
+        layer = nn.BatchNorm2d(self.channels, EPS).to(self.weight)
+        layer.load_state_dict(self.state_dict() | {
+            name: getattr(self, name).repeat_interleave(self.group_size) for name in ("running_mean", "running_var")})
+        return layer
+
+
+@NORMS.register("bn-batch")
+class BatchStatisticsNorm(BatchGroupNorm):
+    """BN that normalises by the statistics of the batch at inference too, instead of those of clean training images.
+
+    Its prediction for an image then depends on the image's batch mates, their number and their kind: evaluate it at one
+    batch size, and say which. It keeps running statistics all the same, so that the weights of a BN serve it.
+    """
+
+    summary = "batch normalisation without running statistics at inference"
+    sources = take("mean", "var", of="batch")
+    takes_groups = False
+    spellings = ()
+    family = None
+
+    def plain(self) -> nn.Module:
+        layer = nn.BatchNorm2d(self.channels, EPS, track_running_stats=False).to(self.weight)
+        layer.load_state_dict({name: value for name, value in self.state_dict().items() if name in ("weight", "bias")})
+        return layer
+
+
+def norm_layers(network: nn.Module, name: str = "") -> dict[str, Norm]:
+    """The normalisers of a network by module name, every option of a choice layer too; a mixture counts once."""
+    if isinstance(network, Norm):
+        return {name: network}
+    layers: dict[str, Norm] = {}
+    for child, module in network.named_children():
+        layers |= norm_layers(module, f"{name}.{child}" if name else child)
+    return layers
 
 
 def use_bgn_conventions(network: nn.Module, momentum: float, unbiased: bool) -> None:
@@ -157,7 +244,7 @@ def use_bgn_conventions(network: nn.Module, momentum: float, unbiased: bool) -> 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
     """Inside the block no forward pass moves a running statistic, in training mode either; restores what was set."""
-    layers = [module for module in network.modules() if isinstance(module, BatchGroupNorm)]
+    layers = [module for module in network.modules() if isinstance(module, Norm)]
     previous = [layer.update_running for layer in layers]
     try:
         for layer in layers:

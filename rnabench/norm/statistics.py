@@ -1,20 +1,70 @@
-"""Per-(sample, channel) moments and the per-(sample, channel) affine map: the two passes over an activation.
+"""Per-(sample, channel) statistics and the per-(sample, channel) affine map: the passes over an activation.
 
-Every normaliser of the paper is `x * scale + shift` with a scale and a shift [N, C] that follow from the mean and
-variance over H, W of each sample and channel (law of total variance). Both functions have their own backward, since
-autograd's for the naive formulas costs several more passes over x; the backwards are made of differentiable
-operations, so that Hessian-vector products work. Where somebody else differentiates, the plain formulas are used: under
-torch.compile and torch.export, whose compiler derives (and fuses) its own backward, in torch.func and in forward mode.
+Every normaliser is `x * scale + shift` with a scale and a shift [N, C] that follow from statistics over H, W of each
+sample and channel: those of a group, or of a batch, are made of them (for variances, by the law of total variance).
+Moments and map have their own backward, since autograd's for the naive formulas costs several more passes over x; the
+backwards are made of differentiable operations, so that Hessian-vector products work. Where somebody else
+differentiates, the plain formulas are used: under torch.compile, torch.export and torch.jit.trace, whose compilers
+derive (and fuse) their own backward, in torch.func and in forward mode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+
+Statistic = Literal["mean", "var", "range"]
+"""Mean, biased variance, and the largest value minus the smallest."""
+Source = Literal["sample", "batch", "running"]
+"""Whose statistics: each image's own, those of all images of the batch, or the moving average over training batches."""
+Sources = dict[Statistic, tuple[Source, Source]]
+"""The statistics that a normaliser needs: where each comes from in training and at inference."""
+
+
+def take(*statistics: Statistic, of: Source, at_inference: Source | None = None) -> Sources:
+    """Statistics of one source, at inference of another if that is given; joined by `|` with others."""
+    return dict.fromkeys(statistics, (of, at_inference or of))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of each sample and channel of x, over its `pixels` = H * W values: [N, C] each, in float32 or better.
+
+    None is what nobody asked for; see `sample_statistics`.
+    """
+
+    images: int
+    pixels: int
+    mean: Tensor | None = None
+    var: Tensor | None = None
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    def by_group(self, groups: int, over_batch: bool) -> dict[Statistic, Tensor]:
+        """Of groups of channels: of each sample [N, groups], or of all samples together [1, groups]."""
+        dims = (0, 2) if over_batch else (2,)
+        result: dict[Statistic, Tensor] = {}
+        if self.mean is not None and self.var is not None:
+            result["mean"], result["var"] = pooled(_in_groups(self.mean, groups), _in_groups(self.var, groups), dims)
+        if self.low is not None and self.high is not None:
+            result["range"] = _in_groups(self.high, groups).amax(dims) - _in_groups(self.low, groups).amin(dims)
+        return {name: value[None] for name, value in result.items()} if over_batch else result
+
+
+def sample_statistics(x: Tensor, needs: Set[Statistic]) -> Statistics:
+    """The statistics of x [N, C, H, W] that are needed: a pass over x for moments, one for the range, or none."""
+    mean, var = moments(x) if needs & {"mean", "var"} else (None, None)
+    low, high = extremes(x) if "range" in needs else (None, None)
+    return Statistics(x.shape[0], x.shape[2] * x.shape[3], mean, var, low, high)
+
+
+def _in_groups(values: Tensor, groups: int) -> Tensor:
+    return values.view(-1, groups, values.shape[1] // groups)
 
 
 class _Moments(torch.autograd.Function):
@@ -62,12 +112,13 @@ def _map(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _plain_formulas() -> bool:
-    """Whether a compiler, torch.func or forward mode is at work.
+    """Whether a compiler, a tracer, torch.func or forward mode is at work.
 
     Functions with `setup_context`, a vmap rule and a `jvp` would do for most of that. But their calls cost 40
     microseconds more each, and torch takes no `jvp` of a `jvp`: second derivatives in forward mode would be wrong.
     """
-    return torch.compiler.is_compiling() or _transforms_active() or getattr(forward_ad, "_current_level", -1) >= 0
+    return (torch.compiler.is_compiling() or _transforms_active() or getattr(forward_ad, "_current_level", -1) >= 0
+            or torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 # torch has no public names for these; without them torch says that the functions above lack what it needs
@@ -80,6 +131,14 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
         return _mean_var(x)
     mean, var = _Moments.apply(x)  # type: ignore[no-untyped-call]
     return mean, var
+
+
+def extremes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Smallest and largest value over H, W of x [N, C, H, W]: two tensors [N, C], in float32 or better."""
+    flat = x.flatten(2)  # a view, in channels-last too
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    # with the places of the values: the backward of amin and amax, which have none, costs ten times as much
+    return flat.min(2).values.to(dtype), flat.max(2).values.to(dtype)
 
 
 def pooled(mean: Tensor, var: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:

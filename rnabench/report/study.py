@@ -9,11 +9,11 @@ from typing import Any
 
 from rnabench.errors import RnabenchError
 from rnabench.settings.pixels import in_255ths
+from rnabench.settings.spaces import NORMS, parse_space
 
 FORMAT = 2
 READABLE = (1, 2)  # of format 1: made before algorithms had versions
 ADVERSARIAL = ("white-box", "black-box")  # the paper's adversarial objectives
-FAMILY = {"bn": "BGN", "bgn": "BGN", "in": "GN", "in-plain": "GN", "ln": "GN", "gn": "GN"}
 
 
 def read_study(file: Path) -> dict[str, Any]:
@@ -69,10 +69,10 @@ def is_cifar10(name: str) -> bool:
 
 
 def family(space: str | None) -> str | None:
-    """GN or BGN (section 3.1) for a space of one normaliser, else None."""
+    """GN or BGN (section 3.1) for a space of one normaliser, or one range of them; else None."""
     if space is None or "+" in space:
         return None
-    return FAMILY.get(space.rstrip("0123456789[]-"))
+    return NORMS.get(parse_space(space).norms[0].name).family
 
 
 def spaces(record: dict[str, Any]) -> list[str]:

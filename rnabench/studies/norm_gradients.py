@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from rnabench.attack.losses import cross_entropy
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.norm.layers import EPS, BatchGroupNorm, Norm
+from rnabench.norm.layers import EPS, Norm, norm_layers
+from rnabench.norm.statistics import sample_statistics, scale_shift
 from rnabench.path.path import Path
 
 
@@ -22,12 +23,17 @@ class LayerTerms(dict[str, Tensor]):
 
     gamma is inside the group's vectors here, as it differs between channels; the layer's epsilon in sigma^2, which the
     paper leaves out, multiplies the projection by 2 - var/(var + eps). Then scaled - mean - projection = measured.
+
+    Of any other normaliser: `scaled` is |scale g|^2, `mean` what the way through its centre takes away from that, and
+    `projection` what the way through its factor does. An image's parts may be negative where statistics are of a batch,
+    since the gradients of its batch mates come back to it too.
     """
 
 
 def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels: Tensor) -> dict[str, LayerTerms]:
     """The terms of every normalisation layer on a one-row path, by layer name, in the order of the forward pass."""
-    with _watched(model) as seen:
+    layers = norm_layers(model)
+    with _watched(layers) as seen:
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             loss = cross_entropy(model.on(path)(images).float(), labels).sum()
@@ -35,7 +41,7 @@ def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels:
             found = {}
             for (name, before, after), slope in zip(seen, slopes, strict=True):
                 (behind,) = torch.autograd.grad(after, before, slope, retain_graph=True)
-                found[name] = _terms(_module(model, name), before.detach(), slope, behind)
+                found[name] = _terms(layers[name].active, before.detach(), slope, behind)
     return {short_name(name): terms for name, terms in found.items()}
 
 
@@ -45,33 +51,55 @@ def option_at(model: RandomizedClassifier, path: Path) -> list[str]:
 
 
 def _terms(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTerms:
+    if norm.family is None:
+        return _differentiated(norm, before, slope, behind)
     count, shape = len(before), (len(before), norm.groups, -1)
     g = slope.double()
     scaled = (g * norm.weight.detach().double().view(1, -1, 1, 1)).reshape(shape)
     y = before.double().reshape(shape)
     size = y.shape[2]
-    if isinstance(norm, BatchGroupNorm):
-        var = norm.running_var.double().expand(count, -1)
-        mean = projection = torch.zeros_like(var)
-    else:
+    if norm.needs:  # a GN
         var = y.var(2, correction=0)
         standard = (y - y.mean(2, keepdim=True)) / (var + EPS).sqrt()[:, :, None]
         mean = scaled.sum(2) ** 2 / size / (var + EPS)
         projection = (scaled * standard).sum(2) ** 2 / size / (var + EPS) * (2 - var / (var + EPS))
+    else:
+        running: Tensor = norm.get_buffer("running_var")
+        var = running.double().expand(count, -1)
+        mean = projection = torch.zeros_like(var)
     return LayerTerms(
         g=g.flatten(1).square().sum(1),
         scaled=(scaled.square().sum(2) / (var + EPS)).sum(1),
         mean=mean.sum(1), projection=projection.sum(1),
-        measured=behind.double().flatten(1).square().sum(1),
+        measured=_squared(behind),
     )
+
+
+def _differentiated(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTerms:
+    """The terms by what comes back with centre and factor held, with the factor held, and with neither."""
+    x, g = before.double().requires_grad_(), slope.double()
+    lengths = []
+    with torch.enable_grad():
+        centre, factor = norm.standardization(norm.group_statistics(sample_statistics(x, norm.needs)))
+        for pair in ((centre.detach(), factor.detach()), (centre, factor.detach()), (centre, factor)):
+            after = scale_shift(x, *norm.scale_and_shift(*pair))
+            lengths.append(_squared(*torch.autograd.grad(after, x, g, retain_graph=True)))
+    scaled, without_centre, left = lengths
+    return LayerTerms(g=_squared(g), scaled=scaled, mean=scaled - without_centre, projection=without_centre - left,
+                      measured=_squared(behind))
+
+
+def _squared(slope: Tensor) -> Tensor:
+    """Squared norm of each image's part, in float64."""
+    return slope.double().flatten(1).square().sum(1)
 
 
 Seen = list[tuple[str, Tensor, Tensor]]
 
 
 @contextmanager
-def _watched(model: nn.Module) -> Iterator[Seen]:
-    """Collects (name, input, output) of every normaliser that is run inside the block."""
+def _watched(layers: Mapping[str, Norm]) -> Iterator[Seen]:
+    """Collects (name, input, output) of every one of the normalisers that is run inside the block."""
     seen: Seen = []
 
     def keep(name: str) -> Any:
@@ -79,19 +107,12 @@ def _watched(model: nn.Module) -> Iterator[Seen]:
             seen.append((name, inputs[0], output))
             return output.clone()  # what follows may work in place (ReLU), and the output would then be that
         return hook
-    handles = [module.register_forward_hook(keep(name)) for name, module in model.named_modules()
-               if isinstance(module, Norm)]
+    handles = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
     try:
         yield seen
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _module(model: nn.Module, name: str) -> Norm:
-    module = model.get_submodule(name)
-    assert isinstance(module, Norm)
-    return module
 
 
 def short_name(name: str) -> str:

@@ -19,7 +19,7 @@ from rnabench.jobs.evaluate import Target, attack, open_data
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
-from rnabench.norm.statistics import pooled
+from rnabench.norm.statistics import Statistic, Statistics
 from rnabench.report.accuracies import read_results
 from rnabench.report.table import write_tables
 from rnabench.runtime.progress import Silent
@@ -85,14 +85,12 @@ def the_norm_of_the_ball_swapped(patch: pytest.MonkeyPatch) -> None:
 
 def the_normalisers_swapped(patch: pytest.MonkeyPatch) -> None:
     """Every one takes the statistics of all channels of an image, as LN does."""
-    def coefficients(self: Norm, mean: Tensor, var: Tensor, pixels: int, used: Tensor | None = None
-                     ) -> tuple[Tensor, Tensor]:
-        found = pooled(mean[:, None], var[:, None], (2,))
-        return self._affine(*(each.expand(-1, self.groups) for each in found))
+    def of_all_channels(self: Norm, statistics: Statistics, used: Tensor | None = None) -> dict[Statistic, Tensor]:
+        return {name: value.expand(-1, self.groups) for name, value in statistics.by_group(1, False).items()}
 
     for normaliser in (BatchGroupNorm, GroupNorm):
-        patch.setattr(normaliser, "coefficients", coefficients)
-    patch.setattr(BatchGroupNorm, "needs_moments", True)
+        patch.setattr(normaliser, "group_statistics", of_all_channels)
+        patch.setattr(normaliser, "sources", GroupNorm.sources)
     patch.setattr(BatchGroupNorm, "forward", Norm.forward)
 
 

@@ -14,7 +14,7 @@ from rnabench.path.choice import ChoiceLayer, use_path
 from rnabench.path.path import Path
 from rnabench.settings.spaces import parse_space
 
-SPACES = ["bn+in", "bn+in-plain", "bn+in+gn2+ln+bgn3", "bgn+gn[1-4]"]
+SPACES = ["bn+in", "bn+in-plain", "bn+in+gn2+ln+bgn3", "bgn+gn[1-4]", "robust+bn-batch+in", "bn+robust-running"]
 
 
 def layer(space: str) -> NormChoice:

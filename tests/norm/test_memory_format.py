@@ -12,7 +12,7 @@ from rnabench.path.path import Path
 from rnabench.settings.spaces import parse_space
 
 
-@pytest.mark.parametrize("space", ["bn+in", "gn4+bgn4", "ln+in"])
+@pytest.mark.parametrize("space", ["bn+in", "gn4+bgn4", "ln+in", "robust+bn-batch", "robust-running+mbn"])
 @pytest.mark.parametrize("path", [Path.of(0), Path.of(1), Path(((0,), (1,), (0,)))], ids=str)
 @pytest.mark.parametrize("training", [True, False])
 def test_channels_last_is_kept(space: str, path: Path, training: bool) -> None:

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from rnabench.attack.estimators import Expectation
 from rnabench.model.factory import build_model
+from rnabench.model.normalizers import build_norm
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
-from rnabench.studies.norm_gradients import layer_terms
+from rnabench.settings.spaces import parse_space
+from rnabench.studies.norm_gradients import _differentiated, _terms, layer_terms
 from rnabench.studies.similarity import between_networks, by_difference, cosine
 from rnabench.studies.smoothness import LossOf, along_gradient, mean_gradient, mean_loss, path_losses, surface, unit
 from rnabench.studies.subject import at_rest
@@ -203,3 +205,28 @@ def test_equation_5_in_every_layer_of_a_network(arch: str, width: int, space: st
         torch.testing.assert_close(left, terms["measured"], rtol=1e-4, atol=1e-12)
         assert bool((terms["mean"] >= 0).all())
         assert bool((terms["projection"] >= 0).all())
+
+
+@pytest.mark.parametrize("space", ["robust", "robust-running-mean", "robust-running", "bn-batch", "mbn"])
+def test_the_terms_of_other_normalisers_sum_up_too(space: str) -> None:
+    model = build_model("resnet18", space, 10, width=4)
+    model(torch.rand(8, 3, 32, 32))
+    with at_rest([model.eval()]):
+        layers = layer_terms(model, model.space.sample(torch.Generator()), torch.rand(3, 3, 32, 32), torch.arange(3))
+    assert len(layers) == 20
+    for terms in layers.values():
+        left = terms["scaled"] - terms["mean"] - terms["projection"]
+        torch.testing.assert_close(left, terms["measured"], rtol=1e-3, atol=1e-10)
+        assert bool((terms["mean"].sum() >= 0).all())  # of the whole batch, a projection
+        assert bool((terms["mean"] == 0).all()) == (space in ("robust-running-mean", "robust-running", "mbn"))
+
+
+@pytest.mark.parametrize("label", ["bn", "bgn2", "in", "gn2", "ln", "in-plain"])
+def test_equation_5_is_what_differentiation_says(label: str) -> None:
+    norm = build_norm(parse_space(label).norms[0], 4).double()
+    x, slope = torch.rand(2, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    norm(x)
+    leaf = x.clone().requires_grad_()
+    (behind,) = torch.autograd.grad(norm.eval()(leaf), leaf, slope)
+    ours, expected = _terms(norm, x, slope, behind), _differentiated(norm, x, slope, behind)
+    torch.testing.assert_close(dict(ours), dict(expected), rtol=1e-9, atol=1e-9)
