@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue, one_of
-from rnabench.settings.base import Part, judged
+from rnabench.settings.base import Part, judged, setting
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ def dataset_info(name: str) -> DatasetInfo:
 class DataSettings(Part):
     """Which images: the same keys for training and for evaluation."""
 
-    dataset: str = "digits"
-    data_dir: Path | None = Field(None, validate_default=True)
-    dataset_name: str | None = Field(None, pattern=r"^[\w.+-]{1,64}$")
-    download: StrictBool = False
+    dataset: str = setting("digits", "digits, cifar10, cifar100, imagenet or folder.", "Data")
+    data_dir: Path | None = setting(None, "Folder of the data set (not needed for digits).", "Data",
+                                    validate_default=True)
+    dataset_name: str | None = setting(None, "What results call the data set.", "Data", "--dataset",
+                                       pattern=r"^[\w.+-]{1,64}$")
+    download: StrictBool = setting(False, "Fetch cifar10 or cifar100 into --data-dir.", "Data")
 
     @field_validator("dataset")
     @classmethod

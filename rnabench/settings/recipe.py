@@ -122,7 +122,7 @@ class Recipe(Part):
     def only(self, chosen: str) -> Recipe:
         """The part of it that a comma-separated list names: `table`, figures, `model=NAME` and `attack=NAME` of the
         table; a model's name stands for all its trainings. Raises InvalidValue."""
-        groups = ["natural", *(planned.attack.name for planned in self.evaluate.plan())]
+        groups = ["natural", *(entry.attack.name for entry in self.evaluate.entries())]
         there = {"": [*(["table"] if self.table else []), *self.figures],
                  "model": list(dict.fromkeys([*self.trainings, *self.models])),
                  "attack": list(dict.fromkeys([*groups, *(["sanity"] if self.evaluate.sanity else [])]))
@@ -192,7 +192,7 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     evaluation = judge(EvaluationSettings, evaluate, lambda key: f"evaluate.{key}: ")
     if evaluation is not None:
         try:
-            evaluation.plan()
+            evaluation.entries()
         except InvalidValue as error:
             lines.append(f"{file}: evaluate.{error}")
     baseline = content.get("baseline")
