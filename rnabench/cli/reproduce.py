@@ -40,7 +40,7 @@ def reproduce(
     from rnabench.errors import InvalidValue
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
-    from rnabench.settings.recipe import load_recipe
+    from rnabench.settings.recipe_loading import load_recipe
     from rnabench.settings.recipe_source import profiles
 
     if jobs < 1:

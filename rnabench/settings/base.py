@@ -95,8 +95,11 @@ def expectation(item: Mapping[str, Any]) -> str:
     if kind == "literal_error":
         names = re.findall("'([^']+)'", context["expected"])
         return f"{context['expected']}{did_you_mean(str(item['input']), names)}"
+    if kind == "too_short" and isinstance(item["input"], Mapping):
+        return "keys and values"
     words = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0])
-    return words.format(**context) if words else str(item["msg"])
+    numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+    return words.format(**numbers) if words else str(item["msg"])
 
 
 def _short(value: object) -> str:
