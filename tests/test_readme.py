@@ -15,7 +15,7 @@ from rnabench.report.staleness import reasons
 from rnabench.report.studies import markdown
 from rnabench.report.study import read_study
 from rnabench.report.table import caption, display
-from rnabench.settings.recipe import load_recipe
+from rnabench.settings.recipe_loading import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -1,22 +1,22 @@
-"""`rnabench attack`."""
+"""`rnabench attack`, its `--list`, and `crosscheck`, which attacks with other libraries' attacks too."""
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.options import Change, only
 
-
-class Backend(str, Enum):
-    native = "native"
-    torchattacks = "torchattacks"
+if TYPE_CHECKING:
+    from rnabench.settings.evaluation import EvaluationSettings
 
 
 def attack(
+    data: o.Data,
+    settings: EvaluationSettings,
     run: Annotated[Optional[Path], typer.Argument(help="Run folder, as written by `rnabench train`.  [default: the "
                                                        "newest finished one in --runs]", show_default=False)] = None,
     runs: o.Runs = Path("runs"),
@@ -26,42 +26,9 @@ def attack(
                                                  "compare with.", o.MODEL)] = None,
     transfer_from: Annotated[Optional[Path], o.option(
         "Run folder: the sanity checks also attack with images made on its network by PGD-20.", o.MODEL)] = None,
-    dataset: o.DatasetOrNone = None,
-    data_dir: o.DataDir = None,
-    dataset_name: o.DatasetName = None,
-    download: o.Download = False,
-    n_examples: o.NExamples = None,
-    indices: Annotated[Optional[str], o.option("Test images by index, such as 0-99,250.  [default: --n-examples]",
-                                               o.DATA)] = None,
-    suite: Annotated[str, o.option("Which attacks under which protocols; several joined by +, as in paper+adaptive "
-                                   "(see --list).", o.ATTACK)] = "quick",
-    attacks: Annotated[Optional[str], o.option("Attacks instead of the suite's, comma-separated: fgsm,pgd20,apgd-ce "
-                                               "(see --list).", o.ATTACK)] = None,
-    protocols: Annotated[Optional[str], o.option("Protocols instead of the suite's, comma-separated: paper, same-path, "
-                                                 "resample, eot:K.", o.ATTACK)] = None,
     list_: Annotated[bool, o.option("List suites, attacks and protocols, and stop.", o.ATTACK, "--list")] = False,
-    norm: o.NormOption = o.Norm.linf,
-    eps: o.Eps = "8/255",
-    step_size: o.StepSize = None,
-    steps: o.AttackSteps = None,
-    backend: Annotated[Backend, o.option("torchattacks: the paper's own calls, for cross-checks.", o.ATTACK)
-                       ] = Backend.native,
-    cumulative: Annotated[bool, o.option("Drop images that are broken already from later bounded attacks "
-                                         "(deterministic models).", o.ATTACK)] = False,
-    draws: o.Draws = 20,
-    granularity: Annotated[o.Granularity, o.option(
-        "One draw per group of images, of which there are --attack-paths, or one per sample.", o.ATTACK)
-        ] = o.Granularity.batch,
-    attack_paths: Annotated[int, o.option("Groups of images that share their draws of paths (granularity batch), as "
-                                          "batches do in the paper: so many frozen paths are attacked.", o.ATTACK)
-                            ] = 16,
-    sanity: Annotated[bool, o.option("Run what the sanity checks need on some of the images.", o.ATTACK)] = True,
-    sanity_examples: Annotated[int, o.option("Images for these.", o.ATTACK)] = 64,
-    batch_size: o.BatchSize = 128,
     device: o.Device = "auto",
-    precision: o.PrecisionOption = o.Precision.fp32,
-    seed: o.Seed = 0,
-    resume: Annotated[bool, o.option("Go on with what is there, or start anew.", o.RUN)] = True,
+    resume: o.Resume = True,
     max_minutes: o.MaxMinutes = None,
     out: Annotated[Optional[Path], o.option("Folder of the results.  [default: <run>/attack-<suite>-<digest>]", o.RUN)
                    ] = None,
@@ -72,25 +39,13 @@ def attack(
     cleanly; the same command goes on.
     """
     if list_:
-        from rnabench.cli.listing import show_lists
-
         show_lists()
         return
-    values: dict[str, Any] = {
-        "suite": suite, "attacks": attacks and attacks.split(","), "protocols": protocols and protocols.split(","),
-        "norm": norm.value, "eps": eps, "step_size": step_size, "steps": steps, "backend": backend.value,
-        "n_examples": n_examples, "indices": indices, "draws": draws, "granularity": granularity.value,
-        "attack_paths": attack_paths,
-        "batch_size": batch_size, "precision": precision.value, "cumulative": cumulative, "sanity": sanity,
-        "sanity_examples": sanity_examples, "seed": seed,
-    }
 
     from rnabench.errors import CheckpointError, InvalidValue
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
-    from rnabench.settings.evaluation import EvaluationSettings
 
-    keys = from_options(EvaluationSettings, values)
     if run is not None and model is not None:
         raise InvalidValue("RUN", str(run), "either a run folder or --model package.module:factory")
     if run is None and model is None:
@@ -99,30 +54,28 @@ def attack(
 
         run, choice = run_to_attack(runs)
         tell(choice)
-    given = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name, "download": download or None}
-    data = {name: value for name, value in given.items() if value is not None}
 
     from rnabench.report.record import read_record
 
     compared = read_record(baseline) if baseline is not None else None
 
     from rnabench.cli.console import LiveProgress, stop_request
-    from rnabench.cli.results import finish
+    from rnabench.cli.output import finish
     from rnabench.jobs.evaluate import attack as run_attack
     from rnabench.jobs.evaluate import beside_baseline, identity, load_foreign, load_run, with_surrogate
     from rnabench.report.origin import taken_over
     from rnabench.runtime.environment import now
 
-    target = (load_run(run, data, keys, device) if run is not None
-              else load_foreign(str(model), from_options(DataSettings, data), keys, device))
+    target = (load_run(run, data, settings, device) if run is not None
+              else load_foreign(str(model), from_options(DataSettings, data), settings, device))
     if compared is not None and compared["data"]["fingerprint"] != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from is not None:
         try:
-            target = with_surrogate(target, transfer_from, keys)
+            target = with_surrogate(target, transfer_from, settings)
         except CheckpointError as error:
             raise CheckpointError(f"--transfer-from: {str(error).removeprefix('run: ')}") from None
-    name = f"attack-{keys.suite}-{identity(target, keys)}"
+    name = f"attack-{settings.suite}-{identity(target, settings)}"
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
     started = now()
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
@@ -133,8 +86,74 @@ def attack(
             other = "" if transfer_from else "; for a transfer attack too, name a run with --transfer-from"
             progress.line("warning: no gradient reaches this model's images: attacks that follow it say nothing; see "
                           f"sanity check 4{other}")
-        record = run_attack(target, keys, folder / "record.json", progress, stop, resume)
+        record = run_attack(target, settings, folder / "record.json", progress, stop, resume)
         if said := taken_over(record, started, str(target.device)):
             progress.line(f"{said}; --no-resume makes it anew")
     records = [record] if compared is None else [compared, beside_baseline(record, compared, folder / "record.json")]
     finish(records, folder, f"Robustness of {target.description['label']}")
+
+
+def show_lists() -> None:
+    """Suites, attacks and protocols, on stdout."""
+    from rnabench.cli.console import console, show_table
+    from rnabench.settings.attacks import ATTACKS, GRAMMAR
+    from rnabench.settings.suites import SUITES
+
+    suites = [(name, _in_short([str(attack) for attack in suite.attacks]), _in_short(list(suite.protocols)),
+               suite.summary) for name, suite in SUITES.items()]
+    show_table("Suites (--suite; several joined by +)", ("suite", "attacks", "protocols", "what for"), suites, 4)
+    attacks = []
+    for kind, attack in ATTACKS.items():
+        settings = ", ".join(f"{name} {field.default}" for name, field in attack.model_fields.items()
+                             if field.default is not None)
+        attacks.append((kind, "within eps" if attack.bounded else "smallest change", settings or "-",
+                        f"{attack.summary} ({attack.paper})" if attack.paper else attack.summary))
+    show_table("Attacks (--attacks)", ("kind", "goal", "parameters and defaults", "what it is"), attacks, 4)
+    out = console()
+    out.print(f"An attack's name is {GRAMMAR}. A recipe can set any parameter: {{name: cw-search, kind: cw, c: 0.01, "
+              "searches: 6}.", markup=False)
+    protocols = [
+        ("paper", "one path, frozen for the whole attack", "other draws"),
+        ("same-path", "one path, frozen", "the same path"),
+        ("resample", "a fresh draw in every forward", "fresh draws"),
+        ("eot:K", "the mean over K fresh draws at every step", "fresh draws"),
+    ]
+    show_table("Protocols (--protocols)", ("protocol", "the attacker's path", "the prediction's path"), protocols, 3)
+
+
+def _in_short(names: list[str]) -> str:
+    return ", ".join(names) if len(names) < 8 else f"{names[0]}, {names[1]}, ..., {names[-1]}"
+
+
+def crosscheck(
+    run: Annotated[Path, typer.Argument(help="Run folder, as written by `rnabench train`.")],
+    data: o.Data,
+    settings: Annotated[EvaluationSettings, only("eps", "seed", n_examples=Change(
+        default=256, help="Test images (fewer for the slowest attacks)."))],
+    attacks: Annotated[Optional[str], o.option("Some of the attacks only, comma-separated.", o.ATTACK)] = None,
+    device: o.Device = "auto",
+    out: Annotated[Optional[Path], o.option("Also write crosscheck.json and crosscheck.md there.", o.RUN)] = None,
+) -> None:
+    """Run our attacks and their counterparts in torchattacks and pyautoattack on the same images and the same path, and
+    compare outcomes, distances and time."""
+    from rnabench.cli.console import LiveProgress, show_table
+    from rnabench.errors import InvalidValue, one_of
+    from rnabench.jobs.crosscheck import cases
+    from rnabench.jobs.crosscheck import crosscheck as compare
+    from rnabench.jobs.evaluate import load_run
+    from rnabench.report.crosscheck import HEADINGS, display_rows, title, write_crosscheck
+
+    by_name = cases()
+    names = attacks.split(",") if attacks else list(by_name)
+    for name in names:
+        if name not in by_name:
+            raise InvalidValue("--attacks", name, one_of(by_name), by_name)
+    target = load_run(run, data, settings, device)
+    with LiveProgress() as progress:
+        result = compare(target.module, target.defence, target.data.source, len(target.data.classes), settings.eps,
+                         names, settings.seed, progress)
+    result |= {"model": target.description["label"], "dataset": target.data.name,
+               "digest": target.description["digest"]}
+    show_table(title(result), HEADINGS, display_rows(result), text_columns=2)
+    if out is not None:
+        write_crosscheck(result, out)

@@ -3,57 +3,52 @@
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from rnabench import __version__
-from rnabench.cli import (
-    attack,
-    bench,
-    check,
-    convert,
-    crosscheck,
-    describe,
-    export,
-    gradient_similarity,
-    path_difference,
-    report,
-    reproduce,
-    runs,
-    smoothness,
-    theory,
-    train,
-    transfer_matrix,
-)
+from rnabench.cli.attack import attack, crosscheck
+from rnabench.cli.command import command
+from rnabench.cli.exchange import convert, export
+from rnabench.cli.report import check, report
+from rnabench.cli.reproduce import reproduce
+from rnabench.cli.runs import runs
+from rnabench.cli.study import studies, study
+from rnabench.cli.train import bench, describe, train
 from rnabench.errors import RnabenchError
 from rnabench.runtime.stopping import Stopped
 
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
 
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train, "attack": attack, **{kind: study(kind) for kind in studies()}, "reproduce": reproduce,
+    "report": report, "check": check, "runs": runs, "describe": describe, "convert": convert, "export": export,
+    "bench": bench, "crosscheck": crosscheck,
+}
+LOOKS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+
+class Commands(TyperGroup):
+    """Gives a command its options when it is asked for, so that a list of all commands needs no settings."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        single = typer.Typer(**LOOKS)
+        single.command(name)(command(COMMANDS[str(name)], str(name)))
+        return name, typer.main.get_command(single), rest
+
+
 app = typer.Typer(
     help="Measure the robustness of randomised defences: train and attack networks whose normalisers are drawn at "
          "random (RNA, NeurIPS 2022), under the paper's protocol and adaptive ones.",
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    no_args_is_help=True, cls=Commands, **LOOKS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-app.command("train")(train.train)
-app.command("attack")(attack.attack)
-app.command("transfer-matrix")(transfer_matrix.transfer_matrix)
-app.command("path-difference")(path_difference.path_difference)
-app.command("smoothness")(smoothness.smoothness)
-app.command("gradient-similarity")(gradient_similarity.gradient_similarity)
-app.command("theory")(theory.theory)
-app.command("reproduce")(reproduce.reproduce)
-app.command("report")(report.report)
-app.command("check")(check.check)
-app.command("runs")(runs.runs)
-app.command("describe")(describe.describe)
-app.command("convert")(convert.convert)
-app.command("export")(export.export)
-app.command("bench")(bench.bench)
-app.command("crosscheck")(crosscheck.crosscheck)
+for each, function in COMMANDS.items():
+    app.command(each, help=function.__doc__)(lambda: None)
 
 
 def _version(wanted: bool) -> None:
@@ -84,21 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
         # usage errors belong to click, which typer brings along under a name of its own in newer releases
         if not hasattr(error, "format_message"):
             raise
-        _fail(_usage(error, sys.argv[1:] if arguments is None else arguments))
+        _fail(error.format_message())
     sys.exit(code or 0)
-
-
-def _usage(error: Any, arguments: list[str]) -> str:
-    """The message of a usage error, with the value that was given, which some messages leave out."""
-    message: str = error.format_message()
-    words = [word for argument in arguments for word in (
-        argument.split("=", 1) if argument.startswith("--") else [argument])]
-    for option in getattr(getattr(error, "param", None), "opts", ()):
-        for given, value in pairwise(words):
-            if given == option and value not in message:
-                reason = message.partition(": ")[2].removeprefix("Input should be ")
-                return f"{option}: {value!r} is not valid; expected {reason}"
-    return message
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,14 +1,16 @@
-"""The one vocabulary of options. A command picks from here, so that a name means the same everywhere."""
+"""How a command says which options it has, and the options that are no settings, so that a name means the same
+everywhere."""
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-MODEL, DATA, ATTACK, TRAINING, RUN = "Network", "Data", "Attack", "Training", "Run"
+DATA, MODEL, ATTACK, TRAINING, RUN = PANELS = ("Data", "Network", "Attack", "Training", "Run")  # as they are listed
 
 
 def option(help: str, panel: str, *names: str) -> typer.models.OptionInfo:
@@ -16,57 +18,49 @@ def option(help: str, panel: str, *names: str) -> typer.models.OptionInfo:
     return info
 
 
-class Granularity(str, Enum):
-    batch = "batch"
-    sample = "sample"
+@dataclass(frozen=True)
+class Change:
+    """What a command says of a field otherwise than its settings do; None: the same."""
+
+    default: Any = None
+    help: str | None = None
+    none: str | None = None
 
 
-class Precision(str, Enum):
-    fp32 = "fp32"
-    tf32 = "tf32"
-    bf16 = "bf16"
+@dataclass(frozen=True)
+class Fields:
+    """Which fields of a settings class are options: those that are named or changed, or all. `given`: the name of the
+    class, where the command takes no settings but the values that were given."""
+
+    names: tuple[str, ...]
+    changes: Mapping[str, Change]
+    given: str = ""
 
 
-class Norm(str, Enum):
-    linf = "Linf"
-    l2 = "L2"
+ALL = Fields((), {})
 
 
-Dataset = Annotated[str, option("digits, cifar10, cifar100, imagenet or folder.", DATA)]
-DatasetOrNone = Annotated[Optional[str], option("Data set to attack on.  [default: the run's own]", DATA)]
-DataDir = Annotated[Optional[Path], option("Folder of the data set (not needed for digits).", DATA)]
-DatasetName = Annotated[Optional[str], option("What results call the data set.  [default: --dataset]", DATA)]
-Download = Annotated[bool, option("Fetch cifar10 or cifar100 into --data-dir.", DATA)]
-NTrain = Annotated[Optional[int], option("Images to train on.  [default: all that are not held out]", DATA)]
-NHoldout = Annotated[Optional[int], option("Training images held out to watch and select by; 0 needs "
-                                           "--select last.  [default: a tenth, at most 1,000]", DATA)]
-NExamples = Annotated[Optional[int], option("Test images to attack.  [default: all]", DATA)]
+def only(*names: str, **changes: Change) -> Fields:
+    """Metadata of a parameter that is of a settings class."""
+    return Fields(names, changes)
 
-Arch = Annotated[str, option("resnet18, wrn32 or resnet50.", MODEL)]
-Width = Annotated[Optional[int], option("Channels of the first stage; wrn32: widening factor.  "
-                                        "[default: 64; wrn32: 10]", MODEL)]
-Space = Annotated[str, option("Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] "
-                              "(group sizes), in-plain (IN without scale and shift).", MODEL)]
-LayerBased = Annotated[bool, option("One draw for all layers instead of one per layer (Table 5).", MODEL)]
-GranularityOption = Annotated[Granularity, option("One path per batch (the paper) or one per sample.", MODEL)]
 
-NormOption = Annotated[Norm, option("Norm that bounds the change.", ATTACK)]
-Eps = Annotated[str, option("Largest change of a pixel (Linf) or of the image (L2): 8/255 or a decimal.", ATTACK)]
-StepSize = Annotated[Optional[str], option("Step of PGD in pixel units: 2/255 or a decimal.  [default: eps/4]", ATTACK)]
-TrainSteps = Annotated[int, option("PGD steps per training batch.", ATTACK)]
-AttackSteps = Annotated[Optional[int], option("Steps of every attack that has steps, in its name too: mifgsm becomes "
-                                              "mifgsm7. Refused where two attacks become one (as in sweeps of "
-                                              "steps).  [default: each attack's own]", ATTACK)]
-Draws = Annotated[int, option("Fresh path draws that score the adversarial images.", ATTACK)]
+def given(kind: str, *names: str, **changes: Change) -> Fields:
+    """Metadata of a parameter that is a mapping: what is given of settings that something else completes. A changed
+    field has the default that the change says, or none."""
+    return Fields(names, changes, kind)
 
-Epochs = Annotated[int, option("Passes over the training images.", TRAINING)]
-BatchSize = Annotated[int, option("Images per batch.", RUN)]
+
+def data(help: str, none: str) -> Fields:
+    """Metadata of a parameter: the data set, as far as it is given; what `none` stands for without it."""
+    return given("DataSettings", "data_dir", "dataset_name", "download", dataset=Change(help=help, none=none))
+
+
+Data = Annotated[dict[str, Any], data("Data set to attack on.", "the run's own")]
+
 Device = Annotated[str, option("auto, cpu, cuda or cuda:N.", RUN)]
-PrecisionOption = Annotated[Precision, option("fp32: float32 throughout; tf32: its products in TF32 (CUDA only); bf16: "
-                                               "activations in bfloat16.", RUN)]
-Compile = Annotated[bool, option("Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", RUN)]
-Seed = Annotated[int, option("Seed of every random stream.", RUN)]
 Runs = Annotated[Path, option("Folder in which runs are looked for that are not named.", RUN)]
+Resume = Annotated[bool, option("Go on with what is there, or start anew.", RUN)]
 Refresh = Annotated[bool, option("Make anew what older versions of the algorithms made.", RUN, "--refresh")]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]

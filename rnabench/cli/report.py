@@ -1,4 +1,4 @@
-"""`rnabench report`."""
+"""`rnabench report` and `check`: what becomes of results that are there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated, Optional
 import typer
 
 from rnabench.cli import options as o
+
+REGRESSION = 1  # the exit code of `check` alone: wrong input has another
 
 
 def report(
@@ -27,3 +29,45 @@ def report(
         console(stderr=True).print(f"skipped: {line}", markup=False)
     console().print(f"in {file}: result folders {written.folders}, tables {written.tables}, figures {written.figures}, "
                     f"{written.bytes / 1e6:.2f} MB", markup=False, soft_wrap=True)
+
+
+def check(
+    results: Annotated[Path, typer.Argument(help="Folder of results, or a table.csv.")],
+    against: Annotated[Path, o.option("What they are compared with: a folder of results, or a table.csv.", o.RUN)],
+    tolerance: Annotated[Optional[float], o.option("How far any accuracy may move, in points, instead of tests.  "
+                                                   "[default: what chance allows]", o.RUN)] = None,
+    everything: Annotated[bool, o.option("Show every cell, not only those that moved.", o.RUN, "--all")] = False,
+    out: Annotated[Optional[Path], o.option("Also write the differences to this Markdown file.", o.RUN)] = None,
+) -> None:
+    """Compare results with earlier ones, cell by cell; exit code 1 if any moved.
+
+    Fails where an accuracy rose or fell beyond chance, a cell vanished, was measured under other settings or became
+    unreliable, or a sanity check got worse. Other seeds and times are no failure.
+
+    Chance: the same weights on the same images are paired, image by image (with another seed, by path group); networks
+    trained anew are held against the spread between trainings where there are several, else both 95 % intervals decide,
+    as they do for a table.csv. All cells together fail by chance 1 time in 20 (Holm). The column `flagged from` is the
+    smallest change that would have failed, all else as it is.
+    """
+    from rich.markup import escape
+
+    from rnabench.cli.console import console, show_table
+    from rnabench.errors import InvalidValue
+    from rnabench.report.accuracies import read_results
+    from rnabench.report.regression import HEADINGS, TEXT_COLUMNS, compare, markdown
+    from rnabench.runtime.files import write_text
+
+    if tolerance is not None and not 0 <= tolerance <= 100:
+        raise InvalidValue("--tolerance", tolerance, "points from 0 to 100")
+    comparison = compare(read_results(results, "results"), read_results(against, "--against"), tolerance)
+    title = f"{results} against {against}"
+    if out is not None:
+        write_text(out, markdown(comparison, title, everything))
+    if shown := comparison.rows(everything):
+        show_table(title, HEADINGS, [tuple(map(escape, row)) for row in shown], TEXT_COLUMNS)
+    for note in comparison.notes:
+        console().print(note, markup=False)
+    colour, verdict = ("bold red", "FAIL") if comparison.failed else ("green", "PASS")
+    console().print(f"[{colour}]{verdict}[/] {escape(comparison.summary)}", soft_wrap=True)
+    if comparison.failed:
+        raise typer.Exit(REGRESSION)

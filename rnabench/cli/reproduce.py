@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def reproduce(
     recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/quickstart.yaml.")],
+    data: Annotated[dict[str, Any], o.data("Data set to train and attack on.", "the recipe's")],
     profile: Annotated[Optional[str], o.option("At what scale, for recipes that have profiles: paper, short, cpu, "
                                                "smoke.  [default: short with CUDA, else cpu]", o.RUN)] = None,
     plan: Annotated[bool, o.option("Say what would be done, what is there already and about how long it takes; run "
@@ -25,11 +26,6 @@ def reproduce(
     jobs: Annotated[int, o.option("Processes that train, attack and study side by side, each with its share of the CPU "
                                   "threads (training with other threads rounds differently).", o.RUN)] = 1,
     max_minutes: o.MaxMinutes = None,
-    dataset: Annotated[Optional[str], o.option("Data set to train and attack on.  [default: the recipe's]", o.DATA)
-                       ] = None,
-    data_dir: o.DataDir = None,
-    dataset_name: o.DatasetName = None,
-    download: o.Download = False,
     device: o.Device = "auto",
     refresh: o.Refresh = False,
     runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
@@ -41,16 +37,14 @@ def reproduce(
     anew with --refresh. Ctrl-C stops cleanly; the same command goes on. Several processes, on machines that share the
     folders, may run the same command: each takes what no other is at.
     """
-    from rnabench.cli.study import data_keys
     from rnabench.errors import InvalidValue
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
-    from rnabench.settings.recipe import load_recipe
+    from rnabench.settings.recipe_loading import load_recipe
     from rnabench.settings.recipe_source import profiles
 
     if jobs < 1:
         raise InvalidValue("--jobs", jobs, "at least 1")
-    data = data_keys(dataset, data_dir, dataset_name, download)
     if "dataset" in data:
         from_options(DataSettings, data)
     if profile is None and (known := profiles(recipe)):
@@ -58,8 +52,7 @@ def reproduce(
 
         wanted = "short" if find_device(device).type == "cuda" else "cpu"
         profile = wanted if wanted in known else None
-    loaded = load_recipe(recipe, profile, {key: str(value) if isinstance(value, Path) else value
-                                           for key, value in data.items()})
+    loaded = load_recipe(recipe, profile, data)
     chosen = loaded if only is None else loaded.only(only)
 
     from rnabench.cli.console import LiveProgress, stop_request
@@ -83,8 +76,7 @@ def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, dict[
             figures: dict[str, dict[str, Any]], missing: tuple[str, ...]) -> None:
     """Write and show what there is; say what is missing."""
     from rnabench.cli.console import console
-    from rnabench.cli.results import finish
-    from rnabench.cli.study import finish_study
+    from rnabench.cli.output import finish, finish_study
 
     if table:
         finish(list(table.values()), place.folder, recipe.heading, recipe)

@@ -1,84 +1,86 @@
-"""What the commands of all studies share: from options to a record, its files, and tables on the screen."""
+"""The commands of all studies: one function, and the settings of each."""
 
 from __future__ import annotations
 
+import ast
+import inspect
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+import rnabench.settings
 from rnabench.cli import options as o
 
-LONG = 48  # lines that a table on the screen may have
+if TYPE_CHECKING:
+    from rnabench.settings.studies import StudySettings
 
 Runs = Annotated[Optional[list[Path]], typer.Argument(
     help="Run folders, as written by `rnabench train`.  [default: all finished ones in --runs on the newest one's data "
          "set]", show_default=False)]
 Among = Annotated[Path, o.option("Folder in which runs are looked for if none is named.", o.RUN, "--runs")]
-AttackName = Annotated[str, o.option("Attack by name, as in `rnabench attack --list`.", o.ATTACK)]
-PathsOption = Annotated[str, o.option("What a randomised network stands for: itself with a draw per group of "
-                                      "images (deployed), one path per normaliser (normalisers), or a number of "
-                                      "random paths.", o.MODEL)]
-Indices = Annotated[Optional[str], o.option("Test images by index, such as 0-99,250.  [default: --n-examples]", o.DATA)]
-Resume = Annotated[bool, o.option("Go on with what is there, or start anew.", o.RUN)]
 Out = Annotated[Optional[Path], o.option("Folder of the results.  [default: <first run>/<study>-<digest>]", o.RUN)]
 
 
-def data_keys(dataset: str | None, data_dir: Path | None, dataset_name: str | None, download: bool) -> dict[str, Any]:
-    """The data set's options, as far as they are given."""
-    given = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name, "download": download or None}
-    return {name: value for name, value in given.items() if value is not None}
+@cache
+def studies() -> dict[str, str]:
+    """The studies by name, each with the line that says what it does. They are read in the file and not imported, for
+    which a list of commands has no time."""
+    source = Path(rnabench.settings.__file__).with_name("studies.py").read_text(encoding="utf-8")
+    lines = {}
+    for settings in (each for each in ast.parse(source).body if isinstance(each, ast.ClassDef)):
+        for line in settings.body:
+            if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "kind" and line.value:
+                lines[ast.literal_eval(line.value)] = (ast.get_docstring(settings) or "").partition("\n\n")[0]
+    return {kind: line for kind, line in lines.items() if kind}
 
 
-def study(kind: str, runs: list[Path] | None, among: Path, values: dict[str, Any], data: dict[str, Any], device: str,
-          resume: bool, max_minutes: float | None, out: Path | None) -> None:
-    """Do it, write its files, and show tables and findings. `values` are keys of the study; without `runs` it is of
-    those in the folder `among`."""
-    from rnabench.settings.base import from_options
+def settings_of(kind: str) -> type[StudySettings]:
+    """The settings of the study of that name."""
     from rnabench.settings.studies import STUDIES
 
-    keys = from_options(STUDIES[kind], values)
-    if not runs:
-        from rnabench.cli.console import tell
-        from rnabench.jobs.runs import runs_for_study
-
-        runs, choice = runs_for_study(keys, among)
-        tell(choice)
-
-    from rnabench.cli.console import LiveProgress, stop_request
-    from rnabench.jobs.evaluate import load_run
-    from rnabench.jobs.study import run_study, short_labels, study_identity
-    from rnabench.report.origin import taken_over
-    from rnabench.runtime.environment import now
-
-    targets = short_labels([load_run(run, data, keys.evaluation(), device) for run in runs])
-    folder = out or runs[0] / f"{kind}-{study_identity(targets, keys)}"
-    started = now()
-    with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        record = run_study(targets, keys, folder / f"{kind}.json", progress, stop, resume)
-        if said := taken_over(record, started, str(targets[0].device)):
-            progress.line(f"{said}; --no-resume makes it anew")
-    finish_study(record, folder / kind)
+    return STUDIES[kind]
 
 
-def finish_study(record: dict[str, Any], stem: Path, title: str | None = None, on_screen: bool = True) -> None:
-    """Write the files of a record that lies at <stem>.json, and print its tables."""
-    from rnabench.cli.console import console, show_table
-    from rnabench.report.origin import origin_lines
-    from rnabench.report.studies import findings, heading, tables, write_study
+def study(kind: str) -> Callable[..., None]:
+    """The function of the study of that name."""
+    def run(
+        data: o.Data,
+        settings: StudySettings,
+        runs: Runs = None,
+        among: Among = Path("runs"),
+        device: o.Device = "auto",
+        resume: o.Resume = True,
+        max_minutes: o.MaxMinutes = None,
+        out: Out = None,
+    ) -> None:
+        from rnabench.cli.console import LiveProgress, stop_request
+        from rnabench.cli.output import finish_study
+        from rnabench.jobs.evaluate import load_run
+        from rnabench.jobs.study import run_study, short_labels, study_identity
+        from rnabench.report.origin import taken_over
+        from rnabench.runtime.environment import now
 
-    files = write_study(record, stem, title or heading(record))
-    out = console()
-    if on_screen:
-        out.print(heading(record), markup=False)
-        for name, headings, lines in tables(record):
-            if len(lines) > LONG:
-                out.print(f"\n{name}: {len(lines)} lines, in {stem.name}.md\n", markup=False)
-            else:
-                show_table(name, headings, lines, text_columns=1)
-    for sentence in findings(record):
-        out.print(sentence, markup=False)
-    for line in origin_lines([record]):
-        out.print(line, markup=False)
-    names = ", ".join([f"{stem.name}.json", *(file.name for file in files)])
-    out.print(f"in {stem.parent}: {names}", markup=False)
+        if not runs:
+            from rnabench.cli.console import tell
+            from rnabench.jobs.runs import runs_for_study
+
+            runs, choice = runs_for_study(settings, among)
+            tell(choice)
+        targets = short_labels([load_run(run, data, settings.evaluation(), device) for run in runs])
+        folder = out or runs[0] / f"{kind}-{study_identity(targets, settings)}"
+        started = now()
+        with stop_request(max_minutes) as stop, LiveProgress() as progress:
+            record = run_study(targets, settings, folder / f"{kind}.json", progress, stop, resume)
+            if said := taken_over(record, started, str(targets[0].device)):
+                progress.line(f"{said}; --no-resume makes it anew")
+        finish_study(record, folder / kind)
+
+    run.__doc__ = inspect.cleandoc(f"""
+        {studies()[kind]}
+
+        Writes {kind}.json (with what every image did), .csv, .md, .png and .svg. Ctrl-C stops cleanly; the same command
+        goes on.""")
+    return run

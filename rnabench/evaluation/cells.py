@@ -57,7 +57,7 @@ class Cell:
 def cells(keys: EvaluationSettings, is_random: bool) -> list[Cell]:
     """The table's cells; a deterministic model is attacked once, whatever the protocols."""
     found = {("", ""): Cell(None, None)}
-    for attack, protocol, _ in keys.plan():
+    for attack, protocol, _ in keys.entries():
         cell = Cell(attack, parse_protocol(protocol) if is_random else None,
                     keys.limit(attack.name, protocol if is_random else ANY_PROTOCOL))
         found.setdefault(cell.key, cell)
@@ -73,7 +73,7 @@ def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = No
     if not keys.sanity or keys.norm != "Linf" or keys.backend != "native":
         return []
     there = {cell.key for cell in cells(keys, is_random)}
-    samples = max((parse_protocol(planned.protocol).samples for planned in keys.plan()), default=0)
+    samples = max((parse_protocol(entry.protocol).samples for entry in keys.entries()), default=0)
     samples = samples if samples > 1 else 10
     eot = parse_protocol(f"eot:{samples}") if is_random else None
     wanted = [(parse_attack(name), eot) for name in ("fgsm", "pgd20", "pgd60", "square200")]

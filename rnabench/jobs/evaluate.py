@@ -158,8 +158,8 @@ def evaluation_versions(target: Target, keys: EvaluationSettings) -> dict[str, i
 def settings_identity(target: Target, keys: EvaluationSettings) -> str:
     """`identity` without the versions of algorithms. A run's label does not count; a foreign model's does, and so does
     what it computes."""
-    plan = [[planned.protocol, _planned(planned.attack, keys)] for planned in keys.plan()]
-    return digest(_settings(target, keys) | {"plan": plan} | (
+    entries = [[entry.protocol, _planned(entry.attack, keys)] for entry in keys.entries()]
+    return digest(_settings(target, keys) | {"plan": entries} | (
         {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}) | (
         {"surrogate": target.surrogate.name} if target.surrogate else {}))
 

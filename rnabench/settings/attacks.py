@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rnabench.errors import InvalidValue, RnabenchError, did_you_mean, one_of
+from rnabench.settings.base import expectation
 from rnabench.settings.pixels import in_255ths, length, pixel_units
 from rnabench.settings.registry import Registry
 from rnabench.settings.suites import SUITES
@@ -208,9 +209,8 @@ def _parameters(name: str, kind: str, values: Mapping[str, Any]) -> Parameters:
         return ATTACKS[kind].model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("expected ")
         where = ".".join(map(str, first["loc"]))
-        raise InvalidValue("attack", f"{name} ({where}: {first['input']})", message) from None
+        raise InvalidValue("attack", f"{name} ({where}: {first['input']})", expectation(first)) from None
 
 
 def resolved(spec: AttackSpec, eps: float, step_size: float) -> dict[str, Any]:

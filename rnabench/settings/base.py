@@ -1,4 +1,4 @@
-"""What all settings share: options in, all errors at once, a digest out."""
+"""What all settings share: a field that says what it is for, options in, all errors at once, a digest out."""
 
 from __future__ import annotations
 
@@ -7,27 +7,54 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid
+from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid, one_of
 
+Panel = Literal["Data", "Network", "Attack", "Training", "Run"]
+
+
+def described(help: str, panel: Panel, none: str = "", **constraints: Any) -> Any:
+    """What a setting says of itself, as metadata of its type: its help with its unit, the panel that lists it, what
+    None stands for where that is its default, and pydantic's constraints."""
+    return setting(..., help, panel, none, **constraints)
+
+
+def setting(default: Any, help: str, panel: Panel, none: str = "", **constraints: Any) -> Any:
+    """A field that says of itself what `described` says. The command line is made of nothing else."""
+    return Field(default, description=help, json_schema_extra={"panel": panel, "none": none}, **constraints)
+
+
+# settings that mean the same wherever they stand
+Norm = Annotated[Literal["Linf", "L2"], described("Norm that bounds the change.", "Attack")]
+NExamples = Annotated[int | None, described("Test images to attack.", "Data", "all", strict=True, ge=1)]
+Indices = Annotated[str | None, described("Test images by index, such as 0-99,250.", "Data", "--n-examples")]
+Draws = Annotated[int, described("Fresh path draws that score the adversarial images.", "Attack", strict=True, ge=1,
+                                 le=1000)]
 Granularity = Literal["batch", "sample"]
-Precision = Literal["fp32", "tf32", "bf16"]
+Precision = Annotated[Literal["fp32", "tf32", "bf16"], described(
+    "fp32: float32 throughout; tf32: its products in TF32 (CUDA only); bf16: activations in bfloat16.", "Run")]
+Seed = Annotated[int, described("Seed of every random stream.", "Run", strict=True, ge=0, lt=2**31)]
+BATCH_SIZE = "Images per batch."
 
 
 class Part(BaseModel):
-    """A part of the settings: frozen, and unknown keys are errors."""
+    """A part of the settings: frozen, and unknown keys are errors.
+
+    `unused` are fields that say nothing, which records have all the same: a command has no options for them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    unused: ClassVar[tuple[str, ...]] = ()
 
 
 P = TypeVar("P", bound=Part)
 
 
 def from_options(kind: type[P], options: Mapping[str, Any]) -> P:
-    """A recipe part from command-line values. Raises InvalidSettings that names options the way they are typed."""
+    """A part of the settings from command-line values. Raises InvalidSettings that names options as they are typed."""
     try:
         return kind.model_validate(options)
     except ValidationError as error:
@@ -37,29 +64,42 @@ def from_options(kind: type[P], options: Mapping[str, Any]) -> P:
 
 def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, str]]:
     """(key, what is wrong with it) for each problem: the value, what was expected, the nearest valid name."""
-    found = []
-    for item in error.errors(include_url=False):
-        key = ".".join(map(str, item["loc"]))
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            names = list(kind.model_fields) if len(item["loc"]) == 1 else []
-            message = "unknown key"
-            if names:
-                message += f"; expected one of {', '.join(names)}{did_you_mean(key, names)}"
-        elif item["type"] == "missing":
-            message = "missing; expected a value"
-        else:
-            expected = " ".join(message.split()).removeprefix("Input should be ").removeprefix("expected ")
-            message = f"{_not_valid(item['input'])}; expected {_in_words(expected)}"
-        found.append((key, message))
-    return found
+    return [(".".join(map(str, item["loc"])), _problem(item, kind)) for item in error.errors(include_url=False)]
 
 
-def _in_words(expected: str) -> str:
-    """A type in a recipe's words and not in Python's."""
-    if re.match(r"(Tuple|List) should have at least 1 item", expected):
-        return "a list that is not empty"
-    return re.sub(r"^a valid (tuple|list)$", "a list", re.sub(r"^a valid dictionary.*", "keys and values", expected))
+def _problem(item: Mapping[str, Any], kind: type[BaseModel]) -> str:
+    if item["type"] == "missing":
+        return "missing; expected a value"
+    if item["type"] == "extra_forbidden":
+        key, *deeper = item["loc"]
+        return "unknown key" + ("" if deeper else
+                                f"; expected {one_of(kind.model_fields)}{did_you_mean(str(key), kind.model_fields)}")
+    return f"{_not_valid(item['input'])}; expected {expectation(item)}"
+
+
+EXPECTED = {  # pydantic's types of error, or how they begin, in a recipe's words and not in Python's
+    "greater_than": "a number greater than {gt}", "greater_than_equal": "at least {ge}",
+    "less_than": "a number less than {lt}", "less_than_equal": "at most {le}",
+    "string_pattern_mismatch": "a text that matches {pattern}", "too_short": "a list that is not empty",
+    "int": "an integer", "float": "a number", "finite": "a finite number", "bool": "true or false", "string": "a text",
+    "path": "a path", "list": "a list", "tuple": "a list", "dict": "keys and values", "model": "keys and values",
+}
+
+
+def expectation(item: Mapping[str, Any]) -> str:
+    """What was expected, for one of the `errors()` of a ValidationError, as the end of a line; and the nearest of the
+    valid names, where there are names."""
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "value_error":  # from a validator of ours
+        return " ".join(str(context["error"]).split()).removeprefix("expected ")
+    if kind == "literal_error":
+        names = re.findall("'([^']+)'", context["expected"])
+        return f"{context['expected']}{did_you_mean(str(item['input']), names)}"
+    if kind == "too_short" and isinstance(item["input"], Mapping):
+        return "keys and values"
+    words = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0])
+    numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+    return words.format(**numbers) if words else str(item["msg"])
 
 
 def _not_valid(value: object) -> str:

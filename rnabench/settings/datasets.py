@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue, one_of
-from rnabench.settings.base import Part, judged
+from rnabench.settings.base import Part, judged, setting
 from rnabench.settings.registry import Registry
 
 Split = Literal["train", "test"]
@@ -60,10 +60,12 @@ def published_statistics(name: str) -> tuple[Channels, Channels]:
 class DataSettings(Part):
     """Which images: the same keys for training and for evaluation."""
 
-    dataset: str = "digits"
-    data_dir: Path | None = Field(None, validate_default=True)
-    dataset_name: str | None = Field(None, pattern=r"^[\w.+-]{1,64}$")
-    download: StrictBool = False
+    dataset: str = setting("digits", "digits, cifar10, cifar100, imagenet or folder.", "Data")
+    data_dir: Path | None = setting(None, "Folder of the data set (not needed for digits).", "Data",
+                                    validate_default=True)
+    dataset_name: str | None = setting(None, "What results call the data set.", "Data", "--dataset",
+                                       pattern=r"^[\w.+-]{1,64}$")
+    download: StrictBool = setting(False, "Fetch cifar10 or cifar100 into --data-dir.", "Data")
 
     @field_validator("dataset")
     @classmethod

@@ -10,13 +10,26 @@ from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue
 from rnabench.settings.attacks import AttackSpec, parse_attack, with_steps
-from rnabench.settings.base import Granularity, Part, Precision, chosen_indices, judged
-from rnabench.settings.pixels import Length, pixel_units
+from rnabench.settings.base import (
+    BATCH_SIZE,
+    Draws,
+    Granularity,
+    Indices,
+    NExamples,
+    Norm,
+    Part,
+    Precision,
+    Seed,
+    chosen_indices,
+    judged,
+    setting,
+)
+from rnabench.settings.pixels import EPS, STEP_SIZE, Length, pixel_units
 from rnabench.settings.protocols import parse_protocol
 from rnabench.settings.suites import SUITES, Suite, suites
 
 
-class Planned(NamedTuple):
+class SuiteEntry(NamedTuple):
     """One attack under one protocol, and the suite that asks for it."""
 
     attack: AttackSpec
@@ -46,38 +59,48 @@ class OwnSuite(Part):
 class EvaluationSettings(Part):
     """How networks are attacked and scored.
 
-    `suite` joins names by +; `attacks` and `protocols` replace the suite's own; `steps` those of every attack that has
-    steps, in its name too, if different attacks stay different. `suites` are the recipe's own, by name. `n_examples_of`
-    says on how many of the first images to run what is slow, by the name of an attack, a protocol, or an
-    `attack / protocol`; the least that applies counts. `norm`, `eps` and `step_size` are the threat model: pixel units
-    for Linf, Euclidean length for L2. `draws` fresh paths score every image. A draw of a path, the attacker's or a
-    scoring one, serves a group of images, as it serves a batch in the paper, and there are `attack_paths` groups
-    (granularity `batch`), or it serves a single image (`sample`). `batch_size` says how many images are worked on at
-    once and nothing else. `cumulative` leaves out images that are broken already; `sanity_examples` images serve what
-    the sanity checks need besides.
+    `norm`, `eps` and `step_size` are the threat model: pixel units for Linf, Euclidean length for L2. A draw of a path,
+    the attacker's or a scoring one, serves a group of images, as it serves a batch in the paper, and there are
+    `attack_paths` groups (granularity `batch`), or it serves a single image (`sample`). `batch_size` says how many
+    images are worked on at once and nothing else.
     """
 
-    norm: Literal["Linf", "L2"] = "Linf"
-    eps: Length = 8 / 255
-    step_size: Length | None = None
-    suites: dict[Annotated[str, Field(pattern=r"^[a-z][\w-]{0,39}$")], OwnSuite] = Field({})
-    suite: str = "quick"
-    attacks: tuple[str | dict[str, Any], ...] | None = Field(None, min_length=1)
-    protocols: tuple[str, ...] | None = Field(None, min_length=1)
-    steps: int | None = Field(None, strict=True, ge=1, le=10000)
-    backend: Literal["native", "torchattacks"] = "native"
-    n_examples: int | None = Field(None, strict=True, ge=1)
-    n_examples_of: dict[str, Annotated[int, Field(strict=True, ge=1)]] = Field({})
-    indices: str | None = None
-    draws: int = Field(20, strict=True, ge=1, le=1000)
-    granularity: Granularity = "batch"
-    attack_paths: int = Field(16, strict=True, ge=1, le=1_000_000)
-    batch_size: int = Field(128, strict=True, ge=1, le=65536)
+    norm: Norm = "Linf"
+    eps: Annotated[Length, EPS] = 8 / 255
+    step_size: Annotated[Length | None, STEP_SIZE] = None
+    suites: dict[Annotated[str, Field(pattern=r"^[a-z][\w-]{0,39}$")], OwnSuite] = setting(
+        {}, "A recipe's own suites, by name.", "Attack")
+    suite: str = setting("quick", "Which attacks under which protocols; several joined by +, as in paper+adaptive (see "
+                         "--list).", "Attack")
+    attacks: tuple[str | dict[str, Any], ...] | None = setting(
+        None, "Attacks instead of the suite's, comma-separated: fgsm,pgd20,apgd-ce (see --list).", "Attack",
+        min_length=1)
+    protocols: tuple[str, ...] | None = setting(
+        None, "Protocols instead of the suite's, comma-separated: paper, same-path, resample, eot:K.", "Attack",
+        min_length=1)
+    steps: int | None = setting(
+        None, "Steps of every attack that has steps, in its name too: mifgsm becomes mifgsm7. Refused where two "
+        "attacks become one (as in sweeps of steps).", "Attack", "each attack's own", strict=True, ge=1, le=10000)
+    backend: Literal["native", "torchattacks"] = setting(
+        "native", "torchattacks: the paper's own calls, for cross-checks.", "Attack")
+    n_examples: NExamples = None
+    n_examples_of: dict[str, Annotated[int, Field(strict=True, ge=1)]] = setting(
+        {}, "On how many of the first images to run what is slow, by the name of an attack, a protocol, or an `attack "
+        "/ protocol`; the least that applies counts.", "Data")
+    indices: Indices = None
+    draws: Draws = 20
+    granularity: Granularity = setting("batch", "One draw per group of images, of which there are --attack-paths, or "
+                                       "one per sample.", "Attack")
+    attack_paths: int = setting(16, "Groups of images that share their draws of paths (granularity batch), as batches "
+                                "do in the paper: so many frozen paths are attacked.", "Attack", strict=True, ge=1,
+                                le=1_000_000)
+    batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=1, le=65536)
     precision: Precision = "fp32"
-    cumulative: StrictBool = False
-    sanity: StrictBool = True
-    sanity_examples: int = Field(64, strict=True, ge=2, le=100_000)
-    seed: int = Field(0, strict=True, ge=0, lt=2**31)
+    cumulative: StrictBool = setting(False, "Drop images that are broken already from later bounded attacks "
+                                     "(deterministic models).", "Attack")
+    sanity: StrictBool = setting(True, "Run what the sanity checks need on some of the images.", "Attack")
+    sanity_examples: int = setting(64, "Images for these.", "Attack", strict=True, ge=2, le=100_000)
+    seed: Seed = 0
 
     @field_validator("suites")
     @classmethod
@@ -139,7 +162,6 @@ class EvaluationSettings(Part):
             raise ValueError(f"expected {error.expected}{error.hint}") from None
         return value
 
-
     @property
     def step(self) -> float:
         """The step size: eps / 4 unless given, which is the paper's 2/255 at its eps of 8/255."""
@@ -155,22 +177,22 @@ class EvaluationSettings(Part):
         """The suites by name."""
         return suites(self.suite, _built(self.suites))
 
-    def plan(self) -> list[Planned]:
+    def entries(self) -> list[SuiteEntry]:
         """What is run, in order, each combination once. Raises InvalidValue for two attacks of one name."""
-        found: dict[tuple[str, str], Planned] = {}
+        entries: dict[tuple[str, str], SuiteEntry] = {}
         named: dict[str, AttackSpec] = {}
         for name, suite in self.chosen:
             for attack in self.attacks_of(suite):
                 if named.setdefault(attack.name, attack) != attack:
                     raise InvalidValue("attack", attack.name, "one attack of that name; give the other another `name`")
                 for protocol in self.protocols or suite.protocols:
-                    found.setdefault((attack.name, protocol), Planned(attack, protocol, name))
-        planned = {part for attack, protocol in found for part in (attack, protocol, f"{attack} / {protocol}")}
+                    entries.setdefault((attack.name, protocol), SuiteEntry(attack, protocol, name))
+        names = {part for attack, protocol in entries for part in (attack, protocol, f"{attack} / {protocol}")}
         for name in self.n_examples_of:
-            if name not in planned and not _is_known(name):
+            if name not in names and not _is_known(name):
                 raise InvalidValue("n_examples_of", name, "the name of an attack, a protocol, or `attack / protocol`",
-                                   planned)
-        return list(found.values())
+                                   names)
+        return list(entries.values())
 
     def attacks_of(self, suite: Suite) -> list[AttackSpec]:
         """What is run of a suite: its own attacks or those that replace them."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BeforeValidator
+
+from rnabench.settings.base import described
 
 PIXEL_UNITS = "a fraction such as 8/255 or a decimal, in pixel units from 0 to 1"
 
@@ -40,5 +44,20 @@ def in_255ths(value: float) -> str:
     return f"{round(scaled)}/255" if abs(scaled - round(scaled)) < 1e-6 else f"{value:.4g}"
 
 
-Pixels = Annotated[float, BeforeValidator(pixel_units)]
-Length = Annotated[float, BeforeValidator(length)]
+def written(value: float) -> str:
+    """The text that reads as just this number, as 8/255 where it is a whole number of 255ths."""
+    text = in_255ths(value)
+    return text if length(text) == value else str(value)
+
+
+@dataclass(frozen=True)
+class WrittenBy:
+    """Metadata of a type whose values are not written as Python writes them."""
+
+    write: Callable[[float], str]
+
+
+Pixels = Annotated[float, BeforeValidator(pixel_units), WrittenBy(written)]
+Length = Annotated[float, BeforeValidator(length), WrittenBy(written)]
+EPS = described("Largest change of a pixel (Linf) or of the image (L2): 8/255 or a decimal.", "Attack")
+STEP_SIZE = described("Step of PGD in pixel units: 2/255 or a decimal.", "Attack", "eps/4")

@@ -102,40 +102,50 @@ def read_source(file: Path, profile: str | None, data: Mapping[str, Any]) -> Sou
     Raises RnabenchError for what cannot be read, InvalidSettings, and InvalidValue for a profile that is not there.
     """
     content = _merged(file)
-    known = _profiles(file, content)
+    chosen = _chosen(_profiles(file, content), profile)
     content.pop("profiles", None)
-    if profile is None and known:
-        raise InvalidValue("--profile", None, one_of(known))
-    if profile is not None and profile not in known:
-        raise InvalidValue("--profile", profile, one_of(known) if known else "none: this recipe has no profiles", known)
-    defined = {name: {**_dict(content, "train"), **own} for name, own in _dict(content, "models").items()
+    defined = {name: {**part(content, "train"), **own} for name, own in part(content, "models").items()
                if isinstance(own, dict)}
-    chosen = Profile.model_validate({}) if profile is None else known[profile]
-    changes = chosen.model_dump(exclude_unset=True, exclude={"summary", "norms", "studies"})
-    for name, own in _dict(content, "figures").items():
-        if chosen.studies and isinstance(own, dict):
-            content["figures"][name] = own | chosen.studies
-    content = _deep(content, changes)
-    train = _on(data, _dict(content, "train"))
-    models = {name: _on(data, own, own=True) for name, own in _dict(content, "models").items() if isinstance(own, dict)}
-    for own in models.values():
-        space = own.get("space", train.get("space"))
-        if chosen.norms and isinstance(space, str):
-            own["space"] = "+".join(chosen.norms.get(term, term) for term in space.split("+"))
-    if data:
-        content["test"] = None if "dataset" in data else _on(data, _dict(content, "test"), own=True)
-    if train:
-        content["train"] = train
-    if models:
-        content["models"] = content["models"] | models
-    return Source(content=content, profile=profile, summary=chosen.summary, defined=defined)
+    content = _under(chosen, content)
+    return Source(_elsewhere(data, content) if data else content, profile, chosen.summary, defined)
 
 
-def _on(data: Mapping[str, Any], part: Content, own: bool = False) -> Content:
-    """Training settings or data keys on the data set that `data` names; a model's `own` say only what differs."""
+def _chosen(profiles: Mapping[str, Profile], name: str | None) -> Profile:
+    if name is None and not profiles:
+        return Profile.model_validate({})
+    if name is None or name not in profiles:
+        raise InvalidValue("--profile", name, one_of(profiles) if profiles else "none: this recipe has no profiles",
+                           profiles if name else ())
+    return profiles[name]
+
+
+def _under(profile: Profile, content: Content) -> Content:
+    """The content with the profile's changes."""
+    figures = {name: own | profile.studies if isinstance(own, dict) else own
+               for name, own in part(content, "figures").items()}
+    changes = profile.model_dump(exclude_unset=True, exclude={"summary", "norms", "studies"})
+    content = _deep(content | ({"figures": figures} if figures else {}), changes)
+    shared = part(content, "train").get("space")
+    for own in part(content, "models").values():
+        if profile.norms and isinstance(own, dict) and isinstance(space := own.get("space", shared), str):
+            own["space"] = "+".join(profile.norms.get(term, term) for term in space.split("+"))
+    return content
+
+
+def _elsewhere(data: Mapping[str, Any], content: Content) -> Content:
+    """The content on the data set that `data` names, or with the changes to its own that `data` says."""
+    models = {name: _on(data, own) if isinstance(own, dict) else own for name, own in part(content, "models").items()}
+    return content | ({"models": models} if models else {}) | {
+        "train": {**_on(data, part(content, "train")), **data},
+        "test": None if "dataset" in data else _on(data, part(content, "test")),
+    }
+
+
+def _on(data: Mapping[str, Any], own: Content) -> Content:
+    """The same for settings that say only what differs from others."""
     if "dataset" in data:
-        part = {key: value for key, value in part.items() if key not in DataSettings.model_fields}
-    return part if own and not DataSettings.model_fields.keys() & part.keys() else {**part, **data}
+        own = {key: value for key, value in own.items() if key not in DataSettings.model_fields}
+    return {**own, **data} if DataSettings.model_fields.keys() & own.keys() else own
 
 
 def _profiles(file: Path, content: Content) -> dict[str, Profile]:
@@ -144,8 +154,8 @@ def _profiles(file: Path, content: Content) -> dict[str, Profile]:
     lines: list[str] = []
     if not isinstance(content.get("profiles"), dict | None):
         lines.append(f"{file}: profiles: {content['profiles']!r} is not valid; expected profiles by name")
-    models = _dict(content, "models")
-    for name, values in _dict(content, "profiles").items():
+    models = part(content, "models")
+    for name, values in part(content, "profiles").items():
         try:
             found[str(name)] = Profile.model_validate(values if values is not None else {})
             lines += [f"{file}: profiles.{name}.{line}" for line in _unknown(found[str(name)], models, content)]
@@ -160,11 +170,11 @@ def _unknown(profile: Profile, models: Content, content: Content) -> Iterator[st
     """Names in a profile that the recipe does not have, and keys that its parts do not have, also where it is not the
     profile that is chosen. Values are judged when it is."""
     training, evaluating = TRAINING_KEYS, EvaluationSettings.model_fields
-    spaces = [own.get("space") for own in (_dict(content, "train"), *models.values()) if isinstance(own, dict)]
+    spaces = [own.get("space") for own in (part(content, "train"), *models.values()) if isinstance(own, dict)]
     terms = list(dict.fromkeys(term for space in spaces if isinstance(space, str) for term in space.split("+")))
     for place, names, known in (
         ("models", profile.models, models), ("table", profile.table or (), models),
-        ("figures", profile.figures, _dict(content, "figures")), ("norms", profile.norms, terms),
+        ("figures", profile.figures, part(content, "figures")), ("norms", profile.norms, terms),
         ("train", profile.train, training), ("evaluate", profile.evaluate, evaluating),
         ("test", profile.test or (), DataSettings.model_fields),
         *((f"models.{model}", own, training) for model, own in profile.models.items()),
@@ -199,13 +209,13 @@ def _merged(file: Path) -> Content:
     base = _read(file.parent / name)
     if "base" in base:
         raise InvalidSettings(f"{file}: base: {name!r} has a base itself; expected a recipe without one")
-    known = _dict(base, "profiles")
-    for profile in _dict(own, "profiles"):
+    known = part(base, "profiles")
+    for profile in part(own, "profiles"):
         if known and profile not in known:
             raise InvalidSettings(f"{file}: profiles: {profile!r} is not valid; expected the base's: {one_of(known)}"
                                 f"{did_you_mean(str(profile), known)}")
     if own.get("table") is None:
-        own["table"] = list(_dict(own, "models"))
+        own["table"] = list(part(own, "models"))
     return _deep(base, own)
 
 
@@ -236,18 +246,18 @@ def _read(file: Path) -> Content:
     return content
 
 
-def _dict(content: Mapping[str, Any], key: str) -> Content:
-    """A part of the content; nothing, if it is none: it is judged later."""
-    part = content.get(key)
-    return part if isinstance(part, dict) else {}
+def part(content: Mapping[str, Any], key: str) -> Content:
+    """A part of the content; nothing, if it is none: its form is judged elsewhere."""
+    values = content.get(key)
+    return values if isinstance(values, dict) else {}
 
 
 def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Content:
     """`above` over `below`; where both are mappings, key by key. Raises InvalidSettings where only one is."""
     for key, value in above.items():
-        there = below.get(key)
-        if value is not None and there is not None and isinstance(value, dict) != isinstance(there, dict):
-            wrong = there if isinstance(value, dict) else value
+        own = below.get(key)
+        if value is not None and own is not None and isinstance(value, dict) != isinstance(own, dict):
+            wrong = own if isinstance(value, dict) else value
             raise InvalidSettings(f"recipe: {key}: {wrong!r} is not valid; expected keys and values, as its base or "
                                 "profile has them there")
     return {**below, **{key: _deep(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict)

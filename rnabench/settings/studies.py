@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue
 from rnabench.settings.attacks import AttackSpec, parse_attack
-from rnabench.settings.base import Part, Precision, chosen_indices
+from rnabench.settings.base import (
+    BATCH_SIZE,
+    Draws,
+    Indices,
+    NExamples,
+    Norm,
+    Part,
+    Precision,
+    Seed,
+    chosen_indices,
+    described,
+    setting,
+)
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.pixels import Length, pixel_units
+from rnabench.settings.pixels import EPS, STEP_SIZE, Length, pixel_units
+
+PATHS = described("What a randomised network stands for: itself with a draw per group of images (deployed), one path "
+                  "per normaliser (normalisers), or a number of random paths.", "Network")
+RADIUS = described("Euclidean length, in pixel values, up to which the loss is looked at.", "Attack",
+                   "the longest change within --eps", gt=0)
+LENGTHS = described("Steps along the gradient up to that length.", "Attack", strict=True, ge=1, le=100)
 
 
 class StudySettings(Part):
@@ -22,14 +40,14 @@ class StudySettings(Part):
 
     kind: ClassVar[str] = ""
     version: ClassVar[int] = 1
-    norm: Literal["Linf", "L2"] = "Linf"
-    eps: Length = 8 / 255
-    step_size: Length | None = None
-    n_examples: int | None = Field(None, strict=True, ge=1)
-    indices: str | None = None
-    batch_size: int = Field(128, strict=True, ge=1, le=65536)
+    norm: Norm = "Linf"
+    eps: Annotated[Length, EPS] = 8 / 255
+    step_size: Annotated[Length | None, STEP_SIZE] = None
+    n_examples: NExamples = None
+    indices: Indices = None
+    batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=1, le=65536)
     precision: Precision = "fp32"
-    seed: int = Field(0, strict=True, ge=0, lt=2**31)
+    seed: Seed = 0
 
     @field_validator("indices")
     @classmethod
@@ -54,7 +72,7 @@ class StudySettings(Part):
 class Attacking(StudySettings):
     """A study that attacks."""
 
-    attack: str | dict[str, Any] = "pgd7"
+    attack: str | dict[str, Any] = setting("pgd7", "Attack by name, as in `rnabench attack --list`.", "Attack")
 
     @field_validator("attack")
     @classmethod
@@ -74,7 +92,7 @@ class Splitting(StudySettings):
     """A study of several networks; a randomised one stands for itself (`deployed`: a fresh draw per batch), for the
     paths that take one normaliser throughout (`normalisers`), or for so many random paths."""
 
-    paths: str = "deployed"
+    paths: Annotated[str, PATHS] = "deployed"
 
     @field_validator("paths", mode="before")
     @classmethod
@@ -86,31 +104,37 @@ class Splitting(StudySettings):
 
 
 class TransferMatrixSettings(Attacking, Splitting):
-    """Figure 1 c/d. `draws` fresh paths score the images on a deployed randomised target."""
+    """Attack each network, and let every other one predict the images (Figure 1 c/d)."""
 
     kind: ClassVar[str] = "transfer-matrix"
-    draws: int = Field(20, strict=True, ge=1, le=1000)
+    draws: Draws = 20
 
 
 class PathDifferenceSettings(Attacking):
-    """Figure 5 c. `pairs` random pairs of paths at every difference."""
+    """Attack one path of a randomised network and predict with others, by the number of layers in which they differ
+    (Figure 5 c)."""
 
     kind: ClassVar[str] = "path-difference"
-    pairs: int = Field(10, strict=True, ge=2, le=1000)
+    pairs: int = setting(10, "Pairs of paths at every difference.", "Attack", strict=True, ge=2, le=1000)
 
 
 class SmoothnessSettings(Splitting):
-    """Figure 2 and eqs. 5-6. `samples` paths make the mean over paths of a randomised network; losses and gradients are
-    looked at up to the Euclidean length `radius` (default: that of a change by eps in every pixel, Linf, or eps, L2)
-    along the gradient, at `lengths` equal steps; `surfaces` of the first images are drawn with `points` x `points`."""
+    """Smoothness of the loss around test images: surfaces, gradient norm and curvature, and eq. 5 by layer (Figure 2).
+
+    `radius` is, by default, the length of a change by eps in every pixel (Linf), or eps (L2).
+    """
 
     kind: ClassVar[str] = "smoothness"
-    paths: str = "normalisers"
-    samples: int = Field(10, strict=True, ge=1, le=1000)
-    radius: Length | None = Field(None, gt=0)
-    lengths: int = Field(8, strict=True, ge=1, le=100)
-    surfaces: int = Field(2, strict=True, ge=0, le=16)
-    points: int = Field(21, strict=True, ge=3, le=201)
+    unused: ClassVar[tuple[str, ...]] = ("step_size",)
+    paths: str = setting("normalisers", "Which paths of a randomised network to look at one by one, besides the mean "
+                         "over paths: one per normaliser (normalisers), a number of random ones, or none (deployed).",
+                         "Network")
+    samples: int = setting(10, "Paths in the mean over paths of a randomised network.", "Network", strict=True, ge=1,
+                           le=1000)
+    radius: Annotated[Length | None, RADIUS] = None
+    lengths: Annotated[int, LENGTHS] = 8
+    surfaces: int = setting(2, "Loss surfaces around so many of the first images.", "Data", strict=True, ge=0, le=16)
+    points: int = setting(21, "Points per side of a surface (odd).", "Data", strict=True, ge=3, le=201)
 
     @field_validator("points")
     @classmethod
@@ -121,11 +145,13 @@ class SmoothnessSettings(Splitting):
 
 
 class GradientSimilaritySettings(Splitting):
-    """Figure 3: between networks, or (`by_difference`) between `pairs` of paths of each network at every difference."""
+    """Cosines between the input gradients of networks, or of the paths of one (Figure 3)."""
 
     kind: ClassVar[str] = "gradient-similarity"
-    by_difference: StrictBool = False
-    pairs: int = Field(10, strict=True, ge=2, le=1000)
+    unused: ClassVar[tuple[str, ...]] = ("norm", "eps", "step_size")
+    by_difference: StrictBool = setting(False, "Between pairs of paths of each network, by path difference, instead of "
+                                        "between networks.", "Network")
+    pairs: int = setting(10, "Pairs of paths at every difference.", "Network", strict=True, ge=2, le=1000)
 
     @field_validator("by_difference")
     @classmethod
@@ -136,13 +162,15 @@ class GradientSimilaritySettings(Splitting):
 
 
 class TheorySettings(Attacking, Splitting):
-    """Theorem 3.1; a randomised network stands for fixed paths of its own. `radius` and `lengths` as in smoothness."""
+    """The terms of Theorem 3.1's bound for every pair of networks, beside the measured transfer.
+
+    A randomised network stands for fixed paths of its own.
+    """
 
     kind: ClassVar[str] = "theory"
-    paths: str = "normalisers"
-    radius: Length | None = Field(None, gt=0)
-    lengths: int = Field(8, strict=True, ge=1, le=100)
-
+    paths: Annotated[str, PATHS] = "normalisers"
+    radius: Annotated[Length | None, RADIUS] = None
+    lengths: Annotated[int, LENGTHS] = 8
 
     @field_validator("attack")
     @classmethod

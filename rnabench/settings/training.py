@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator
 
 from rnabench.settings.architectures import ARCHITECTURES
-from rnabench.settings.base import Granularity, Precision, digest, judged
+from rnabench.settings.base import BATCH_SIZE, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
-from rnabench.settings.pixels import Pixels
+from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
 from rnabench.settings.spaces import parse_space
 
@@ -20,46 +20,59 @@ OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench
 class TrainingSettings(DataSettings):
     """Everything that decides what a trained network is.
 
-    Some settings are there for the behaviour of the paper's released code (docs/released-code.md):
-    `bgn_momentum` is the weight of the new batch in a BGN's running statistics, and `bgn_variance` what a training
-    batch is divided by (BGNs of one channel per group are batch normalisations, and keep torch's); `input_statistics`
-    names another data set whose mean and deviation normalise the input; `unused_options` that a batch's path leaves out
-    stand `still`, or go on by momentum and weight `decay`; `milestones` are the epochs after which `schedule: step`
-    divides the rate by ten (None: half and three quarters of the run); without `drop_last` an epoch's last, incomplete
-    batch is trained on too; `n_holdout` 0 trains on everything and needs `select: last`.
+    Some settings are there for the behaviour of the paper's released code, which docs/released-code.md describes.
+    `track_attack_stats` and `unused_options` keep what that code does; BGNs of one channel per group are batch
+    normalisations, and keep torch's momentum and variance.
     """
 
-    eps: Pixels = 8 / 255
-    step_size: Pixels | None = None
-    arch: str = "resnet18"
-    width: int | None = Field(None, strict=True, ge=1, le=1024)
-    space: str = "bn+in"
-    layer_based: StrictBool = False
-    granularity: Granularity = "batch"
-    bgn_momentum: float = Field(0.1, gt=0, le=1)
-    bgn_variance: Literal["biased", "unbiased"] = "biased"
-    input_statistics: str | None = None
-    objective: str = "black-box"
-    steps: int = Field(10, strict=True, ge=1, le=1000)
-    eps_warmup: int = Field(0, strict=True, ge=0, le=10000)
-    attack_mode: Literal["train", "eval"] = "train"
-    track_attack_stats: StrictBool = False
-    epochs: int = Field(30, strict=True, ge=1, le=10000)
-    batch_size: int = Field(128, strict=True, ge=2, le=65536)
-    lr: float = Field(0.1, gt=0, le=100)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0, lt=1)
-    unused_options: Literal["still", "decay"] = "still"
-    schedule: Literal["step", "cosine", "one-cycle"] = "step"
-    milestones: tuple[int, ...] | None = None
-    drop_last: StrictBool = True
-    augment: StrictBool = True
-    n_train: int | None = Field(None, strict=True, ge=2)
-    n_holdout: int | None = Field(None, strict=True, ge=0)
-    select: Literal["best", "last"] = Field("best", validate_default=True)
+    eps: Annotated[Pixels, EPS] = 8 / 255
+    step_size: Annotated[Pixels | None, STEP_SIZE] = None
+    arch: str = setting("resnet18", "resnet18, wrn32 or resnet50.", "Network")
+    width: int | None = setting(None, "Channels of the first stage; wrn32: widening factor.", "Network",
+                                "64; wrn32: 10", strict=True, ge=1, le=1024)
+    space: str = setting("bn+in", "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
+                         "sizes), in-plain (IN without scale and shift).", "Network")
+    layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
+    granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
+    bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "
+                                  "per group; the released RNA code's is 0.9.", "Network", gt=0, le=1)
+    bgn_variance: Literal["biased", "unbiased"] = setting(
+        "biased", "Variance by which those divide a training batch; the released RNA code's is unbiased.", "Network")
+    input_statistics: str | None = setting(
+        None, "Data set whose mean and deviation normalise the input, such as cifar10, cifar100 or imagenet; the "
+        "released RNA code takes cifar10's for cifar100.", "Network", "its own")
+    objective: str = setting("black-box", "black-box: train another path than the attacked one (Algorithm 1); "
+                             "white-box: the attacked one; standard: without attack.", "Training")
+    steps: int = setting(10, "PGD steps per training batch.", "Attack", strict=True, ge=1, le=1000)
+    eps_warmup: int = setting(0, "Epochs over which the inner attack's eps grows to its full value.", "Attack",
+                              strict=True, ge=0, le=10000)
+    attack_mode: Literal["train", "eval"] = setting("train", "Mode of the network during the inner attack.", "Attack")
+    track_attack_stats: StrictBool = setting(False, "Let the inner attack move running statistics, as the released RNA "
+                                             "code does.", "Attack")
+    epochs: int = setting(30, "Passes over the training images.", "Training", strict=True, ge=1, le=10000)
+    batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=2, le=65536)
+    lr: float = setting(0.1, "Peak learning rate of SGD.", "Training", gt=0, le=100)
+    momentum: float = setting(0.9, "Momentum of SGD.", "Training", ge=0, lt=1)
+    weight_decay: float = setting(5e-4, "Weight decay of SGD.", "Training", ge=0, lt=1)
+    unused_options: Literal["still", "decay"] = setting(
+        "still", "Normalisers that a batch's path leaves out stand still, or go on by momentum and weight decay, as in "
+        "the released RNA code.", "Training")
+    schedule: Literal["step", "cosine", "one-cycle"] = setting(
+        "step", "step: a tenth at 1/2 and at 3/4 of the run, or at --milestones.", "Training")
+    milestones: tuple[int, ...] | None = setting(
+        None, "Epochs after which --schedule step divides the rate by ten; the released RNA code's are 99,149 of 200.",
+        "Training", "1/2 and 3/4")
+    drop_last: StrictBool = setting(True, "Leave out an epoch's last incomplete batch; the released RNA code trains on "
+                                    "it.", "Data")
+    augment: StrictBool = setting(True, "Pad by 4, crop at random and mirror (digits are not mirrored).", "Data")
+    n_train: int | None = setting(None, "Images to train on.", "Data", "all that are not held out", strict=True, ge=2)
+    n_holdout: int | None = setting(None, "Training images held out to watch and select by; 0 needs --select last.",
+                                    "Data", "a tenth, at most 1,000", strict=True, ge=0)
+    select: Literal["best", "last"] = setting(
+        "best", "Keep the epoch that is best on the held-out images, or the last.", "Training", validate_default=True)
     precision: Precision = "fp32"
-    compile: StrictBool = False
-    seed: int = Field(0, strict=True, ge=0, lt=2**31)
+    compile: StrictBool = setting(False, "Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", "Run")
+    seed: Seed = 0
 
     @field_validator("arch")
     @classmethod

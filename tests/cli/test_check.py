@@ -26,7 +26,7 @@ from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.recipe import load_recipe
+from rnabench.settings.recipe_loading import load_recipe
 from rnabench.settings.spaces import parse_space
 from tests.cli.test_cli import run
 

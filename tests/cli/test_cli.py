@@ -151,7 +151,7 @@ BAD = [
     (["train", "--dataset", "folder", "--data-dir", "/nonexistent/images"], "data-dir", "train"),
     (["train", "--eps", "8"], "--eps", "8/255"),
     (["train", "--eps", "-0.1"], "--eps", "0 to 1"),
-    (["train", "--epochs", "0"], "--epochs", "greater"),
+    (["train", "--epochs", "0"], "--epochs", "at least 1"),
     (["train", "--epochs", "many"], "--epochs", "many"),
     (["train", "--epocs", "3"], "--epocs", "--epochs"),
     (["train", "--objective", "blackbox"], "--objective", "black-box"),

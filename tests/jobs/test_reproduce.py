@@ -23,7 +23,8 @@ from rnabench.jobs.reproduce import Place, Reproduced, reproduce, target
 from rnabench.runtime.locks import claimed
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
-from rnabench.settings.recipe import Recipe, load_recipe
+from rnabench.settings.recipe import Recipe
+from rnabench.settings.recipe_loading import load_recipe
 from tests.helpers import AfterSteps, full_evaluation, lively_model, visible
 
 TEXT = """\

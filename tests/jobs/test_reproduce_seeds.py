@@ -13,7 +13,8 @@ from rnabench.jobs.plan import forecast
 from rnabench.jobs.reproduce import Place, reproduce
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
-from rnabench.settings.recipe import Recipe, load_recipe
+from rnabench.settings.recipe import Recipe
+from rnabench.settings.recipe_loading import load_recipe
 
 TEXT = """\
 name: seeds

@@ -17,7 +17,8 @@ from rnabench.report.staleness import reasons
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings import algorithms
-from rnabench.settings.recipe import Recipe, load_recipe
+from rnabench.settings.recipe import Recipe
+from rnabench.settings.recipe_loading import load_recipe
 from rnabench.settings.studies import PathDifferenceSettings
 from tests.helpers import visible
 

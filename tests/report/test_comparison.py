@@ -12,7 +12,8 @@ import pytest
 from rnabench.reference import published
 from rnabench.report.comparison import comparison, published_numbers, write_comparison
 from rnabench.report.record import read_record
-from rnabench.settings.recipe import Defined, Recipe, load_recipe
+from rnabench.settings.recipe import Defined, Recipe
+from rnabench.settings.recipe_loading import load_recipe
 
 ROOT = Path(__file__).parents[2]
 DEFINED = {"bn": Defined(dataset="cifar10", space="bn"), "bn+in": Defined(dataset="cifar10", space="bn+in")}

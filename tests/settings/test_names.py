@@ -101,7 +101,7 @@ def test_steps_in_names_of_ones_own() -> None:
 
 def test_the_option_steps_reaches_the_whole_plan() -> None:
     keys = EvaluationSettings.model_validate({"suite": "paper", "steps": 7})
-    assert [planned.attack.name for planned in keys.plan()] == [
+    assert [entry.attack.name for entry in keys.entries()] == [
         "fgsm", "pgd7", "cw7", "mifgsm7", "deepfool7", "autoattack"]
 
 

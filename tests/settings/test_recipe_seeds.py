@@ -8,7 +8,8 @@ import pytest
 
 from rnabench.errors import InvalidSettings, InvalidValue
 from rnabench.jobs.train import run_name
-from rnabench.settings.recipe import Recipe, load_recipe
+from rnabench.settings.recipe import Recipe
+from rnabench.settings.recipe_loading import load_recipe
 
 TEXT = """\
 name: x

@@ -11,7 +11,7 @@ from rnabench.jobs.train import run_name
 from rnabench.reference import published
 from rnabench.report.comparison import is_row, published_numbers
 from rnabench.settings.pixels import pixel_units
-from rnabench.settings.recipe import load_recipe
+from rnabench.settings.recipe_loading import load_recipe
 from rnabench.settings.recipe_source import profiles
 from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rnabench.cli.results import finish
+from rnabench.cli.output import finish
 from rnabench.settings.recipe import Claim
 from tests.report.records import model
 

@@ -1,4 +1,4 @@
-"""What a command leaves behind: records, tables in files, and the table on screen."""
+"""What a command leaves behind: tables and figures of its records in files, and the tables on screen."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from rnabench.cli.console import console, show_table
+from rnabench.report.origin import origin_lines
 
 if TYPE_CHECKING:
     from rnabench.settings.recipe import Recipe
+
+LONG = 48  # lines that a study's table on the screen may have
 
 
 def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: Recipe | None = None) -> None:
     """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table; beside the published
     numbers too, if the recipe names a table of the paper."""
-    from rnabench.report.origin import origin_lines
     from rnabench.report.sweep import write_sweeps
     from rnabench.report.table import TEXT_COLUMNS, caption, display, write_tables
     from rnabench.report.verdict import sanity_lines, verdicts
@@ -48,3 +50,24 @@ def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: 
         out.print("! marks results that a failed check says not to rely on.", markup=False)
     files = ", ".join(sorted(file.name for file in folder.glob("*.*") if file.is_file()))
     out.print(f"in {folder}: {files}", markup=False)
+
+
+def finish_study(record: dict[str, Any], stem: Path, title: str | None = None, on_screen: bool = True) -> None:
+    """Write the files of a record that lies at <stem>.json, and print its tables."""
+    from rnabench.report.studies import findings, heading, tables, write_study
+
+    files = write_study(record, stem, title or heading(record))
+    out = console()
+    if on_screen:
+        out.print(heading(record), markup=False)
+        for name, headings, lines in tables(record):
+            if len(lines) > LONG:
+                out.print(f"\n{name}: {len(lines)} lines, in {stem.name}.md\n", markup=False)
+            else:
+                show_table(name, headings, lines, text_columns=1)
+    for sentence in findings(record):
+        out.print(sentence, markup=False)
+    for line in origin_lines([record]):
+        out.print(line, markup=False)
+    names = ", ".join([f"{stem.name}.json", *(file.name for file in files)])
+    out.print(f"in {stem.parent}: {names}", markup=False)

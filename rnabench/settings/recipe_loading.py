@@ -1,0 +1,232 @@
+"""From a recipe's file to the recipe: every part of it is judged, and all that is wrong is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from rnabench.errors import InvalidSettings, InvalidValue, unknown
+from rnabench.settings.base import P, Part, problems
+from rnabench.settings.datasets import DataSettings
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.recipe import Claim, Defined, Figure, Recipe
+from rnabench.settings.recipe_source import KEY, Seeds, by_seed, part, read_source, settings_and_seeds
+from rnabench.settings.spaces import parse_space
+from rnabench.settings.studies import (
+    STUDIES,
+    GradientSimilaritySettings,
+    PathDifferenceSettings,
+    StudySettings,
+    TheorySettings,
+)
+from rnabench.settings.training import TrainingSettings
+
+Trainings = Mapping[str, Mapping[str, TrainingSettings]]
+"""The trainings of every model by name; none of a model that is wrong."""
+
+
+class _File(Part):
+    """The top level of a recipe file; its parts are judged one by one, so that all errors come at once."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    train: dict[str, Any] = Field({})
+    models: dict[Annotated[str, Field(pattern=r"^\w[\w.+\[\]-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
+    baseline: str | None = None
+    test: dict[str, Any] | None = None
+    evaluate: dict[str, Any] = Field({})
+    table: list[str] | None = None
+    published: str | None = Field(None, pattern=r"^table[1-5]$")
+    claims: list[Claim] = Field([])
+    figures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field({})
+
+
+def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] | None = None) -> Recipe:
+    """Read and check a YAML recipe under a profile, on the data set that `data` (keys of DataSettings) names, if it
+    names one. Raises InvalidSettings with a line for every problem, all at once."""
+    source = read_source(file, profile, data or {})
+    content, problems = source.content, Problems(file, data or {})
+    problems.judge(_File, content, lambda key: key)
+    models = _models(content, problems)
+    test = part(content, "test")
+    attacked = problems.judge(DataSettings, test, lambda key: f"test.{key}") if test else None
+    evaluation = _evaluation(content, problems)
+    table = list(models) if content.get("table") is None else content["table"]
+    _judge_table(table, content.get("baseline"), models, problems)
+    _judge_claims(content.get("claims"), models, evaluation, problems)
+    figures = _figures(content, models, evaluation, problems)
+    problems.tell()
+    # a study is of one network: of several trainings, the first
+    first = {name: next(iter(trainings)) for name, trainings in models.items()}
+    drawn = {name for figure in figures.values() for name in figure.models}
+    trainings = {name: own if name in table else {first[name]: own[first[name]]}
+                 for name, own in models.items() if name in table or name in drawn}
+    return Recipe.model_validate({
+        "name": content["name"], "title": content["title"], "baseline": content.get("baseline"), "test": attacked,
+        "models": {name: training for own in trainings.values() for name, training in own.items()},
+        "evaluate": evaluation, "table": [name for model in table for name in trainings[model]],
+        "figures": {name: figure.model_copy(update={"models": tuple(first[model] for model in figure.models)})
+                    for name, figure in figures.items()},
+        "published": content.get("published"), "claims": content.get("claims") or (),
+        "profile": source.profile, "summary": source.summary,
+        "defined": {name: {key: values[key] for key in Defined.model_fields if key in values}
+                    for name, values in source.defined.items() if name in trainings},
+        "trainings": {name: tuple(own) for name, own in trainings.items()},
+    })
+
+
+class Problems:
+    """The lines about what is wrong in a recipe, gathered so that all are told at once.
+
+    `given`: the settings that are the command line's, which are named as they are typed there.
+    """
+
+    def __init__(self, file: Path, given: Collection[str]) -> None:
+        self.file, self.given = file, given
+        self.lines: list[str] = []
+
+    def add(self, place: str, text: str) -> None:
+        self.lines.append(f"{self.file}: {place}: {text}")
+
+    def judge(self, kind: type[P], values: Mapping[str, Any], place: Callable[[str], str]) -> P | None:
+        """The values as a part of that kind, or None; `place` says where in the file a key stands."""
+        try:
+            return kind.model_validate(values)
+        except ValidationError as error:
+            for key, text in problems(error, kind):
+                if key in self.given:
+                    self.lines.append(f"--{key.replace('_', '-')}: {text}")
+                else:
+                    self.add(place(key), text)
+            return None
+
+    def tell(self) -> None:
+        """Raises InvalidSettings if there are any."""
+        if self.lines:
+            raise InvalidSettings("\n".join(dict.fromkeys(self.lines)))
+
+
+def _models(content: Mapping[str, Any], problems: Problems) -> Trainings:
+    shared, models = part(content, "train"), part(content, "models")
+    trainings = {name: _trainings(name, own if isinstance(own, dict) else {}, shared, problems)
+                 for name, own in models.items()}
+    for model, own in trainings.items():
+        for name in own:
+            if name != model and name in models:
+                problems.add(f"models.{name}", f"{name!r} is not valid; expected another name: a training of {model!r} "
+                             "has it")
+    return trainings
+
+
+def _trainings(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], problems: Problems
+               ) -> dict[str, TrainingSettings]:
+    """A model's trainings by name: what it says of its `own` over what is `shared`; none if that is wrong."""
+    def place(key: str) -> str:
+        return f"models.{name}.{key}" if key.partition(".")[0] in own else f"train.{key}"
+
+    settings, said = settings_and_seeds(shared, own)
+    training, seeds = problems.judge(TrainingSettings, settings, place), problems.judge(Seeds, said, place)
+    if own.get(KEY) is not None and "seed" in own:
+        problems.add(f"models.{name}.{KEY}", f"{own[KEY]!r} is not valid; expected {KEY} or a seed, not both")
+        return {}
+    return {} if training is None or seeds is None else by_seed(name, training, seeds.seeds)
+
+
+def _evaluation(content: Mapping[str, Any], problems: Problems) -> EvaluationSettings | None:
+    evaluation = problems.judge(EvaluationSettings, part(content, "evaluate"), lambda key: f"evaluate.{key}")
+    if evaluation is not None:
+        try:
+            evaluation.entries()
+        except InvalidValue as error:
+            problems.lines.append(f"{problems.file}: evaluate.{error}")
+    return evaluation
+
+
+def _judge_table(table: Any, baseline: Any, models: Trainings, problems: Problems) -> None:
+    """The names of models in it, and the baseline's; the form is judged elsewhere."""
+    is_named = isinstance(baseline, str)
+    if is_named and baseline not in models:
+        problems.add("baseline", unknown(baseline, models))
+    if not isinstance(table, list):
+        return
+    for name in table:
+        if isinstance(name, str) and name not in models:
+            problems.add("table", unknown(name, models))
+    if len({str(name) for name in table}) < len(table):
+        problems.add("table", f"{table!r} is not valid; expected different models")
+    if table and is_named and baseline in models and baseline not in table:
+        problems.add("baseline", f"{baseline!r} is not valid; expected a model of the table")
+
+
+def _judge_claims(claims: Any, models: Trainings, evaluation: EvaluationSettings | None, problems: Problems) -> None:
+    """The names of models and attacks in claims; the form is judged elsewhere."""
+    attacks = {attack.name for _, suite in evaluation.chosen for attack in evaluation.attacks_of(suite)
+               } if evaluation else set()
+    for claim in claims if isinstance(claims, list) else ():
+        values = claim if isinstance(claim, dict) else {}
+        lower = values.get("lower")
+        for name in (values.get("higher"), *(lower if isinstance(lower, list) else ())):
+            if isinstance(name, str) and name not in models:
+                problems.add("claims", unknown(name, models))
+        if attacks and isinstance(attack := values.get("attack", "pgd20"), str) and attack not in attacks:
+            problems.add("claims", unknown(attack, sorted(attacks)))
+
+
+def _figures(content: Mapping[str, Any], models: Trainings, evaluation: EvaluationSettings | None, problems: Problems
+             ) -> dict[str, Figure]:
+    """The entries of `figures` that can be drawn."""
+    taken = {*models, "table", "paper", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
+    figures = {}
+    for name, described in part(content, "figures").items():
+        if isinstance(described, dict) and (figure := _figure(f"figures.{name}", described, models, problems)):
+            figures[name] = figure
+        if isinstance(described, dict) and name in taken:
+            problems.add(f"figures.{name}", f"{name!r} is not valid; expected a name that no model and no suite has: "
+                         "their files lie in one folder")
+    return figures
+
+
+def _figure(place: str, described: Mapping[str, Any], models: Trainings, problems: Problems) -> Figure | None:
+    """One entry of `figures`: `study`, `models` (default: all), `title`, and the study's own settings."""
+    values = dict(described)
+    kind, chosen, title = values.pop("study", None), values.pop("models", list(models)), values.pop("title", None)
+    if not isinstance(kind, str) or kind not in STUDIES:
+        problems.add(f"{place}.study", unknown(kind, STUDIES))
+        return None
+    if not isinstance(title, str | None):
+        problems.add(f"{place}.title", f"{title!r} is not valid; expected a text")
+    study = problems.judge(STUDIES[kind], values, lambda key: f"{place}.{key}")
+    if not isinstance(chosen, list) or not chosen or len({str(name) for name in chosen}) < len(chosen):
+        problems.add(f"{place}.models", f"{chosen!r} is not valid; expected a list of different models")
+        return None
+    for name in chosen:
+        if not isinstance(name, str) or name not in models:
+            problems.add(f"{place}.models", unknown(name, models))
+            return None
+    if study is None or not all(models[name] for name in chosen):
+        return None
+    for line in _misfits(study, {name: next(iter(models[name].values())) for name in chosen}):
+        problems.lines.append(f"{problems.file}: {place}.{line}")
+    return Figure(study=study, models=tuple(chosen), title=str(title or kind))
+
+
+def _misfits(settings: StudySettings, trainings: Mapping[str, TrainingSettings]) -> Iterator[str]:
+    """What keeps a study from being done on these models, as `key: what is wrong`."""
+    options = {name: len(parse_space(training.space).norms) for name, training in trainings.items()}
+    if isinstance(settings, PathDifferenceSettings) or (
+            isinstance(settings, GradientSimilaritySettings) and settings.by_difference):
+        for name, count in options.items():
+            if count < 2:
+                yield f"models: {name!r} is not valid; expected randomised models, with several paths"
+        return
+    paths = getattr(settings, "paths", "deployed")
+    if isinstance(settings, TheorySettings) and paths == "deployed" and max(options.values()) > 1:
+        yield "paths: 'deployed' is not valid; expected normalisers or a number: the theorem is about fixed networks"
+    if isinstance(settings, TheorySettings | GradientSimilaritySettings):
+        split = [1 if count < 2 or paths == "deployed" else count if paths == "normalisers" else int(paths)
+                 for count in options.values()]
+        if sum(split) < 2:
+            yield f"models: {list(trainings)} is not valid; expected two networks or more, or paths of a randomised one"
