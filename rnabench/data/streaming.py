@@ -59,9 +59,9 @@ class ImageFiles:
         return digest.hexdigest()[:16]
 
     def statistics(self) -> tuple[Channels, Channels]:
-        """Raises RnabenchError: files are not read for that."""
-        raise RnabenchError("dataset: no mean and deviation of its channels are declared; expected them of a data set "
-                            "that is read from files, or --input-statistics of another one")
+        """Raises RnabenchError: not all files are read for that."""
+        raise RnabenchError("dataset: it declares no `statistics`; expected mean and deviation by channel of a data "
+                            "set that is read from files batch by batch")
 
 
 @DATASETS.register("imagenet")
