@@ -20,17 +20,8 @@ from rnabench.model.factory import build_model
 from rnabench.model.saved import RUN_FILE, read_run
 from rnabench.report.staleness import reasons
 from rnabench.runtime.device import find_device, number_formats
-from rnabench.settings.attacks import AttackSpec
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
-from rnabench.settings.studies import (
-    Attacking,
-    GradientSimilaritySettings,
-    PathDifferenceSettings,
-    SmoothnessSettings,
-    StudySettings,
-    TheorySettings,
-)
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.state import State
 
@@ -118,19 +109,19 @@ class _Forecast:
 
     def _study(self, name: str) -> Piece:
         figure = self.recipe.figures[name]
-        keys, evaluation = figure.study, figure.study.evaluation()
+        study, evaluation = figure.study, figure.study.evaluation()
         why: list[str] = []
         if all(self.place.has(self.recipe.models[model]) for model in figure.models):
             targets = [target(self.recipe, self.place, model, evaluation) for model in figure.models]
-            record = finished_study(targets, keys, self.place.record(name)) or (
-                None if self.place.refresh else stale_study(targets, keys, self.place.record(name)))
+            record = finished_study(targets, study, self.place.record(name)) or (
+                None if self.place.refresh else stale_study(targets, study, self.place.record(name)))
             if record is not None and not (why := reasons(record)):
                 return Piece("study", name, "done", 0.0, 0.0)
         count = len(images(self.recipe, figure.models[0], evaluation, self.device).source)
         seconds = now = 0.0
         for model in figure.models:
             network, _, classes = self._network(model, evaluation)
-            gradients, forwards = passes(keys, len(network.space.layers), len(figure.models), classes)
+            gradients, forwards = study.passes(len(network.space.layers), len(figure.models), classes)
             per_image = self._speed(model, evaluation)
             one = count * (gradients * per_image.gradient + forwards * per_image.forward)
             seconds, now = seconds + one, now + one * per_image.load
@@ -159,21 +150,3 @@ class _Forecast:
             with number_formats(keys.precision, self.device):
                 self._speeds[key] = speed(Attacker(model, keys, classes), batch)
         return self._speeds[key]
-
-
-def passes(keys: StudySettings, layers: int, models: int, classes: int) -> tuple[float, float]:
-    """About how many gradients and forward passes a study takes per image and network."""
-    spec = keys.spec if isinstance(keys, Attacking) else None
-    gradients, forwards = _attack_passes(spec, classes) if spec else (0.0, 0.0)
-    if isinstance(keys, PathDifferenceSettings):
-        return gradients, forwards + keys.pairs * (layers + 1)
-    if isinstance(keys, GradientSimilaritySettings):
-        return (2.0 * keys.pairs * layers, 0.0) if keys.by_difference else (1.0, 0.0)
-    if isinstance(keys, SmoothnessSettings | TheorySettings):
-        return gradients + 3.0 + 2 * keys.lengths, forwards + models
-    return gradients, forwards + models
-
-
-def _attack_passes(spec: AttackSpec, classes: int) -> tuple[float, float]:
-    return spec.parameters.passes(False, classes)
-

@@ -14,13 +14,7 @@ from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe_source import KEY, Seeds, by_seed, read_source, settings_and_seeds
 from rnabench.settings.spaces import parse_space
-from rnabench.settings.studies import (
-    STUDIES,
-    GradientSimilaritySettings,
-    PathDifferenceSettings,
-    StudySettings,
-    TheorySettings,
-)
+from rnabench.settings.studies import STUDIES, Study
 from rnabench.settings.training import TrainingSettings
 
 Judge = Callable[[type[Any], Mapping[str, Any], Callable[[str], str]], Any]
@@ -46,7 +40,7 @@ class _File(Part):
 class Figure(Part):
     """A study of some of the recipe's models."""
 
-    study: SerializeAsAny[StudySettings]
+    study: SerializeAsAny[Study]
     models: tuple[str, ...]
     title: str
 
@@ -256,41 +250,22 @@ def _figure(place: str, described: Mapping[str, Any], models: Mapping[str, Train
             lines: list[str]) -> Figure | None:
     """One entry of `figures`: `study`, `models` (default: all), `title`, and the study's own keys."""
     values = dict(described)
-    kind, chosen, title = values.pop("study", None), values.pop("models", list(models)), values.pop("title", None)
-    if not isinstance(kind, str) or kind not in STUDIES:
-        lines.append(f"{place}study: {unknown(kind, STUDIES)}")
+    name, chosen, title = values.pop("study", None), values.pop("models", list(models)), values.pop("title", None)
+    if not isinstance(name, str) or name not in STUDIES:
+        lines.append(f"{place}study: {unknown(name, STUDIES)}")
         return None
     if not isinstance(title, str | None):
         lines.append(f"{place}title: {title!r} is not valid; expected a text")
-    keys = judge(STUDIES[kind], values, lambda key: f"{place.partition(': ')[2]}{key}: ")
+    study = judge(STUDIES[name], values, lambda key: f"{place.partition(': ')[2]}{key}: ")
     if not isinstance(chosen, list) or not chosen or len({str(name) for name in chosen}) < len(chosen):
         lines.append(f"{place}models: {chosen!r} is not valid; expected a list of different models")
         return None
-    for name in chosen:
-        if not isinstance(name, str) or name not in models:
-            lines.append(f"{place}models: {unknown(name, models)}")
+    for model in chosen:
+        if not isinstance(model, str) or model not in models:
+            lines.append(f"{place}models: {unknown(model, models)}")
             return None
-    trainings = {name: training for name in chosen if (training := models[name]) is not None}
-    if keys is None or len(trainings) < len(chosen):
+    spaces = {model: parse_space(training.space) for model in chosen if (training := models[model]) is not None}
+    if study is None or len(spaces) < len(chosen):
         return None
-    lines.extend(f"{place}{line}" for line in _misfits(keys, trainings))
-    return Figure(study=keys, models=tuple(chosen), title=str(title or kind))
-
-
-def _misfits(keys: StudySettings, trainings: Mapping[str, TrainingSettings]) -> Iterator[str]:
-    """What keeps a study from being done on these models, as `key: what is wrong`."""
-    options = {name: len(parse_space(training.space).norms) for name, training in trainings.items()}
-    if isinstance(keys, PathDifferenceSettings) or (
-            isinstance(keys, GradientSimilaritySettings) and keys.by_difference):
-        for name, count in options.items():
-            if count < 2:
-                yield f"models: {name!r} is not valid; expected randomised models, with several paths"
-        return
-    paths = getattr(keys, "paths", "deployed")
-    if isinstance(keys, TheorySettings) and paths == "deployed" and max(options.values()) > 1:
-        yield "paths: 'deployed' is not valid; expected normalisers or a number: the theorem is about fixed networks"
-    if isinstance(keys, TheorySettings | GradientSimilaritySettings):
-        split = [1 if count < 2 or paths == "deployed" else count if paths == "normalisers" else int(paths)
-                 for count in options.values()]
-        if sum(split) < 2:
-            yield f"models: {list(trainings)} is not valid; expected two networks or more, or paths of a randomised one"
+    lines.extend(f"{place}{line}" for line in study.misfits(spaces))
+    return Figure(study=study, models=tuple(chosen), title=str(title or name))

@@ -1,27 +1,59 @@
-"""What a study (transfer matrix, path difference, smoothness, gradient similarity, theory) is asked to do."""
+"""What a study is: the settings that all share, and what each one declares of itself.
+
+A study is one class in one file of `rnabench.studies`, or of any package that names its module as an entry point of the
+group `rnabench.studies`. Its fields are its settings; its methods measure, and show what was measured:
+
+    @study
+    class Confidence(Study):
+        name = "confidence"
+        ...
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue
 from rnabench.settings.attacks import AttackSpec, parse_attack
 from rnabench.settings.base import Part, Precision, chosen_indices
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.pixels import Length, pixel_units
+from rnabench.settings.registry import Registry
+from rnabench.settings.spaces import Space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Record = dict[str, Any]
+Results = dict[str, Any]
+"""JSON."""
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, headings, and lines of cells; the first column is text."""
 
 
-class StudySettings(Part):
-    """What all studies share. Images come in the test set's order, `n_examples` of them or those of `indices`.
+class Study(Part):
+    """What is measured of one or several networks, and how it is shown.
 
-    `eps` and `step_size` are pixel units for Linf, Euclidean length for L2. `version` is raised when a study's numbers
-    change by what it does itself.
+    `name` is that of its command and its files; `help` says in a sentence what its command does; `title` heads what is
+    drawn, and `legend` says what the columns mean. `version` is raised when its numbers change by what it does itself.
+    `accuracy_by`: the columns that name a row, if its rows hold an `accuracy` with `low95` and `high95`, which
+    `rnabench check` then compares.
+
+    Images come in the test set's order, `n_examples` of them or those of `indices`. `eps` and `step_size` are pixel
+    units for Linf, Euclidean length for L2.
     """
 
-    kind: ClassVar[str] = ""
+    name: ClassVar[str]
+    help: ClassVar[str]
+    title: ClassVar[str]
+    legend: ClassVar[str]
     version: ClassVar[int] = 1
+    accuracy_by: ClassVar[tuple[str, ...]] = ()
+
     norm: Literal["Linf", "L2"] = "Linf"
     eps: Length = 8 / 255
     step_size: Length | None = None
@@ -47,11 +79,65 @@ class StudySettings(Part):
 
     def evaluation(self, **more: Any) -> EvaluationSettings:
         """The same settings as an evaluation's."""
-        shared = self.model_dump(include=set(StudySettings.model_fields))
+        shared = self.model_dump(include=set(Study.model_fields))
         return EvaluationSettings.model_validate(shared | {"sanity": False} | more)
 
+    @abstractmethod
+    def compute(self, networks: Sequence[tuple[str, Any]], classes: int, work: Any) -> Results:
+        """The record's results. `networks`: labels and `RandomizedClassifier`s, in evaluation mode and frozen;
+        `classes`: how many the data set has; `work` (`rnabench.studies.measure.work.Work`) goes through its images.
 
-class Attacking(StudySettings):
+        What needs torch is imported in here: help and reports load the class without it.
+        """
+
+    @abstractmethod
+    def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
+        """About how many gradients, and how many forward passes, it takes per image and network; `layers`: the choice
+        layers of a network, `models`: how many networks there are."""
+
+    def misfits(self, spaces: Mapping[str, Space]) -> Iterator[str]:
+        """What keeps it from being done on models of these spaces, as `key: what is wrong`."""
+        yield from ()
+
+    @classmethod
+    @abstractmethod
+    def rows(cls, record: Record) -> list[dict[str, Any]]:
+        """The lines of its CSV, unrounded."""
+
+    @classmethod
+    @abstractmethod
+    def tables(cls, record: Record) -> list[Table]:
+        """What a reader sees of the rows."""
+
+    @classmethod
+    def findings(cls, record: Record) -> list[str]:
+        """What the numbers say, a sentence each."""
+        return []
+
+    @classmethod
+    @abstractmethod
+    def figures(cls, record: Record) -> dict[str, Figure]:
+        """Figures by what their files' names end with after the study's (the main one: nothing)."""
+
+
+S = TypeVar("S", bound=type[Study])
+STUDIES: Registry[type[Study]] = Registry("study", "rnabench.studies", "rnabench.studies")
+
+
+def study(kind: S) -> S:
+    """Registers a study by its name. Raises RnabenchError for a name that is taken."""
+    STUDIES.add(kind.name, kind)
+    return kind
+
+
+def without_paths(spaces: Mapping[str, Space]) -> Iterator[str]:
+    """A misfit for every model with a single path."""
+    for name, space in spaces.items():
+        if len(space.norms) < 2:
+            yield f"models: {name!r} is not valid; expected randomised models, with several paths"
+
+
+class Attacking(Study):
     """A study that attacks."""
 
     attack: str | dict[str, Any] = "pgd7"
@@ -69,8 +155,12 @@ class Attacking(StudySettings):
     def spec(self) -> AttackSpec:
         return parse_attack(self.attack)
 
+    def attack_passes(self, classes: int) -> tuple[float, float]:
+        """As `passes`, for the attack alone."""
+        return self.spec.parameters.passes(False, classes)
 
-class Splitting(StudySettings):
+
+class Splitting(Study):
     """A study of several networks; a randomised one stands for itself (`deployed`: a fresh draw per batch), for the
     paths that take one normaliser throughout (`normalisers`), or for so many random paths."""
 
@@ -84,80 +174,10 @@ class Splitting(StudySettings):
             raise ValueError("expected deployed, normalisers, or a number of random paths from 1 to 100")
         return text
 
-
-class TransferMatrixSettings(Attacking, Splitting):
-    """Figure 1 c/d. `draws` fresh paths score the images on a deployed randomised target."""
-
-    kind: ClassVar[str] = "transfer-matrix"
-    draws: int = Field(20, strict=True, ge=1, le=1000)
-
-
-class PathDifferenceSettings(Attacking):
-    """Figure 5 c. `pairs` random pairs of paths at every difference."""
-
-    kind: ClassVar[str] = "path-difference"
-    pairs: int = Field(10, strict=True, ge=2, le=1000)
-
-
-class SmoothnessSettings(Splitting):
-    """Figure 2 and eqs. 5-6. `samples` paths make the mean over paths of a randomised network; losses and gradients are
-    looked at up to the Euclidean length `radius` (default: that of a change by eps in every pixel, Linf, or eps, L2)
-    along the gradient, at `lengths` equal steps; `surfaces` of the first images are drawn with `points` x `points`."""
-
-    kind: ClassVar[str] = "smoothness"
-    paths: str = "normalisers"
-    samples: int = Field(10, strict=True, ge=1, le=1000)
-    radius: Length | None = Field(None, gt=0)
-    lengths: int = Field(8, strict=True, ge=1, le=100)
-    surfaces: int = Field(2, strict=True, ge=0, le=16)
-    points: int = Field(21, strict=True, ge=3, le=201)
-
-    @field_validator("points")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("expected an odd number, so that the image itself is a point")
-        return value
-
-
-class GradientSimilaritySettings(Splitting):
-    """Figure 3: between networks, or (`by_difference`) between `pairs` of paths of each network at every difference."""
-
-    kind: ClassVar[str] = "gradient-similarity"
-    by_difference: StrictBool = False
-    pairs: int = Field(10, strict=True, ge=2, le=1000)
-
-    @field_validator("by_difference")
-    @classmethod
-    def _whole(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("paths") != "deployed":
-            raise ValueError("expected paths 'deployed' with it: it draws pairs of paths of the whole network")
-        return value
-
-
-class TheorySettings(Attacking, Splitting):
-    """Theorem 3.1; a randomised network stands for fixed paths of its own. `radius` and `lengths` as in smoothness."""
-
-    kind: ClassVar[str] = "theory"
-    paths: str = "normalisers"
-    radius: Length | None = Field(None, gt=0)
-    lengths: int = Field(8, strict=True, ge=1, le=100)
-
-
-    @field_validator("attack")
-    @classmethod
-    def _bounded(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
-        if not parse_attack(value).bounded:
-            raise ValueError("expected an attack within eps: the theorem is about a ball")
-        return value
-
-    @property
-    def length(self) -> float:
-        """The eps in effect: the attack's own, if it has one."""
-        return self.eps if self.spec.eps is None else self.spec.eps
-
-
-STUDIES: dict[str, type[StudySettings]] = {
-    kind.kind: kind for kind in (TransferMatrixSettings, PathDifferenceSettings, SmoothnessSettings,
-                                 GradientSimilaritySettings, TheorySettings)
-}
+    def too_few(self, spaces: Mapping[str, Space]) -> Iterator[str]:
+        """A misfit for a study of pairs, unless there are two networks or paths."""
+        counts = [len(space.norms) for space in spaces.values()]
+        split = [1 if count < 2 or self.paths == "deployed" else count if self.paths == "normalisers"
+                 else int(self.paths) for count in counts]
+        if sum(split) < 2:
+            yield f"models: {list(spaces)} is not valid; expected two networks or more, or paths of a randomised one"

@@ -15,10 +15,18 @@ from rnabench.attack.estimators import Expectation
 from rnabench.model.factory import build_model
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
-from rnabench.studies.norm_gradients import layer_terms
-from rnabench.studies.similarity import between_networks, by_difference, cosine
-from rnabench.studies.smoothness import LossOf, along_gradient, mean_gradient, mean_loss, path_losses, surface, unit
-from rnabench.studies.subject import at_rest
+from rnabench.studies.measure.norm_gradients import layer_terms
+from rnabench.studies.measure.similarity import between_networks, by_difference, cosine
+from rnabench.studies.measure.smoothness import (
+    LossOf,
+    along_gradient,
+    mean_gradient,
+    mean_loss,
+    path_losses,
+    surface,
+    unit,
+)
+from rnabench.studies.measure.subject import at_rest
 from tests.helpers import lively_model
 from tests.studies.test_transfer import deployed, work
 
