@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rnabench.errors import InvalidValue
+from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.settings.attacks import AttackSpec, parse_attack
 from rnabench.settings.base import Part, Precision, chosen_indices
 from rnabench.settings.evaluation import EvaluationSettings
@@ -105,9 +105,12 @@ class Study(Part):
         """The lines of its CSV, unrounded."""
 
     @classmethod
-    @abstractmethod
     def tables(cls, record: Record) -> list[Table]:
-        """What a reader sees of the rows."""
+        """What a reader sees: all rows, numbers to four digits, unless the study says otherwise."""
+        rows = cls.rows(record)
+        lines = [[f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+                  for value in row.values()] for row in rows]
+        return [(cls.title, list(rows[0]), lines)]
 
     @classmethod
     def findings(cls, record: Record) -> list[str]:
@@ -125,7 +128,11 @@ STUDIES: Registry[type[Study]] = Registry("study", "rnabench.studies", "rnabench
 
 
 def study(kind: S) -> S:
-    """Registers a study by its name. Raises RnabenchError for a name that is taken."""
+    """Registers a study by its name. Raises RnabenchError for one that lacks something, or whose name is taken."""
+    lacking = [word for word in ("name", "help", "title", "legend") if not hasattr(kind, word)]
+    if lacking := [*lacking, *sorted(kind.__abstractmethods__)]:
+        raise RnabenchError(f"study: {kind.__module__}.{kind.__qualname__} does not declare {', '.join(lacking)}; "
+                            "expected all that `rnabench.settings.studies.Study` asks for")
     STUDIES.add(kind.name, kind)
     return kind
 

@@ -89,8 +89,9 @@ def test_similarity_is_summed_up_by_family() -> None:
     spaces, means = ["bn", "bgn8", "in"], [[1.0, 0.8, 0.1], [0.8, 1.0, 0.3], [0.1, 0.3, 1.0]]
     cells = [[{"mean": value, "error": 0.0, "quantiles": [value] * 5, "undefined": 0, "values": [value]}
               for value in row] for row in means]
-    said = GradientSimilarity.findings(record({"subjects": [{"label": s, "space": None} for s in spaces], "cells": cells},
-                                      *(model(s, s) for s in spaces)))
+    subjects = [{"label": space, "space": None} for space in spaces]
+    said = GradientSimilarity.findings(record({"subjects": subjects, "cells": cells},
+                                              *(model(s, s) for s in spaces)))
     assert "within BGN 0.80 to 0.80 (mean 0.80, 1 pair)" in said[0]
     assert "between the families 0.10 to 0.30 (mean 0.20, 2 pairs)" in said[0]
 
