@@ -12,8 +12,7 @@ import pytest
 from rnabench.cli.main import main
 from rnabench.report.record import read_record
 from rnabench.report.staleness import reasons
-from rnabench.report.studies import markdown
-from rnabench.report.study import read_study
+from rnabench.report.study import markdown, read_study
 from rnabench.report.table import caption, display
 from rnabench.settings.recipe_loading import load_recipe
 

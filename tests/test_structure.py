@@ -97,10 +97,11 @@ def test_what_is_random_knows_nothing_of_norms() -> None:
 
 WITHOUT_TORCH = ["rnabench", "rnabench.cli.main", *(
     "rnabench." + ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for room in ("settings", "scoring", "report", "reference") for file in sorted((ROOT / room).rglob("*.py")))]
+    for room in ("settings", "scoring", "report", "reference") for file in sorted((ROOT / room).rglob("*.py"))),
+    *(f"rnabench.studies.{file.stem}" for file in sorted((ROOT / "studies").glob("*.py")) if file.stem != "__init__")]
 
 
-def test_settings_scoring_and_report_load_without_torch() -> None:
+def test_settings_scoring_report_and_studies_load_without_torch() -> None:
     code = (f"import importlib, sys\nfor name in {WITHOUT_TORCH}:\n    importlib.import_module(name)\n"
             "    if 'torch' in sys.modules: sys.exit(name)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

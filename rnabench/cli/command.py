@@ -152,7 +152,7 @@ def _settings_classes(name: str) -> dict[str, type[Part]]:
 
     kinds: dict[str, type[Part]] = {
         kind.__name__: kind for kind in (DataSettings, EvaluationSettings, TrainingSettings)}
-    return kinds | {"StudySettings": settings_of(name)} if name in studies() else kinds
+    return kinds | {"Study": settings_of(name)} if name in studies() else kinds
 
 
 def options_of(kind: type[Part], fields: Fields = ALL) -> list[Option]:

@@ -54,18 +54,18 @@ def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: 
 
 def finish_study(record: dict[str, Any], stem: Path, title: str | None = None, on_screen: bool = True) -> None:
     """Write the files of a record that lies at <stem>.json, and print its tables."""
-    from rnabench.report.studies import findings, heading, tables, write_study
+    from rnabench.report.study import heading, study_of, write_study
 
     files = write_study(record, stem, title or heading(record))
     out = console()
     if on_screen:
         out.print(heading(record), markup=False)
-        for name, headings, lines in tables(record):
+        for name, headings, lines in study_of(record).tables(record):
             if len(lines) > LONG:
                 out.print(f"\n{name}: {len(lines)} lines, in {stem.name}.md\n", markup=False)
             else:
                 show_table(name, headings, lines, text_columns=1)
-    for sentence in findings(record):
+    for sentence in study_of(record).findings(record):
         out.print(sentence, markup=False)
     for line in origin_lines([record]):
         out.print(line, markup=False)

@@ -6,16 +6,17 @@ import ast
 import inspect
 from collections.abc import Callable
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-import rnabench.settings
+import rnabench.studies
 from rnabench.cli import options as o
 
 if TYPE_CHECKING:
-    from rnabench.settings.studies import StudySettings
+    from rnabench.settings.studies import Study
 
 Runs = Annotated[Optional[list[Path]], typer.Argument(
     help="Run folders, as written by `rnabench train`.  [default: all finished ones in --runs on the newest one's data "
@@ -26,29 +27,35 @@ Out = Annotated[Optional[Path], o.option("Folder of the results.  [default: <fir
 
 @cache
 def studies() -> dict[str, str]:
-    """The studies by name, each with the line that says what it does. They are read in the file and not imported, for
-    which a list of commands has no time."""
-    source = Path(rnabench.settings.__file__).with_name("studies.py").read_text(encoding="utf-8")
+    """The studies by name, each with the line that says what it does. This package's are read in their files and not
+    imported, for which a list of commands has no time."""
+    if metadata.entry_points(group="rnabench.studies"):  # other packages' need the import
+        from rnabench.settings.studies import STUDIES
+
+        return {name: study.help for name, study in STUDIES.items()}
     lines = {}
-    for settings in (each for each in ast.parse(source).body if isinstance(each, ast.ClassDef)):
-        for line in settings.body:
-            if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "kind" and line.value:
-                lines[ast.literal_eval(line.value)] = (ast.get_docstring(settings) or "").partition("\n\n")[0]
-    return {kind: line for kind, line in lines.items() if kind}
+    for file in sorted(Path(rnabench.studies.__file__).parent.glob("*.py")):
+        for declared in (each for each in ast.parse(file.read_text(encoding="utf-8")).body
+                         if isinstance(each, ast.ClassDef)):
+            values = {ast.unparse(line.targets[0]): line.value for line in declared.body
+                      if isinstance(line, ast.Assign)}
+            if {"name", "help"} <= values.keys():
+                lines[ast.literal_eval(values["name"])] = ast.literal_eval(values["help"])
+    return lines
 
 
-def settings_of(kind: str) -> type[StudySettings]:
-    """The settings of the study of that name."""
+def settings_of(name: str) -> type[Study]:
+    """The study of that name, whose fields are its settings."""
     from rnabench.settings.studies import STUDIES
 
-    return STUDIES[kind]
+    return STUDIES[name]
 
 
 def study(kind: str) -> Callable[..., None]:
     """The function of the study of that name."""
     def run(
         data: o.Data,
-        settings: StudySettings,
+        settings: Study,
         runs: Runs = None,
         among: Among = Path("runs"),
         device: o.Device = "auto",

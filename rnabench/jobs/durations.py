@@ -17,14 +17,6 @@ from rnabench.runtime.device import number_formats
 from rnabench.seeding import stream
 from rnabench.settings.base import Precision
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.studies import (
-    Attacking,
-    GradientSimilaritySettings,
-    PathDifferenceSettings,
-    SmoothnessSettings,
-    StudySettings,
-    TheorySettings,
-)
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
 
 TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
@@ -56,16 +48,3 @@ def training_passes(training: TrainingSettings, images: int, epochs: float) -> f
     """Passes with a gradient that so many `epochs` of so many `images` (held-out ones with them) take."""
     attack = training.steps if OBJECTIVES[training.objective].attacks else 0
     return epochs * images * (attack + UPDATE)
-
-
-def study_passes(keys: StudySettings, layers: int, models: int, classes: int) -> tuple[float, float]:
-    """About how many gradients and forward passes a study takes per image and network."""
-    gradients, forwards = keys.spec.parameters.passes(False, classes) if isinstance(keys, Attacking) else (0.0, 0.0)
-    if isinstance(keys, PathDifferenceSettings):
-        return gradients, forwards + keys.pairs * (layers + 1)
-    if isinstance(keys, GradientSimilaritySettings):
-        return (2.0 * keys.pairs * layers, 0.0) if keys.by_difference else (1.0, 0.0)
-    if isinstance(keys, SmoothnessSettings | TheorySettings):
-        return gradients + 3.0 + 2 * keys.lengths, forwards + models
-    return gradients, forwards + models
-

@@ -9,7 +9,7 @@ from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import cells, probes
 from rnabench.evaluation.cost import Speed, estimate_seconds
 from rnabench.evaluation.engine import cell_name, total_images
-from rnabench.jobs.durations import network_like, network_speed, study_passes, training_passes
+from rnabench.jobs.durations import network_like, network_speed, training_passes
 from rnabench.jobs.evaluate import cell_journal
 from rnabench.jobs.planned_data import PlannedData
 from rnabench.jobs.reproduce import Place, check, existing_record, target, trained
@@ -112,19 +112,19 @@ class _Forecast:
 
     def _study(self, name: str) -> Piece:
         figure = self.recipe.figures[name]
-        keys, evaluation = figure.study, figure.study.evaluation()
+        study, evaluation = figure.study, figure.study.evaluation()
         why: list[str] = []
         if all(model not in self.without and self.place.has(self.recipe.models[model]) for model in figure.models):
             targets = [target(self.recipe, self.place, model, evaluation) for model in figure.models]
-            record = finished_study(targets, keys, self.place.record(name)) or (
-                None if self.place.refresh else stale_study(targets, keys, self.place.record(name)))
+            record = finished_study(targets, study, self.place.record(name)) or (
+                None if self.place.refresh else stale_study(targets, study, self.place.record(name)))
             if record is not None and not (why := reasons(record)):
                 return Piece("study", name, "done", 0.0, 0.0)
         count = self.data.test_images(figure.models[0], evaluation).count
         seconds = now = 0.0
         for model in figure.models:
             network, classes = self._network(model, evaluation)
-            gradients, forwards = study_passes(keys, len(network.space.layers), len(figure.models), classes)
+            gradients, forwards = study.passes(len(network.space.layers), len(figure.models), classes)
             per_image = self._speed(model, evaluation)
             one = count * (gradients * per_image.gradient + forwards * per_image.forward)
             seconds, now = seconds + one, now + one * per_image.load

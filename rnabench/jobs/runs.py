@@ -13,7 +13,7 @@ from rnabench.errors import CheckpointError, RnabenchError
 from rnabench.model.runs import LOG, Run, find_runs, finished_runs
 from rnabench.report.record import images_of, read_record
 from rnabench.runtime.locks import is_claimed
-from rnabench.settings.studies import GradientSimilaritySettings, PathDifferenceSettings, StudySettings
+from rnabench.settings.studies import Study
 
 HEADINGS = ("run", "network", "space", "data", "state", "measured on", "epochs", "natural %", "attacked %", "MB")
 TEXT_COLUMNS = 6
@@ -35,22 +35,20 @@ def run_to_attack(folder: Path) -> tuple[Path, str]:
     return newest, f"no RUN given: attacking {newest}, {among} in {folder}"
 
 
-def runs_for_study(keys: StudySettings, folder: Path) -> tuple[list[Path], str]:
+def runs_for_study(study: Study, folder: Path) -> tuple[list[Path], str]:
     """The runs that a study is of where none is named, the oldest first, and what to say of the choice: all finished
     ones on one data set, the newest one's; for a study of paths within a network, those whose networks draw.
 
     Raises CheckpointError if there is none.
     """
-    within = isinstance(keys, PathDifferenceSettings) or (
-        isinstance(keys, GradientSimilaritySettings) and keys.by_difference)
     finished = finished_runs(folder)
-    usable = [run for run in finished if run.is_random or not within]
+    usable = [run for run in finished if run.is_random or not study.of_paths]
     if not usable:
         raise CheckpointError(f"RUN: no run in {str(folder)!r} is of a randomised network; expected one, such as "
                               "`rnabench train --space bn+in` makes, or another folder (--runs)")
     chosen = [run for run in reversed(usable) if run.data == usable[0].data]
     what = f"all {len(chosen)} finished runs" if len(chosen) > 1 else "the one finished run"
-    randomised = " of randomised networks" if within else ""
+    randomised = " of randomised networks" if study.of_paths else ""
     names = ", ".join(run.folder.name for run in chosen)
     return [run.folder for run in chosen], f"no RUN given: {what}{randomised} on {chosen[0].data} in {folder}: {names}"
 

@@ -1,4 +1,4 @@
-"""One study of several networks, from run folders and keys to a record."""
+"""One study of several networks, from run folders and settings to a record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rnabench.errors import InvalidValue
-from rnabench.jobs.durations import network_speed, study_passes
+from rnabench.jobs.durations import network_speed
 from rnabench.jobs.evaluate import Target
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.report.study import FORMAT, read_study
@@ -25,10 +25,9 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import study_versions
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest
-from rnabench.settings.studies import Attacking, StudySettings
-from rnabench.studies.studies import RUN
-from rnabench.studies.subject import at_rest
-from rnabench.studies.work import Work
+from rnabench.settings.studies import Attacking, Study
+from rnabench.studies.measure.subject import at_rest
+from rnabench.studies.measure.work import Work
 
 
 def short_labels(targets: Sequence[Target]) -> list[Target]:
@@ -45,27 +44,27 @@ def short_labels(targets: Sequence[Target]) -> list[Target]:
     return [replace(target, description=target.description | {"label": label(target)}) for target in targets]
 
 
-def study_identity(targets: Sequence[Target], keys: StudySettings) -> str:
+def study_identity(targets: Sequence[Target], study: Study) -> str:
     """The digest of everything that decides the results (settings, and versions of algorithms), and of the labels that
     they carry."""
-    return digest({"settings": settings_identity(targets, keys), "algorithms": algorithms_of(keys)})
+    return digest({"settings": settings_identity(targets, study), "algorithms": algorithms_of(study)})
 
 
-def algorithms_of(keys: StudySettings) -> dict[str, int]:
+def algorithms_of(study: Study) -> dict[str, int]:
     """The versions of all algorithms that a study rests on today."""
-    return study_versions(keys.kind, keys.spec.kind if isinstance(keys, Attacking) else None)
+    return study_versions(study.name, study.spec.kind if isinstance(study, Attacking) else None)
 
 
-def settings_identity(targets: Sequence[Target], keys: StudySettings) -> str:
+def settings_identity(targets: Sequence[Target], study: Study) -> str:
     """The same without the versions."""
     return digest({
-        "format": FORMAT, "study": keys.kind, "keys": keys.model_dump(mode="json"),
+        "format": FORMAT, "study": study.name, "keys": study.model_dump(mode="json"),
         "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
         "data": targets[0].data.fingerprint,
     })
 
 
-def run_study(targets: Sequence[Target], keys: StudySettings, file: Path, progress: Progress, stop: StopRequest,
+def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Progress, stop: StopRequest,
               resume: bool = True) -> dict[str, Any]:
     """Do the study, write its record to `file` and return it; a record of the same study is not made again.
 
@@ -74,38 +73,38 @@ def run_study(targets: Sequence[Target], keys: StudySettings, file: Path, progre
     another process does it.
     """
     _check(targets)
-    name = study_identity(targets, keys)
-    if resume and (there := finished_study(targets, keys, file)) is not None:
+    name = study_identity(targets, study)
+    if resume and (there := finished_study(targets, study, file)) is not None:
         if there != read_study(file):  # the same weights as other algorithms made them
             _write(there, file)
         return there
     check_locks(file.parent, progress)
     with claimed(file, file.name):
-        if resume and (there := finished_study(targets, keys, file)) is not None:
+        if resume and (there := finished_study(targets, study, file)) is not None:
             return there
-        return _run(targets, keys, name, file, progress, stop, resume)
+        return _run(targets, study, name, file, progress, stop, resume)
 
 
-def finished_study(targets: Sequence[Target], keys: StudySettings, file: Path) -> dict[str, Any] | None:
+def finished_study(targets: Sequence[Target], study: Study, file: Path) -> dict[str, Any] | None:
     """The record of just this study, if `file` is it. Raises RnabenchError for a file that is no record."""
-    same = file.exists() and (there := read_study(file))["digest"] == study_identity(targets, keys)
+    same = file.exists() and (there := read_study(file))["digest"] == study_identity(targets, study)
     return there | {"models": _as_json([target.description for target in targets])} if same else None
 
 
-def stale_study(targets: Sequence[Target], keys: StudySettings, file: Path) -> dict[str, Any] | None:
+def stale_study(targets: Sequence[Target], study: Study, file: Path) -> dict[str, Any] | None:
     """The record of this study as other versions of the algorithms made it, if `file` is that."""
-    if not file.exists() or (there := read_study(file))["digest"] == study_identity(targets, keys):
+    if not file.exists() or (there := read_study(file))["digest"] == study_identity(targets, study):
         return None
     if "settings_digest" in there:
-        return there if there["settings_digest"] == settings_identity(targets, keys) else None
-    asked = keys.model_dump(mode="json") | {"step_size": keys.evaluation().step}  # an older format: by what it says
+        return there if there["settings_digest"] == settings_identity(targets, study) else None
+    asked = study.model_dump(mode="json") | {"step_size": study.evaluation().step}  # an older format: by what it says
     networks = [(model["label"], model["weights_sha256"]) for model in there["models"]]
     same = networks == [(target.description["label"], target.description["weights_sha256"]) for target in targets]
-    return there if same and there["study"] == keys.kind and there["keys"].items() <= asked.items() and (
+    return there if same and there["study"] == study.name and there["keys"].items() <= asked.items() and (
         there["data"]["fingerprint"] == targets[0].data.fingerprint) else None
 
 
-def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, progress: Progress, stop: StopRequest,
+def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progress: Progress, stop: StopRequest,
          resume: bool) -> dict[str, Any]:
     first, journal = targets[0], Journal(file.with_suffix(".progress"), name, str(targets[0].device))
     if not resume:
@@ -114,22 +113,22 @@ def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, 
     for target in targets:
         assert isinstance(target.module, RandomizedClassifier)
         networks.append((target.description["label"], target.module))
-    work = Work(first.data.source, keys.batch_size, journal, progress, stop)
-    step, attacked = keys.evaluation().step, None
-    if isinstance(keys, Attacking):
-        attacked = {"name": keys.spec.name, **resolved(keys.spec, keys.eps, step)}
+    work = Work(first.data.source, study.batch_size, journal, progress, stop)
+    step, attacked = study.evaluation().step, None
+    if isinstance(study, Attacking):
+        attacked = {"name": study.spec.name, **resolved(study.spec, study.eps, step)}
     started = time.perf_counter()
-    with number_formats(keys.precision, first.device), at_rest([model for _, model in networks]):
-        progress.line(f"takes {_duration(networks, keys, first)} at most")
-        results = RUN[keys.kind](networks, keys, len(first.data.classes), work)
-        device = device_description(str(first.device), keys.precision)
+    with number_formats(study.precision, first.device), at_rest([model for _, model in networks]):
+        progress.line(f"takes {_duration(networks, study, first)} at most")
+        results = study.compute(networks, len(first.data.classes), work)
+        device = device_description(str(first.device), study.precision)
     record = {
-        "format": FORMAT, "study": keys.kind, "digest": name, "settings_digest": settings_identity(targets, keys),
-        "algorithms": algorithms_of(keys), "made": now(), "made_by": journal.makers(),
+        "format": FORMAT, "study": study.name, "digest": name, "settings_digest": settings_identity(targets, study),
+        "algorithms": algorithms_of(study), "made": now(), "made_by": journal.makers(),
         "models": [target.description for target in targets],
         "data": {"name": first.data.name, "fingerprint": first.data.fingerprint, "classes": list(first.data.classes),
                  "indices": first.data.source.indices},
-        "keys": keys.model_dump(mode="json") | {"step_size": step}, "attack": attacked,
+        "keys": study.model_dump(mode="json") | {"step_size": step}, "attack": attacked,
         "versions": versions(), "git": git_revision(), "device": device,
         "seconds_of_last_call": round(time.perf_counter() - started, 1),
         "results": _without_nan(results),
@@ -139,15 +138,15 @@ def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, 
     return record
 
 
-def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], keys: StudySettings, first: Target) -> str:
+def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], study: Study, first: Target) -> str:
     """About how long it takes, from nothing."""
     seconds = now = 0.0
     source, classes = first.data.source, len(first.data.classes)
     side = next(source.in_order(1)).images.shape[-1]
     for _, model in networks:
-        gradients, forwards = study_passes(keys, len(model.space.layers), len(networks), classes)
+        gradients, forwards = study.passes(len(model.space.layers), len(networks), classes)
         work = len(source) * (gradients + forwards) * len(networks)
-        timed = network_speed(model, side, keys.evaluation(), classes, work)
+        timed = network_speed(model, side, study.evaluation(), classes, work)
         one = len(source) * (gradients * timed.gradient + forwards * timed.forward)
         seconds, now = seconds + one, now + one * timed.load
     return about(seconds, now / max(seconds, 1e-9))

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 
 from rnabench.errors import RnabenchError, did_you_mean
 from rnabench.report.record import headline, images_of, outcome_of, read_record, rows
-from rnabench.report.studies import REPORTS
-from rnabench.report.study import read_study
+from rnabench.report.study import read_study, study_of
 from rnabench.scoring.outcome import Outcome
 
 AccuracyKey = tuple[str, str, str]  # model, attack, protocol
@@ -22,7 +21,6 @@ Value = TypeVar("Value")
 EXPECTED = "a folder with records (JSON written by `rnabench reproduce` or `rnabench attack`) or a table.csv"
 SETTINGS = ("dataset", "images", "threat", "eps", "draws", "draws_are")  # that a table.csv holds
 NETWORK = ("arch", "space", "width", "layer_based", "objective", "randomised")
-STUDIES = {"transfer-matrix": ("source", "target"), "path-difference": ("model", "difference")}  # that hold accuracies
 # of a study: they decide what is drawn at random, or follow from its images
 NO_SETTINGS = ("seed", "batch_size", "precision", "n_examples", "indices")
 
@@ -140,12 +138,11 @@ def _study_source(record: dict[str, Any]) -> RecordSettings:
 
 
 def _study_cells(name: str, record: dict[str, Any]) -> Iterator[tuple[AccuracyKey, Accuracy]]:
-    if record["study"] in STUDIES:
-        first, second = STUDIES[record["study"]]
-        for row in REPORTS[record["study"]].rows(record):
-            settings = {"images": len(record["data"]["indices"])}
-            key = name, f"{first} {row[first]}, {second} {row[second]}", record["study"]
-            yield key, _shares(row, settings)
+    """Nothing of a study whose rows are no accuracies."""
+    study = study_of(record)
+    for row in study.rows(record) if study.accuracy_by else ():
+        said = ", ".join(f"{column} {row[column]}" for column in study.accuracy_by)
+        yield (name, said, study.name), _shares(row, {"images": len(record["data"]["indices"])})
 
 
 def _network(model: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""What all figures share: colours that colour-blind readers can tell apart, heat maps with their numbers, files."""
+"""What figures share: colours that colour-blind readers can tell apart, heat maps with their numbers, curves against
+path difference, files."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,3 +73,45 @@ def plain(axes: Axes) -> None:
     """Only the lines that help."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def curves_by_difference(curves: list[dict[str, Any]], middle: str, label: str, title: str,
+                marks: list[tuple[int, float, str]], band: str) -> Figure:
+    """A line per curve with its band over pairs, above the distribution of differences that random drawing has."""
+    figure, axes = new_figure(6.4, 4.9)
+    behind = axes.twinx()
+    for place, curve in enumerate(curves):
+        points, colour = curve["points"], COLOURS[place % len(COLOURS)]
+        x = [point["difference"] for point in points]
+        y = [math.nan if point[middle] is None else point[middle] for point in points]
+        axes.plot(x, y, STYLES[place % 4], marker=MARKERS[place % 7], markersize=4, color=colour, linewidth=1.6,
+                  label=curve["label"])
+        axes.fill_between(x, *zip(*map(between, points), strict=True), color=colour, alpha=0.15, linewidth=0,
+                          label=f"{curve['label']}, {band}")
+    shares = [tuple((point["difference"], point["share"]) for point in curve["points"]) for curve in curves]
+    for distribution in dict.fromkeys(shares):
+        behind.bar([d for d, _ in distribution], [100 * share for _, share in distribution], color="0.6", alpha=0.3,
+                   width=0.8, label="how often independent draws differ so")
+    behind.set_ylim(0, 100 * 3 * max(p["share"] for curve in curves for p in curve["points"]))
+    behind.set_ylabel("share of independent draws (%, grey bars)", color="0.4")
+    behind.spines[["top"]].set_visible(False)
+    axes.set_zorder(behind.get_zorder() + 1)  # lines before bars
+    axes.patch.set_visible(False)
+    for difference, number, name in marks:
+        axes.plot([difference], [number], "*", markersize=12, color="black",
+                  label=f"{name}, published (CIFAR-10, full size)")
+    axes.set_xlabel("path difference (layers in which the two paths choose differently)")
+    axes.set_ylabel(label)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain(axes)
+    axes.set_title(title, **TITLE)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
+def between(point: dict[str, Any]) -> tuple[float, float]:
+    """The least and the largest value over pairs of paths; NaN if no pair has one."""
+    values = [value for value in point["by_pair"] if value is not None] or [math.nan]
+    return min(values), max(values)

@@ -1,4 +1,4 @@
-"""Records of studies: read, and say in words what all their numbers share."""
+"""A study's record: read, told in words, and drawn as CSV, Markdown and figures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rnabench.errors import RnabenchError
+from rnabench.errors import RnabenchError, one_of
+from rnabench.report.figure import save
+from rnabench.report.origin import origin_lines
+from rnabench.runtime.files import write_text
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.spaces import NORMS, parse_space
+from rnabench.settings.studies import STUDIES, Study
 
 FORMAT = 2
 READABLE = (1, 2)  # of format 1: made before algorithms had versions
@@ -27,6 +31,51 @@ def read_study(file: Path) -> dict[str, Any]:
         raise RnabenchError(f"record: {str(file)!r} is no study of format {FORMAT}; run the same command with "
                             "--no-resume or another --out")
     return content
+
+
+def study_of(record: dict[str, Any]) -> type[Study]:
+    """What measured it. Raises ValueError for a study that is not installed."""
+    if record["study"] not in STUDIES:
+        raise ValueError(f"study {record['study']!r}, not {one_of(STUDIES)}")
+    return STUDIES.get(record["study"])
+
+
+def write_study(record: dict[str, Any], stem: Path, title: str) -> list[Path]:
+    """Write <stem>.csv, <stem>.md, and <stem>[-part].png and .svg."""
+    import pandas as pd  # here, as studies import this file, and help imports studies
+
+    study = study_of(record)
+    files = [stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".md")]
+    write_text(files[0], pd.DataFrame(study.rows(record)).to_csv(index=False, lineterminator="\n"))
+    write_text(files[1], markdown(record, title))
+    for part, figure in study.figures(record).items():
+        files += save(figure, stem.with_name(stem.name + part))
+    return files
+
+
+def markdown(record: dict[str, Any], title: str) -> str:
+    """Findings, tables, remarks on the origin, and what the columns mean."""
+    import pandas as pd
+
+    study = study_of(record)
+    parts = [f"# {title}", heading(record) + ".", *study.findings(record)]
+    for name, headings, lines in study.tables(record):
+        table = pd.DataFrame(lines, columns=headings).to_markdown(
+            index=False, disable_numparse=True, colalign=("left",) + ("right",) * (len(headings) - 1))
+        parts += [f"**{name}**", table]
+    return "\n\n".join([*parts, *origin_lines([record]), legend(record)]) + "\n"
+
+
+def heading(record: dict[str, Any]) -> str:
+    """What was measured, of what."""
+    return f"{study_of(record).title}: {caption(record)}"
+
+
+def legend(record: dict[str, Any]) -> str:
+    """What the columns mean, as far as they are there."""
+    study = study_of(record)
+    marked = any(row.get("paper_percent") is not None for row in study.rows(record))
+    return f"{study.legend} {PUBLISHED}" if marked else study.legend
 
 
 def caption(record: dict[str, Any]) -> str:

@@ -1,8 +1,7 @@
 """Versions of the algorithms that numbers rest on. A change that changes numbers raises the version of its algorithm.
 
 Runs and records keep the versions that made them, so that a number of an older algorithm is never taken for today's.
-An attack's version stands in its class (`rnabench.attack`), a study's with its settings
-(`rnabench.settings.studies`).
+An attack's version stands in its class (`rnabench.attack`), a study's in its own (`rnabench.studies`).
 """
 
 from __future__ import annotations

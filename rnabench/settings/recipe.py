@@ -8,14 +8,14 @@ from rnabench.errors import InvalidValue, one_of
 from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.studies import StudySettings
+from rnabench.settings.studies import Study
 from rnabench.settings.training import TrainingSettings
 
 
 class Figure(Part):
     """A study of some of the recipe's models."""
 
-    study: SerializeAsAny[StudySettings]
+    study: SerializeAsAny[Study]
     models: tuple[str, ...]
     title: str
 

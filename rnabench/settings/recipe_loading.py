@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +15,7 @@ from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Claim, Defined, Figure, Recipe
 from rnabench.settings.recipe_source import KEY, Seeds, by_seed, part, read_source, settings_and_seeds
 from rnabench.settings.spaces import parse_space
-from rnabench.settings.studies import (
-    STUDIES,
-    GradientSimilaritySettings,
-    PathDifferenceSettings,
-    StudySettings,
-    TheorySettings,
-)
+from rnabench.settings.studies import STUDIES
 from rnabench.settings.training import TrainingSettings
 
 Trainings = Mapping[str, Mapping[str, TrainingSettings]]
@@ -208,25 +202,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Trainings, problem
             return None
     if study is None or not all(models[name] for name in chosen):
         return None
-    for line in _misfits(study, {name: next(iter(models[name].values())) for name in chosen}):
+    spaces = {name: parse_space(next(iter(models[name].values())).space) for name in chosen}
+    for line in study.misfits(spaces):
         problems.lines.append(f"{problems.file}: {place}.{line}")
     return Figure(study=study, models=tuple(chosen), title=str(title or kind))
-
-
-def _misfits(settings: StudySettings, trainings: Mapping[str, TrainingSettings]) -> Iterator[str]:
-    """What keeps a study from being done on these models, as `key: what is wrong`."""
-    options = {name: len(parse_space(training.space).norms) for name, training in trainings.items()}
-    if isinstance(settings, PathDifferenceSettings) or (
-            isinstance(settings, GradientSimilaritySettings) and settings.by_difference):
-        for name, count in options.items():
-            if count < 2:
-                yield f"models: {name!r} is not valid; expected randomised models, with several paths"
-        return
-    paths = getattr(settings, "paths", "deployed")
-    if isinstance(settings, TheorySettings) and paths == "deployed" and max(options.values()) > 1:
-        yield "paths: 'deployed' is not valid; expected normalisers or a number: the theorem is about fixed networks"
-    if isinstance(settings, TheorySettings | GradientSimilaritySettings):
-        split = [1 if count < 2 or paths == "deployed" else count if paths == "normalisers" else int(paths)
-                 for count in options.values()]
-        if sum(split) < 2:
-            yield f"models: {list(trainings)} is not valid; expected two networks or more, or paths of a randomised one"

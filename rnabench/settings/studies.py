@@ -1,16 +1,26 @@
-"""What a study (transfer matrix, path difference, smoothness, gradient similarity, theory) is asked to do."""
+"""What a study is: the settings that all share, and what each one declares of itself.
+
+A study is one class in one file of `rnabench.studies`, or of any package that names its module as an entry point of the
+group `rnabench.studies`. Its fields are its settings; its methods measure, and show what was measured:
+
+    @study
+    class Confidence(Study):
+        name = "confidence"
+        ...
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import StrictBool, ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator
 
-from rnabench.errors import InvalidValue
+from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.settings.attacks import AttackSpec, parse_attack
 from rnabench.settings.base import (
     BATCH_SIZE,
-    Draws,
     Indices,
     NExamples,
     Norm,
@@ -23,6 +33,17 @@ from rnabench.settings.base import (
 )
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.pixels import EPS, STEP_SIZE, Length, pixel_units
+from rnabench.settings.registry import Registry
+from rnabench.settings.spaces import Space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Record = dict[str, Any]
+Results = dict[str, Any]
+"""JSON."""
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, headings, and lines of cells; the first column is text."""
 
 PATHS = described("What a randomised network stands for: itself with a draw per group of images (deployed), one path "
                   "per normaliser (normalisers), or a number of random paths.", "Network")
@@ -31,15 +52,25 @@ RADIUS = described("Euclidean length, in pixel values, up to which the loss is l
 LENGTHS = described("Steps along the gradient up to that length.", "Attack", strict=True, ge=1, le=100)
 
 
-class StudySettings(Part):
-    """What all studies share. Images come in the test set's order, `n_examples` of them or those of `indices`.
+class Study(Part):
+    """What is measured of one or several networks, and how it is shown.
 
-    `eps` and `step_size` are pixel units for Linf, Euclidean length for L2. `version` is raised when a study's numbers
-    change by what it does itself.
+    `name` is that of its command and its files; `help` says in a sentence what its command does; `title` heads what is
+    drawn, and `legend` says what the columns mean. `version` is raised when its numbers change by what it does itself.
+    `accuracy_by`: the columns that name a row, if its rows hold an `accuracy` with `low95` and `high95`, which
+    `rnabench check` then compares.
+
+    Images come in the test set's order, `n_examples` of them or those of `indices`. `eps` and `step_size` are pixel
+    units for Linf, Euclidean length for L2.
     """
 
-    kind: ClassVar[str] = ""
+    name: ClassVar[str]
+    help: ClassVar[str]
+    title: ClassVar[str]
+    legend: ClassVar[str]
     version: ClassVar[int] = 1
+    accuracy_by: ClassVar[tuple[str, ...]] = ()
+
     norm: Norm = "Linf"
     eps: Annotated[Length, EPS] = 8 / 255
     step_size: Annotated[Length | None, STEP_SIZE] = None
@@ -65,11 +96,72 @@ class StudySettings(Part):
 
     def evaluation(self, **more: Any) -> EvaluationSettings:
         """The same settings as an evaluation's."""
-        shared = self.model_dump(include=set(StudySettings.model_fields))
+        shared = self.model_dump(include=set(Study.model_fields))
         return EvaluationSettings.model_validate(shared | {"sanity": False} | more)
 
+    @abstractmethod
+    def compute(self, networks: Sequence[tuple[str, Any]], classes: int, work: Any) -> Results:
+        """The record's results. `networks`: labels and `RandomizedClassifier`s, in evaluation mode and frozen;
+        `classes`: how many the data set has; `work` (`rnabench.studies.measure.work.Work`) goes through its images.
 
-class Attacking(StudySettings):
+        What needs torch is imported in here: help and reports load the class without it.
+        """
+
+    @abstractmethod
+    def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
+        """About how many gradients, and how many forward passes, it takes per image and network; `layers`: the choice
+        layers of a network, `models`: how many networks there are."""
+
+    @property
+    def of_paths(self) -> bool:
+        """Whether it is about the paths within a network, so that only networks with several are of use."""
+        return False
+
+    def misfits(self, spaces: Mapping[str, Space]) -> Iterator[str]:
+        """What keeps it from being done on models of these spaces, as `key: what is wrong`."""
+        for name, space in spaces.items():
+            if self.of_paths and len(space.norms) < 2:
+                yield f"models: {name!r} is not valid; expected randomised models, with several paths"
+
+    @classmethod
+    @abstractmethod
+    def rows(cls, record: Record) -> list[dict[str, Any]]:
+        """The lines of its CSV, unrounded."""
+
+    @classmethod
+    def tables(cls, record: Record) -> list[Table]:
+        """What a reader sees: all rows, numbers to four digits, unless the study says otherwise."""
+        rows = cls.rows(record)
+        lines = [[f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
+                  for value in row.values()] for row in rows]
+        return [(cls.title, list(rows[0]), lines)]
+
+    @classmethod
+    def findings(cls, record: Record) -> list[str]:
+        """What the numbers say, a sentence each."""
+        return []
+
+    @classmethod
+    @abstractmethod
+    def figures(cls, record: Record) -> dict[str, Figure]:
+        """Figures by what their files' names end with after the study's (the main one: nothing)."""
+
+
+S = TypeVar("S", bound=type[Study])
+STUDIES: Registry[type[Study]] = Registry("study", "rnabench.studies", "rnabench.studies")
+
+
+def study(kind: S) -> S:
+    """Registers a study by its name. Raises RnabenchError for one that lacks something, or whose name is taken."""
+    lacking = [word for word in ("name", "help", "title", "legend") if not hasattr(kind, word)]
+    if lacking := [*lacking, *sorted(kind.__abstractmethods__)]:
+        raise RnabenchError(f"study: {kind.__module__}.{kind.__qualname__} does not declare {', '.join(lacking)}; "
+                            "expected all that `rnabench.settings.studies.Study` asks for")
+    STUDIES.add(kind.name, kind)
+    return kind
+
+
+class Attacking(Study):
     """A study that attacks."""
 
     attack: str | dict[str, Any] = setting("pgd7", "Attack by name, as in `rnabench attack --list`.", "Attack")
@@ -87,8 +179,12 @@ class Attacking(StudySettings):
     def spec(self) -> AttackSpec:
         return parse_attack(self.attack)
 
+    def attack_passes(self, classes: int) -> tuple[float, float]:
+        """As `passes`, for the attack alone."""
+        return self.spec.parameters.passes(False, classes)
 
-class Splitting(StudySettings):
+
+class Splitting(Study):
     """A study of several networks; a randomised one stands for itself (`deployed`: a fresh draw per batch), for the
     paths that take one normaliser throughout (`normalisers`), or for so many random paths."""
 
@@ -102,90 +198,10 @@ class Splitting(StudySettings):
             raise ValueError("expected deployed, normalisers, or a number of random paths from 1 to 100")
         return text
 
-
-class TransferMatrixSettings(Attacking, Splitting):
-    """Attack each network, and let every other one predict the images (Figure 1 c/d)."""
-
-    kind: ClassVar[str] = "transfer-matrix"
-    draws: Draws = 20
-
-
-class PathDifferenceSettings(Attacking):
-    """Attack one path of a randomised network and predict with others, by the number of layers in which they differ
-    (Figure 5 c)."""
-
-    kind: ClassVar[str] = "path-difference"
-    pairs: int = setting(10, "Pairs of paths at every difference.", "Attack", strict=True, ge=2, le=1000)
-
-
-class SmoothnessSettings(Splitting):
-    """Smoothness of the loss around test images: surfaces, gradient norm and curvature, and eq. 5 by layer (Figure 2).
-
-    `radius` is, by default, the length of a change by eps in every pixel (Linf), or eps (L2).
-    """
-
-    kind: ClassVar[str] = "smoothness"
-    unused: ClassVar[tuple[str, ...]] = ("step_size",)
-    paths: str = setting("normalisers", "Which paths of a randomised network to look at one by one, besides the mean "
-                         "over paths: one per normaliser (normalisers), a number of random ones, or none (deployed).",
-                         "Network")
-    samples: int = setting(10, "Paths in the mean over paths of a randomised network.", "Network", strict=True, ge=1,
-                           le=1000)
-    radius: Annotated[Length | None, RADIUS] = None
-    lengths: Annotated[int, LENGTHS] = 8
-    surfaces: int = setting(2, "Loss surfaces around so many of the first images.", "Data", strict=True, ge=0, le=16)
-    points: int = setting(21, "Points per side of a surface (odd).", "Data", strict=True, ge=3, le=201)
-
-    @field_validator("points")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("expected an odd number, so that the image itself is a point")
-        return value
-
-
-class GradientSimilaritySettings(Splitting):
-    """Cosines between the input gradients of networks, or of the paths of one (Figure 3)."""
-
-    kind: ClassVar[str] = "gradient-similarity"
-    unused: ClassVar[tuple[str, ...]] = ("norm", "eps", "step_size")
-    by_difference: StrictBool = setting(False, "Between pairs of paths of each network, by path difference, instead of "
-                                        "between networks.", "Network")
-    pairs: int = setting(10, "Pairs of paths at every difference.", "Network", strict=True, ge=2, le=1000)
-
-    @field_validator("by_difference")
-    @classmethod
-    def _whole(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("paths") != "deployed":
-            raise ValueError("expected paths 'deployed' with it: it draws pairs of paths of the whole network")
-        return value
-
-
-class TheorySettings(Attacking, Splitting):
-    """The terms of Theorem 3.1's bound for every pair of networks, beside the measured transfer.
-
-    A randomised network stands for fixed paths of its own.
-    """
-
-    kind: ClassVar[str] = "theory"
-    paths: Annotated[str, PATHS] = "normalisers"
-    radius: Annotated[Length | None, RADIUS] = None
-    lengths: Annotated[int, LENGTHS] = 8
-
-    @field_validator("attack")
-    @classmethod
-    def _bounded(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
-        if not parse_attack(value).bounded:
-            raise ValueError("expected an attack within eps: the theorem is about a ball")
-        return value
-
-    @property
-    def length(self) -> float:
-        """The eps in effect: the attack's own, if it has one."""
-        return self.eps if self.spec.eps is None else self.spec.eps
-
-
-STUDIES: dict[str, type[StudySettings]] = {
-    kind.kind: kind for kind in (TransferMatrixSettings, PathDifferenceSettings, SmoothnessSettings,
-                                 GradientSimilaritySettings, TheorySettings)
-}
+    def too_few(self, spaces: Mapping[str, Space]) -> Iterator[str]:
+        """A misfit for a study of pairs, unless there are two networks or paths."""
+        counts = [len(space.norms) for space in spaces.values()]
+        split = [1 if count < 2 or self.paths == "deployed" else count if self.paths == "normalisers"
+                 else int(self.paths) for count in counts]
+        if sum(split) < 2:
+            yield f"models: {list(spaces)} is not valid; expected two networks or more, or paths of a randomised one"

@@ -1,1 +1,1 @@
-"""Studies: what can be measured of networks besides robustness."""
+"""Studies, what can be measured of networks besides robustness: one file each, with all that a study is."""

@@ -11,7 +11,7 @@ import pytest
 from rnabench.errors import CheckpointError
 from rnabench.jobs.runs import run_to_attack, runs_for_study
 from rnabench.settings.base import from_options
-from rnabench.settings.studies import STUDIES, StudySettings
+from rnabench.settings.studies import STUDIES, Study
 from tests.cli.folders import run_folder
 from tests.cli.test_cli import ATTACK, TRAIN, run
 from tests.helpers import visible
@@ -57,7 +57,7 @@ def test_studies_take_all_finished_runs_on_the_newest_ones_data(tmp_path: Path) 
     run_folder(tmp_path / "begun", 9e9, "training", data="cifar10", weights=False)
 
     def names(kind: str, **keys: object) -> list[str]:
-        settings: StudySettings = from_options(STUDIES[kind], keys)
+        settings: Study = from_options(STUDIES[kind], keys)
         folders, said = runs_for_study(settings, tmp_path)
         assert "digits" in said
         assert all(folder.name in said for folder in folders)

@@ -19,7 +19,7 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.settings import algorithms
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.recipe_loading import load_recipe
-from rnabench.settings.studies import PathDifferenceSettings
+from rnabench.studies.path_difference import PathDifference
 from tests.helpers import visible
 
 TEXT = """\
@@ -142,7 +142,7 @@ def test_after_training_has_changed_the_networks_and_all_that_rests_on_them_are(
 
 
 def test_a_study_has_a_version_of_its_own(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PathDifferenceSettings, "version", PathDifferenceSettings.version + 1)
+    monkeypatch.setattr(PathDifference, "version", PathDifference.version + 1)
     assert [piece.stale for piece in work.plan()] == [False, False, True]
 
 

@@ -68,3 +68,11 @@ def test_a_damaged_record_is_told_in_one_line(change: Callable[[Records], None],
     with pytest.raises(RnabenchError, match="expected") as caught:
         read_results(tmp_path, "results")
     assert "\n" not in str(caught.value)
+
+
+def test_a_study_that_is_not_installed_is_told(figures: Path) -> None:
+    """Its accuracies would go uncompared without a word."""
+    record = json.loads((figures / "figure1d.json").read_text())
+    (figures / "figure1d.json").write_text(json.dumps(record | {"study": "theirs"}))
+    with pytest.raises(RnabenchError, match=r"figure1d.json' cannot be used \(ValueError: study 'theirs', not one of "):
+        read_results(figures, "new")

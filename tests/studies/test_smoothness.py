@@ -17,10 +17,18 @@ from rnabench.model.normalizers import build_norm
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.spaces import parse_space
-from rnabench.studies.norm_gradients import _differentiated, _terms, layer_terms
-from rnabench.studies.similarity import between_networks, by_difference, cosine
-from rnabench.studies.smoothness import LossOf, along_gradient, mean_gradient, mean_loss, path_losses, surface, unit
-from rnabench.studies.subject import at_rest
+from rnabench.studies.measure.norm_gradients import _differentiated, _terms, layer_terms
+from rnabench.studies.measure.similarity import between_networks, by_difference, cosine
+from rnabench.studies.measure.smoothness import (
+    LossOf,
+    along_gradient,
+    mean_gradient,
+    mean_loss,
+    path_losses,
+    surface,
+    unit,
+)
+from rnabench.studies.measure.subject import at_rest
 from tests.helpers import lively_model
 from tests.studies.test_transfer import deployed, work
 

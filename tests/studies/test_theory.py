@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnabench.attack.losses import cross_entropy
-from rnabench.studies.subject import at_rest
-from rnabench.studies.theory import (
+from rnabench.studies.measure.subject import at_rest
+from rnabench.studies.measure.theory import (
     network_terms,
     ordering,
     pair_terms,

@@ -24,10 +24,10 @@ from rnabench.scoring.interval import accuracy_interval, ratio_interval, wilson
 from rnabench.seeding import stream
 from rnabench.settings.attacks import parse_attack
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.studies.path_difference import path_difference, path_pairs
-from rnabench.studies.subject import Held, Subject, at_rest, held, subjects
-from rnabench.studies.transfer import transfer
-from rnabench.studies.work import Work
+from rnabench.studies.measure.path_difference import path_difference, path_pairs
+from rnabench.studies.measure.subject import Held, Subject, at_rest, held, subjects
+from rnabench.studies.measure.transfer import transfer
+from rnabench.studies.measure.work import Work
 from tests.helpers import AfterSteps, lively_model, random_images, run_evaluation
 
 SPEC = parse_attack("pgd2")

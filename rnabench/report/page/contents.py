@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from rnabench.errors import InvalidValue, RnabenchError, one_of
-from rnabench.report import bench, crosscheck, studies, table
+from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.report import bench, crosscheck, table
 from rnabench.report.origin import origin_lines
 from rnabench.report.page import settings
 from rnabench.report.record import read_record
-from rnabench.report.study import read_study
+from rnabench.report.study import heading, legend, read_study, study_of
 from rnabench.report.verdict import sanity_lines
 
 Content = dict[str, Any]
@@ -107,9 +107,8 @@ def _record_parts(record: Content) -> object:
 
 
 def _study_parts(record: Content) -> object:
-    if record["study"] not in studies.REPORTS:
-        raise ValueError(f"study {record['study']!r}, not {one_of(studies.REPORTS)}")
-    return (studies.heading(record), studies.tables(record), studies.findings(record), studies.legend(record),
+    measured = study_of(record)
+    return (heading(record), measured.tables(record), measured.findings(record), legend(record),
             settings.of_study(record, ""), origin_lines([record]))
 
 

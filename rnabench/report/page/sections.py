@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from rnabench.report import bench, crosscheck, studies
+from rnabench.report import bench, crosscheck, study
 from rnabench.report.origin import origin_lines
 from rnabench.report.page.contents import ResultFolder
 from rnabench.report.page.embed import EmbeddedFigure, belong_to, embed, first_heading, inline, paragraphs, stems
@@ -91,12 +91,13 @@ def _made(record: dict[str, Any], stem: str) -> Fold:
 
 
 def _study(path: Path, stem: str, record: dict[str, Any], own: str, figures: list[str]) -> Block:
-    title = first_heading(path / f"{stem}.md") or studies.REPORTS[record["study"]].TITLE
+    measured = study.study_of(record)
+    title = first_heading(path / f"{stem}.md") or measured.title
     networks = tuple(Fold(model["label"], network(model)) for model in record["models"])
     return Block(
-        own, title, studies.heading(record), tuple(studies.findings(record)),
-        tuple(table(*each) for each in studies.tables(record)), figures=_embedded(path, figures, title, stem),
-        checks=_checks(origin_lines([record])), legend=inline(" ".join(studies.legend(record).split())),
+        own, title, study.heading(record), tuple(measured.findings(record)),
+        tuple(table(*each) for each in measured.tables(record)), figures=_embedded(path, figures, title, stem),
+        checks=_checks(origin_lines([record])), legend=inline(" ".join(study.legend(record).split())),
         folds=(Fold(f"{stem}: {SETTINGS}", of_study(record, f"{stem}.json"), folds=networks),),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.attack.losses import cross_entropy
+from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.layers import EPS, Norm, norm_layers
 from rnabench.norm.statistics import sample_statistics, scale_shift
 from rnabench.path.path import Path
+from rnabench.settings.studies import Results
+from rnabench.studies.measure.work import Arrays, Work
 
 
 class LayerTerms(dict[str, Tensor]):
@@ -45,9 +49,31 @@ def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels:
     return {short_name(name): terms for name, terms in found.items()}
 
 
-def option_at(model: RandomizedClassifier, path: Path) -> list[str]:
-    """The normaliser that each choice layer uses on the path, in the order of the choice layers."""
-    return list(model.space.describe(path).values())
+def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) -> list[Results]:
+    """Eq. 5 by layer: `gain`, the factor gamma^2/sigma^2 on the squared gradient; the shares of it that a GN takes
+    away; `predicted`, what is left, and `measured`, the same by automatic differentiation."""
+    names: list[str] = []
+
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        terms = layer_terms(model, path, batch.images, batch.labels)
+        names[:] = terms
+        return {name: torch.stack([layer[name] for layer in terms.values()], 1).cpu().numpy()
+                for name in ("g", "scaled", "mean", "projection", "measured")}
+    terms_of_images = work(f"gradients in the layers of {label}", on_batch)
+    if not names:  # all batches came from the journal
+        batch = next(work.source.in_order(1))
+        names[:] = layer_terms(model, path, batch.images, batch.labels)
+    options = {short_name(name): option for name, option in model.space.describe(path).items()}
+    rows = []
+    for place, name in enumerate(names):
+        total = {key: float(values[:, place].sum()) for key, values in terms_of_images.items()}
+        scaled = total["scaled"] or math.nan
+        rows.append({
+            "layer": name, "option": options.get(name), "gain": total["scaled"] / (total["g"] or math.nan),
+            "mean_share": total["mean"] / scaled, "projection_share": total["projection"] / scaled,
+            "predicted": 1 - (total["mean"] + total["projection"]) / scaled, "measured": total["measured"] / scaled,
+        })
+    return rows
 
 
 def _terms(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTerms:

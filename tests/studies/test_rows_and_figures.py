@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from rnabench.reference import published
-from rnabench.report import path_difference, similarity, theory, transfer
 from rnabench.report.study import caption, family
+from rnabench.studies import theory
+from rnabench.studies.gradient_similarity import GradientSimilarity
+from rnabench.studies.path_difference import PathDifference
+from rnabench.studies.transfer_matrix import TransferMatrix
 
 
 def model(label: str, space: str, objective: str = "black-box") -> dict[str, Any]:
@@ -41,7 +44,7 @@ def test_the_caption_says_model_data_attack_and_how_many() -> None:
 
 def test_every_heat_map_cell_has_its_number() -> None:
     found = matrix("bn", "in", "ln")
-    left, right = transfer.figures(found)[""].axes[:2]
+    left, right = TransferMatrix.figures(found)[""].axes[:2]
     assert [text.get_text() for text in left.texts if "\n" not in text.get_text() and "[" not in text.get_text()] == [
         f"{10 * a + b:.1f}" for a in range(3) for b in range(3)]
     assert sum(text.get_text() == "50.0" for text in right.texts) == 6
@@ -50,7 +53,7 @@ def test_every_heat_map_cell_has_its_number() -> None:
 
 def test_published_cells_are_marked_and_only_where_they_belong() -> None:
     """The paper states BN to LN and IN to LN of Figure 1 d."""
-    accuracy = transfer.tables(matrix("bn", "in", "ln"))[0][2]
+    accuracy = TransferMatrix.tables(matrix("bn", "in", "ln"))[0][2]
     marked = [(a, b) for a, row in enumerate(accuracy) for b, cell in enumerate(row[1:]) if "paper" in cell]
     assert marked == [(0, 2), (1, 2)]
     assert "(paper 71.3)" in accuracy[0][3]
@@ -59,7 +62,7 @@ def test_published_cells_are_marked_and_only_where_they_belong() -> None:
         other = matrix("bn", "in", "ln")
         others.append(other | {"keys": other["keys"] | change, "attack": other["attack"] | change})
     for other in others:
-        assert not any("paper" in cell for row in transfer.tables(other)[0][2] for cell in row)
+        assert not any("paper" in cell for row in TransferMatrix.tables(other)[0][2] for cell in row)
 
 
 def test_published_points_of_figure_5c() -> None:
@@ -67,10 +70,10 @@ def test_published_points_of_figure_5c() -> None:
                "gain": [0.1, 0.0, 0.2]}
               for d in range(21)]
     curve = {"label": "rna", "layers": 20, "points": points, "expected": {"accuracy": 0.5, "interval95": [0.4, 0.6]}}
-    rows = path_difference.rows(record({"curves": [curve]}, model("rna", "bn+in"), attack="pgd20"))
+    rows = PathDifference.rows(record({"curves": [curve]}, model("rna", "bn+in"), attack="pgd20"))
     stated = float(published("figure5c")[0]["accuracy_percent"])
     assert {row["difference"]: row["paper_percent"] for row in rows if row["paper_percent"]} == {10: stated}
-    axes = path_difference.figures(record({"curves": [curve]}, model("rna", "bn+in"), attack="pgd20"))[""].axes[0]
+    axes = PathDifference.figures(record({"curves": [curve]}, model("rna", "bn+in"), attack="pgd20"))[""].axes[0]
     assert any("published" in label for label in axes.get_legend_handles_labels()[1])
 
 
@@ -86,8 +89,9 @@ def test_similarity_is_summed_up_by_family() -> None:
     spaces, means = ["bn", "bgn8", "in"], [[1.0, 0.8, 0.1], [0.8, 1.0, 0.3], [0.1, 0.3, 1.0]]
     cells = [[{"mean": value, "error": 0.0, "quantiles": [value] * 5, "undefined": 0, "values": [value]}
               for value in row] for row in means]
-    said = similarity.findings(record({"subjects": [{"label": s, "space": None} for s in spaces], "cells": cells},
-                                      *(model(s, s) for s in spaces)))
+    subjects = [{"label": space, "space": None} for space in spaces]
+    said = GradientSimilarity.findings(record({"subjects": subjects, "cells": cells},
+                                              *(model(s, s) for s in spaces)))
     assert "within BGN 0.80 to 0.80 (mean 0.80, 1 pair)" in said[0]
     assert "between the families 0.10 to 0.30 (mean 0.20, 2 pairs)" in said[0]
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Evaluator, check_plan
 from rnabench.scoring.interval import Bits, Groups, accuracy_interval, ratio_interval
-from rnabench.scoring.outcome import path_groups
+from rnabench.scoring.outcome import bits, path_groups
 from rnabench.settings.attacks import AttackSpec
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import Protocol
-from rnabench.studies.subject import Subject
-from rnabench.studies.work import Arrays, OnBatch, Work
+from rnabench.settings.studies import Results
+from rnabench.studies.measure.subject import Subject
+from rnabench.studies.measure.work import Arrays, OnBatch, Work
 
 SAME_PATH = Protocol("same-path", same_path=True)
 
@@ -42,6 +43,18 @@ class TransferEntry:
         """The share of images, right before on both, that the target gets wrong after; None if there are none."""
         counted = self.source & self.before
         return ratio_interval(counted & ~self.after, counted, self.groups)
+
+    def as_json(self) -> Results:
+        accuracy, low, high = self.accuracy
+        success = self.success
+        return {
+            "accuracy": accuracy, "interval95": [low, high],
+            "success": None if success is None else success[0],
+            "success_interval95": None if success is None else list(success[1:]),
+            "counted": float((self.source & self.before).mean(1).sum()), "draws": self.after.shape[1],
+            "outcomes": {"source_clean": bits(self.source[:, 0]), "clean": [bits(draw) for draw in self.before.T],
+                         "correct": [bits(draw) for draw in self.after.T]},
+        }
 
 
 def transfer(subjects: Sequence[Subject], spec: AttackSpec, keys: EvaluationSettings, classes: int, work: Work

@@ -14,10 +14,10 @@ from rnabench.data.batches import Batch
 from rnabench.path.path import Path
 from rnabench.scoring.outcome import path_groups
 from rnabench.seeding import ExampleStreams
-from rnabench.studies.path_difference import path_pairs
-from rnabench.studies.smoothness import unit
-from rnabench.studies.subject import Subject
-from rnabench.studies.work import Arrays, Work
+from rnabench.studies.measure.path_difference import path_pairs
+from rnabench.studies.measure.smoothness import unit
+from rnabench.studies.measure.subject import Subject
+from rnabench.studies.measure.work import Arrays, Work
 
 GROUPS = 16
 

@@ -1,7 +1,9 @@
-"""Work over a test set, batch by batch: arrays per image, kept in a journal so that a stopped study goes on."""
+"""Work over a test set, batch by batch: arrays per image, kept in a journal so that a stopped study goes on, and what a
+record says of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import bits, from_bits
+from rnabench.settings.studies import Results
 
 Arrays = dict[str, NDArray[Any]]
 """By name, arrays whose first axis is the images."""
@@ -80,6 +83,25 @@ class Work:
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
         return _joined(pieces)
+
+
+def spread(values: NDArray[Any]) -> Results:
+    """Mean, its standard error over images, and quantiles of what is a number; how much is none (a zero gradient)."""
+    numbers = values[~np.isnan(values)]
+    flat = values.reshape(len(values), -1)
+    counts = (~np.isnan(flat)).sum(1)
+    per_image = np.nansum(flat, axis=1)[counts > 0] / counts[counts > 0]
+    if not len(numbers):
+        return {"mean": None, "error": None, "quantiles": None, "undefined": int(values.size)}
+    error = float(per_image.std(ddof=1) / math.sqrt(len(per_image))) if len(per_image) > 1 else math.nan
+    return {"mean": float(numbers.mean()), "error": error if error == error else None,
+            "quantiles": np.quantile(numbers, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist(),
+            "undefined": int(values.size - numbers.size)}
+
+
+def short(values: NDArray[Any]) -> list[float | None]:
+    """Every value to five digits, None for what is no number."""
+    return [None if np.isnan(value) else float(f"{value:.5g}") for value in values.ravel()]
 
 
 def _joined(parts: list[Arrays]) -> Arrays:

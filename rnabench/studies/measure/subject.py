@@ -17,6 +17,10 @@ from rnabench.model.mode import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams, stream
+from rnabench.settings.studies import Results
+
+Networks = Sequence[tuple[str, RandomizedClassifier]]
+"""With their labels."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def held(label: str, model: RandomizedClassifier, path: Path) -> Subject:
     return Subject(label, model, Held(model, path), path)
 
 
-def subjects(networks: Sequence[tuple[str, RandomizedClassifier]], paths: str, seed: int) -> list[Subject]:
-    """The networks, each randomised one split as `paths` says (see `study_plan.Splitting`).
+def subjects(networks: Networks, paths: str, seed: int) -> list[Subject]:
+    """The networks, each randomised one split as `paths` says (see `rnabench.settings.studies.Splitting`).
 
     Raises InvalidValue for a network that has no path of one normaliser throughout.
     """
@@ -86,6 +90,13 @@ def subjects(networks: Sequence[tuple[str, RandomizedClassifier]], paths: str, s
             chosen = {f"#{number + 1}": model.space.sample(generator) for number in range(int(paths))}
         found += [held(f"{label}: {name}", model, path) for name, path in chosen.items()]
     return found
+
+
+def described(subject: Subject) -> Results:
+    """What a record says of it; `space`: the normalisers of the path that it is held on."""
+    path = subject.path
+    space = "+".join(dict.fromkeys(subject.model.space.describe(path).values())) if path and len(path) else None
+    return {"label": subject.label, "space": space, "path": str(path) if path else None, "draws": subject.is_random}
 
 
 @contextmanager

@@ -1,0 +1,40 @@
+"""How sure networks are of their answers: a study as another package may bring it."""
+
+from typing import Any
+
+from pydantic import Field
+
+from rnabench.report.figure import new_figure
+from rnabench.settings.studies import Record, Results, Study, study
+
+
+@study
+class Confidence(Study):
+    name, title = "confidence", "Confidence"
+    help = "How sure each network is of its answers on clean images."
+    legend = "**confidence**: the largest class probability on a random path; mean over images and its standard error."
+    temperature: float = Field(1.0, gt=0, description="Divides the logits.")
+
+    def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
+        return 0.0, 1.0  # gradients and forward passes, per image and network
+
+    def compute(self, networks: Any, classes: int, work: Any) -> Results:
+        from rnabench.seeding import stream
+        from rnabench.studies.measure.work import spread
+
+        def sure(network: Any) -> Any:
+            view = network.on(network.space.sample(stream(self.seed, "confidence")))
+            return lambda batch, _: {"sure": (view(batch.images) / self.temperature).softmax(1).amax(1).cpu().numpy()}
+        return {label: spread(work(label, sure(network))["sure"]) for label, network in networks}
+
+    @classmethod
+    def rows(cls, record: Record) -> list[dict[str, Any]]:
+        return [{"model": label, "confidence": found["mean"], "error": found["error"]}
+                for label, found in record["results"].items()]
+
+    @classmethod
+    def figures(cls, record: Record) -> dict[str, Any]:
+        figure, axes = new_figure(4, 3)
+        axes.bar(*zip(*[(row["model"], row["confidence"]) for row in cls.rows(record)], strict=True))
+        axes.set_ylabel("mean confidence")
+        return {"": figure}
