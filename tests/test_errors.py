@@ -9,7 +9,7 @@ import pytest
 from rnabench.errors import InvalidSettings, InvalidValue, RnabenchError, one_of, unknown
 from rnabench.settings.base import from_options
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.recipe import load_recipe
+from rnabench.settings.recipe_loading import load_recipe
 from rnabench.settings.training import TrainingSettings
 
 

@@ -25,10 +25,12 @@ torch.set_num_threads(1)
 folder, made = sys.argv[1:]
 call("describe", "--dataset", "stripes", "--arch", "two-layers")
 call("train", "--dataset", "stripes", "--arch", "two-layers", "--width", "2", "--objective", "half-clean", "--steps",
-     "1", "--epochs", "1", "--batch-size", "16", "--n-train", "32", "--device", "cpu", "--out", folder)
-attack = ["--attacks", "pgd1", "--draws", "2", "--no-sanity", "--device", "cpu"]
+     "1", "--epochs", "1", "--batch-size", "16", "--n-train", "32", "--space", "rms4+bn", "--device", "cpu", "--out",
+     folder)
+attack = ["--attacks", "pgd1,nudge2", "--draws", "2", "--no-sanity", "--device", "cpu"]
 call("attack", folder, "--n-examples", "8", "--out", f"{made}/run", *attack)
 call("attack", "--model", "noisy-differences", "--dataset", "stripes", "--out", f"{made}/defence", *attack)
+call("confidence", folder, "--temperature", "2", "--device", "cpu", "--out", f"{made}/study")
 """
 
 
@@ -42,9 +44,13 @@ def test_another_packages_things_train_and_are_attacked(tmp_path: Path, capsys: 
     trained = json.loads((folder / "run.json").read_text())
     recipe = [trained["recipe"][key] for key in ("dataset", "arch", "objective")]
     assert recipe == ["stripes", "two-layers", "half-clean"]
+    assert trained["model"]["space"] == "rms4+bn"
     assert trained["model"]["classes"] == ["rows", "columns"]
     own, defence = (json.loads((tmp_path / name / "record.json").read_text()) for name in ("run", "defence"))
     assert (len(own["data"]["indices"]), len(defence["data"]["indices"])) == (8, 32)
+    assert {result["attack"] for result in own["results"]} >= {"pgd1", "nudge2"}
+    assert sorted(file.name for file in (tmp_path / "study").iterdir() if file.is_file()) == [
+        f"confidence.{suffix}" for suffix in ("csv", "json", "md", "png", "svg")]
     described = defence["model"]
     assert (described["label"], described["randomised"], described["replayable"]) == ("noisy-differences", True, True)
     assert described["code"]["source_sha256"] is not None

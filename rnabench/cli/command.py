@@ -181,7 +181,7 @@ def _option(name: str, field: FieldInfo, change: Change | None, given: bool) -> 
 
 
 def _info(field: FieldInfo, change: Change, is_none: bool) -> OptionInfo:
-    said: Any = field.json_schema_extra
+    said: Any = field.json_schema_extra or {"panel": "Run", "none": ""}  # a field of pydantic's own kind
     help, none = change.help or field.description, change.none or said["none"]
     info: OptionInfo = typer.Option(help=f"{help}  [default: {none}]" if is_none and none else help,
                                     rich_help_panel=said["panel"])

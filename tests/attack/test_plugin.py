@@ -15,25 +15,8 @@ import rnabench
 from rnabench.report.record import judged, read_record
 from rnabench.report.staleness import reasons
 
-ATTACK = '''
-from pydantic import Field
-from rnabench.attack.attack import Attack
-from rnabench.settings.attacks import ATTACKS
-
-@ATTACKS.register("nudge")
-class Nudge(Attack):
-    summary = "small steps along the gradient"
-    version = 7
-    steps: int = Field(default=5, ge=1)
-
-    @property
-    def strength(self): return self.steps
-
-    def run(self, estimator, images, labels, uniform, threat):
-        for _ in range(self.steps):
-            ahead = threat.step(images, estimator.gradient(images, labels), threat.eps / self.steps)
-            images = threat.project(ahead, images)
-        return images
+EXAMPLE = Path(__file__).parents[1] / "other_package" / "rnabench_example" / "attack.py"
+LEAP = '''
 
 @ATTACKS.register("leap")
 class Leap(Attack):
@@ -45,7 +28,7 @@ MODEL = ["attack", "--model", "tests.cli.models:linear", "--n-examples", "8", "-
 
 def rnabench_with_plugin(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, for which a package with the attacks is installed in `folder`."""
-    (folder / "nudging.py").write_text(ATTACK)
+    (folder / "nudging.py").write_text(EXAMPLE.read_text() + LEAP)
     installed = folder / "nudging-1.0.dist-info"
     installed.mkdir(exist_ok=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: nudging\nVersion: 1.0\n")

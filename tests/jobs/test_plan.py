@@ -9,7 +9,7 @@ import pytest
 from rnabench.errors import DataUnavailable
 from rnabench.jobs.plan import Piece, forecast
 from rnabench.jobs.reproduce import Place
-from rnabench.settings.recipe import load_recipe
+from rnabench.settings.recipe_loading import load_recipe
 from tests.cli.test_cli import run
 
 TEXT = """name: tiny

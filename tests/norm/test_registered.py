@@ -116,8 +116,8 @@ def test_an_ambiguous_spelling_is_refused(spellings: tuple[tuple[str, str, int],
 
 
 def test_the_example_joins_by_an_entry_point(tmp_path: File) -> None:
-    """docs/examples/rms_norm.py as the module of another, installed package."""
-    (tmp_path / "their_norm.py").write_text((ROOT / "docs/examples/rms_norm.py").read_text())
+    """tests/other_package/rnabench_example/norm.py as the module of another, installed package."""
+    (tmp_path / "their_norm.py").write_text((ROOT / "tests/other_package/rnabench_example/norm.py").read_text())
     about = tmp_path / "their_norm-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their-norm\nVersion: 1.0\n")

@@ -21,11 +21,11 @@ from rnabench.report.study import write_study
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.seeding import stream
-from rnabench.settings.recipe import load_recipe
+from rnabench.settings.recipe_loading import load_recipe
 from rnabench.settings.studies import STUDIES, Study, study
 from tests.helpers import AfterSteps, lively_model, random_images, visible
 
-EXAMPLE = Path(__file__).with_name("confidence.py")
+EXAMPLE = Path(__file__).parents[1] / "other_package" / "rnabench_example" / "study.py"
 RECIPE = ("name: x\ntitle: X\ntable: []\nmodels: {bn: {space: bn}}\n"
           "figures: {sure: {study: confidence, temperature: 2}}\n")
 

@@ -1,1 +1,1 @@
-"""A package that brings rnabench a data set, an architecture, an objective and a defence (see entry_points.txt)."""
+"""A package that brings rnabench one thing of each kind (see entry_points.txt); CONTRIBUTING.md shows its files."""

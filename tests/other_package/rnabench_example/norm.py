@@ -1,12 +1,4 @@
-"""A normaliser of one's own: x over its root mean square, of each image and group of channels.
-
-In `rnabench/norm/` this file is found by itself; another package names it in its pyproject.toml:
-
-    [project.entry-points."rnabench.norms"]
-    rms = "their_package.rms_norm"
-
-Then `rnabench train --space rms32+bn`, `--space "rms[1-16]"` and all other commands take it.
-"""
+"""A normaliser: x over its root mean square, of each image and group of channels. Then `--space rms32+bn` names it."""
 
 from __future__ import annotations
 

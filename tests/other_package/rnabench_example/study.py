@@ -1,10 +1,11 @@
-"""How sure networks are of their answers: a study as another package may bring it."""
+"""A study: one class with its settings, what it measures, its rows and figure. `rnabench confidence` does it."""
+
+from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
 from rnabench.report.figure import new_figure
+from rnabench.settings.base import setting
 from rnabench.settings.studies import Record, Results, Study, study
 
 
@@ -13,7 +14,7 @@ class Confidence(Study):
     name, title = "confidence", "Confidence"
     help = "How sure each network is of its answers on clean images."
     legend = "**confidence**: the largest class probability on a random path; mean over images and its standard error."
-    temperature: float = Field(1.0, gt=0, description="Divides the logits.")
+    temperature: float = setting(1.0, "Divides the logits.", "Network", gt=0)
 
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
         return 0.0, 1.0  # gradients and forward passes, per image and network
