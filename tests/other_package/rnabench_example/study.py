@@ -1,7 +1,5 @@
 """A study: one class with its settings, what it measures, its rows and figure. `rnabench confidence` does it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rnabench.report.figure import new_figure
