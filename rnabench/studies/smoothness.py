@@ -25,13 +25,14 @@ MEASURES = {"loss": "loss", "gradient_norm": "gradient norm", "curvature": "curv
 
 @study
 class Smoothness(Splitting):
-    """`samples` paths make the mean over paths of a randomised network; losses and gradients are looked at up to the
+    """Smoothness of the loss around test images: surfaces, gradient norm and curvature, and eq. 5 by layer (Figure 2).
+
+    `samples` paths make the mean over paths of a randomised network; losses and gradients are looked at up to the
     Euclidean length `radius` (default: that of a change by eps in every pixel, Linf, or eps, L2) along the gradient, at
-    `lengths` equal steps; `surfaces` of the first images are drawn with `points` x `points`."""
+    `lengths` equal steps; `surfaces` of the first images are drawn with `points` x `points`.
+    """
 
     name = "smoothness"
-    help = ("Smoothness of the loss around test images: surfaces, gradient norm and curvature, and eq. 5 by layer "
-            "(Figure 2).")
     title = "Smoothness"
     legend = """\
 Distances are Euclidean, in pixel values. **gradient norm**: of the cross-entropy with respect to the clean image.
