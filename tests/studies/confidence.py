@@ -11,8 +11,8 @@ from rnabench.settings.studies import Record, Results, Study, study
 @study
 class Confidence(Study):
     """How sure each network is of its answers on clean images."""
-
-    name, title = "confidence", "Confidence"
+    name = "confidence"
+    title = "Confidence"
     legend = "**confidence**: the largest class probability on a random path; mean over images and its standard error."
     temperature: float = Field(1.0, gt=0, description="Divides the logits.")
 
