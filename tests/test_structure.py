@@ -34,7 +34,7 @@ ROOMS = {  # room -> the rooms that it may import from; what a room is for stand
     "exchange": {"data", "model", "norm", "path", "runtime", "settings"},
     "jobs": {"attack", "data", "evaluation", "exchange", "model", "norm", "path", "report", "runtime", "scoring",
              "settings", "studies", "training"},
-    "cli": {"exchange", "jobs", "model", "report", "runtime", "settings"},
+    "cli": {"exchange", "jobs", "model", "report", "runtime", "settings", "studies"},  # studies: only reads its files
 }
 
 

@@ -32,16 +32,20 @@ def studies() -> dict[str, str]:
     if metadata.entry_points(group="rnabench.studies"):  # other packages' need the import
         from rnabench.settings.studies import STUDIES
 
-        return {name: study.help for name, study in STUDIES.items()}
+        return {name: _first_paragraph(study.__doc__) for name, study in STUDIES.items()}
     lines = {}
     for file in sorted(Path(rnabench.studies.__file__).parent.glob("*.py")):
         for declared in (each for each in ast.parse(file.read_text(encoding="utf-8")).body
                          if isinstance(each, ast.ClassDef)):
-            values = {ast.unparse(line.targets[0]): line.value for line in declared.body
-                      if isinstance(line, ast.Assign)}
-            if {"name", "help"} <= values.keys():
-                lines[ast.literal_eval(values["name"])] = ast.literal_eval(values["help"])
+            name = next((line.value for line in declared.body if isinstance(line, ast.Assign)
+                         and ast.unparse(line.targets[0]) == "name"), None)
+            if name is not None:
+                lines[ast.literal_eval(name)] = _first_paragraph(ast.get_docstring(declared))
     return lines
+
+
+def _first_paragraph(docstring: str | None) -> str:
+    return inspect.cleandoc(docstring or "").partition("\n\n")[0]
 
 
 def settings_of(name: str) -> type[Study]:

@@ -113,13 +113,13 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
     for target in targets:
         assert isinstance(target.module, RandomizedClassifier)
         networks.append((target.description["label"], target.module))
-    work = Work(first.data.source, study.batch_size, journal, progress, stop)
+    work = Work(first.data.source, study.batch_size, journal, progress, stop,
+                lambda: progress.line(f"takes {_duration(networks, study, first)} at most"))
     step, attacked = study.evaluation().step, None
     if isinstance(study, Attacking):
         attacked = {"name": study.spec.name, **resolved(study.spec, study.eps, step)}
     started = time.perf_counter()
     with number_formats(study.precision, first.device), at_rest([model for _, model in networks]):
-        progress.line(f"takes {_duration(networks, study, first)} at most")
         results = study.compute(networks, len(first.data.classes), work)
         device = device_description(str(first.device), study.precision)
     record = {

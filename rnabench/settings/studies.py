@@ -5,7 +5,10 @@ group `rnabench.studies`. Its fields are its settings; its methods measure, and 
 
     @study
     class Confidence(Study):
+        '''How sure each network is of its answers on clean images.'''
+
         name = "confidence"
+        temperature: float = 1.0
         ...
 """
 
@@ -55,17 +58,16 @@ LENGTHS = described("Steps along the gradient up to that length.", "Attack", str
 class Study(Part):
     """What is measured of one or several networks, and how it is shown.
 
-    `name` is that of its command and its files; `help` says in a sentence what its command does; `title` heads what is
-    drawn, and `legend` says what the columns mean. `version` is raised when its numbers change by what it does itself.
-    `accuracy_by`: the columns that name a row, if its rows hold an `accuracy` with `low95` and `high95`, which
-    `rnabench check` then compares.
+    The first paragraph of a study's docstring says in its command's help what it does. `name` is that of its command
+    and its files, `title` heads what is drawn, and `legend` says what the columns mean. `version` is raised when its
+    numbers change by what it does itself. `accuracy_by`: the columns that name a row, if its rows hold an `accuracy`
+    with `low95` and `high95`, which `rnabench check` then compares.
 
     Images come in the test set's order, `n_examples` of them or those of `indices`. `eps` and `step_size` are pixel
     units for Linf, Euclidean length for L2.
     """
 
     name: ClassVar[str]
-    help: ClassVar[str]
     title: ClassVar[str]
     legend: ClassVar[str]
     version: ClassVar[int] = 1
@@ -153,8 +155,8 @@ STUDIES: Registry[type[Study]] = Registry("study", "rnabench.studies", "rnabench
 
 def study(kind: S) -> S:
     """Registers a study by its name. Raises RnabenchError for one that lacks something, or whose name is taken."""
-    lacking = [word for word in ("name", "help", "title", "legend") if not hasattr(kind, word)]
-    if lacking := [*lacking, *sorted(kind.__abstractmethods__)]:
+    lacking = [word for word in ("name", "title", "legend") if not hasattr(kind, word)]
+    if lacking := [*lacking, *sorted(kind.__abstractmethods__), *([] if kind.__doc__ else ["a docstring"])]:
         raise RnabenchError(f"study: {kind.__module__}.{kind.__qualname__} does not declare {', '.join(lacking)}; "
                             "expected all that `rnabench.settings.studies.Study` asks for")
     STUDIES.add(kind.name, kind)

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 @study
 class GradientSimilarity(Splitting):
-    """Between networks, or (`by_difference`) between `pairs` of paths of each network at every difference."""
+    """Cosines between the input gradients of networks, or of the paths of one (Figure 3)."""
 
     name = "gradient-similarity"
-    help = "Cosines between the input gradients of networks, or of the paths of one (Figure 3)."
     title = "Gradient similarity"
     legend = """\
 Cosine similarity of the gradients of the cross-entropy with respect to the same clean image, between two networks (or

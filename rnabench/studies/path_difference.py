@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 @study
 class PathDifference(Attacking):
-    """`pairs` random pairs of paths at every difference."""
+    """Attack one path of a randomised network and predict with others, by the number of layers in which they differ
+    (Figure 5 c)."""
 
     name = "path-difference"
-    help = ("Attack one path of a randomised network and predict with others, by the number of layers in which they "
-            "differ (Figure 5 c).")
     title = "Path difference"
     accuracy_by = ("model", "difference")
     legend = """\

@@ -26,11 +26,12 @@ MEASURES = {"loss": "loss", "gradient_norm": "gradient norm", "curvature": "curv
 
 @study
 class Smoothness(Splitting):
-    """`radius` is, by default, the length of a change by eps in every pixel (Linf), or eps (L2)."""
+    """Smoothness of the loss around test images: surfaces, gradient norm and curvature, and eq. 5 by layer (Figure 2).
+
+    `radius` is, by default, the length of a change by eps in every pixel (Linf), or eps (L2).
+    """
 
     name = "smoothness"
-    help = ("Smoothness of the loss around test images: surfaces, gradient norm and curvature, and eq. 5 by layer "
-            "(Figure 2).")
     title = "Smoothness"
     legend = """\
 Distances are Euclidean, in pixel values. **gradient norm**: of the cross-entropy with respect to the clean image.

@@ -31,10 +31,12 @@ FIXED = "normalisers or a number: the theorem is about fixed networks"
 
 @study
 class Theory(Attacking, Splitting):
-    """A randomised network stands for fixed paths of its own."""
+    """The terms of Theorem 3.1's bound for every pair of networks, beside the measured transfer.
+
+    A randomised network stands for fixed paths of its own.
+    """
 
     name = "theory"
-    help = "The terms of Theorem 3.1's bound for every pair of networks, beside the measured transfer."
     title = "Theorem 3.1"
     legend = """\
 **transfer**: attack success rate on images that both classify correctly, in both directions. Eq. 7: transfer <= (R_a +

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 @study
 class TransferMatrix(Attacking, Splitting):
-    """`draws` fresh paths score the images on a deployed randomised target."""
+    """Attack each network, and let every other one predict the images (Figure 1 c/d)."""
 
     name = "transfer-matrix"
-    help = "Attack each network, and let every other one predict the images (Figure 1 c/d)."
     title = "Transfer matrix"
     accuracy_by = ("source", "target")
     legend = """\

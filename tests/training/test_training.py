@@ -204,7 +204,7 @@ def test_training_attacks_leave_no_gradients_and_move_no_statistics() -> None:
         before = {name: value.clone() for name, value in model.named_buffers()}
         path = model.space.sample(torch.Generator().manual_seed(0))
         start = ExampleStreams(0, "start", indices=batch.indices)
-        moved = training_step.adversarial(training_step.attack(), batch, path, start.uniform)
+        moved = training_step.adversarial(*training_step.attack(), batch, path, start.uniform)
         assert all(p.grad is None and p.requires_grad for p in model.parameters())
         assert model.training
         assert float((moved - batch.images).abs().max()) <= 8 / 255 + 1e-6
@@ -232,8 +232,8 @@ def test_white_box_trains_the_attacked_path_and_black_box_another(monkeypatch: p
 
 def test_eps_grows_to_its_full_value() -> None:
     training_step = TrainingStep(build_model("resnet18", "bn", width=2), recipe(eps_warmup=3, eps=0.4))
-    assert [training_step.attack(epoch).threat.eps for epoch in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
-    assert training_step.attack().threat.eps == 0.4
+    assert [training_step.attack(epoch)[1].eps for epoch in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
+    assert training_step.attack()[1].eps == 0.4
 
 
 def test_the_digest_ignores_where_files_lie_and_nothing_else() -> None:

@@ -28,19 +28,21 @@ OnBatch = Callable[[Batch, int], Arrays]
 
 @dataclass
 class Work:
-    """`source` in batches of `batch_size`."""
+    """`source` in batches of `batch_size`. `announce` is called before the first of it, when settings are judged."""
 
     source: BatchSource
     batch_size: int
     journal: Journal
     progress: Progress
     stop: StopRequest
+    announce: Callable[[], None] | None = None
 
     def __call__(self, name: str, on_batch: OnBatch) -> Arrays:
         """The arrays of all images; batches that the journal has under `name` are not worked on again.
 
         A batch for which memory runs out is worked on in halves. Raises Stopped between two batches if asked to.
         """
+        self._begin()
         kept = self.journal.batches((name,))
         self._at_once = self.batch_size
         parts = [{key: _array(value) for key, value in content["arrays"].items()} for content in kept]
@@ -61,9 +63,15 @@ class Work:
             return {key: _array(value) for key, value in content["arrays"].items()}
         if self.stop:
             raise self.stop.stopped(name)
+        self._begin()
         found = compute()
         self.journal.append((name,), {"arrays": {key: _json(value) for key, value in found.items()}})
         return found
+
+    def _begin(self) -> None:
+        if self.announce is not None:
+            self.announce()
+            self.announce = None
 
     def _in_pieces(self, on_batch: OnBatch, batch: Batch, first: int) -> Arrays:
         pieces: list[Arrays] = []

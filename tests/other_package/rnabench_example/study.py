@@ -9,8 +9,9 @@ from rnabench.settings.studies import Record, Results, Study, study
 
 @study
 class Confidence(Study):
-    name, title = "confidence", "Confidence"
-    help = "How sure each network is of its answers on clean images."
+    """How sure each network is of its answers on clean images."""
+    name = "confidence"
+    title = "Confidence"
     legend = "**confidence**: the largest class probability on a random path; mean over images and its standard error."
     temperature: float = setting(1.0, "Divides the logits.", "Network", gt=0)
 
@@ -34,6 +35,5 @@ class Confidence(Study):
     @classmethod
     def figures(cls, record: Record) -> dict[str, Any]:
         figure, axes = new_figure(4, 3)
-        axes.bar(*zip(*[(row["model"], row["confidence"]) for row in cls.rows(record)], strict=True))
-        axes.set_ylabel("mean confidence")
+        axes.bar(list(record["results"]), [row["confidence"] for row in cls.rows(record)])
         return {"": figure}
