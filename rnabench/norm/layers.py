@@ -54,6 +54,10 @@ class Norm(nn.Module):
                 self.register_parameter(name, nn.Parameter(value))
             else:
                 self.register_buffer(name, value, persistent=False)
+        self._sources = tuple(  # by self.training; made once, since a forward pass asks every option of every layer
+            {name: pair[mode] for name, pair in self.sources.items()} for mode in (1, 0))
+        self._needs = tuple(frozenset(name for name, source in sources.items() if source != "running")
+                            for sources in self._sources)
         self.tracked = tuple(name for name, (in_training, _) in self.sources.items() if in_training == "batch")
         for statistic in self.tracked:
             start = torch.zeros(groups) if statistic == "mean" else torch.ones(groups)
@@ -73,11 +77,7 @@ class Norm(nn.Module):
     @property
     def needs(self) -> frozenset[Statistic]:
         """The statistics of the input that the result depends on, in the mode that the layer is in."""
-        return frozenset(name for name, source in self._sources.items() if source != "running")
-
-    @property
-    def _sources(self) -> dict[Statistic, Source]:
-        return {name: pair[0 if self.training else 1] for name, pair in self.sources.items()}
+        return self._needs[self.training]
 
     def standardization(self, statistics: Mapping[Statistic, Tensor]) -> tuple[Tensor, Tensor]:
         """Centre and factor by group, [., groups], from the declared statistics, each [N, groups] or [1, groups]."""
@@ -92,13 +92,15 @@ class Norm(nn.Module):
 
     def group_statistics(self, statistics: Statistics, used: Tensor | None = None) -> dict[Statistic, Tensor]:
         """The declared statistics from their sources, each [N, groups] or [1, groups]; `used` as in `coefficients`."""
-        sources = self._sources
-        own = {source: statistics.by_group(self.groups, source == "batch")
-               for source in set(sources.values()) - {"running"}}
-        values: dict[Statistic, Tensor] = {
-            name: getattr(self, f"running_{name}")[None] if source == "running" else own[source][name]
-            for name, source in sources.items()
-        }
+        pooled: dict[Source, dict[Statistic, Tensor]] = {}
+        values: dict[Statistic, Tensor] = {}
+        for name, source in self._sources[self.training].items():
+            if source == "running":
+                values[name] = getattr(self, f"running_{name}")[None]
+                continue
+            if source not in pooled:
+                pooled[source] = statistics.by_group(self.groups, source == "batch")
+            values[name] = pooled[source][name]
         if self.training and self.tracked:
             self._follow(values, statistics, used)
         return values
