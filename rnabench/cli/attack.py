@@ -94,7 +94,7 @@ def attack(
     given = {"dataset": dataset, "data_dir": data_dir, "dataset_name": dataset_name, "download": download or None}
     data = {name: value for name, value in given.items() if value is not None}
 
-    from rnabench.report.record import read_record
+    from rnabench.report.record_file import read_record
 
     compared = read_record(baseline) if baseline is not None else None
 
@@ -107,7 +107,7 @@ def attack(
 
     target = (load_run(run, data, keys, device) if run is not None
               else load_foreign(str(model), from_options(DataSettings, data), keys, device))
-    if compared is not None and compared["data"]["fingerprint"] != target.data.fingerprint:
+    if compared is not None and compared.data.fingerprint != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from is not None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,12 +20,26 @@ from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, eva
 from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
-from rnabench.report.record import FORMAT, judged, read_record, result, write_record
+from rnabench.report.record import (
+    FORMAT,
+    Data,
+    Device,
+    Diagnosis,
+    DrawsAre,
+    EvaluationKept,
+    Network,
+    Record,
+    Result,
+    Sanity,
+    Threat,
+    result,
+)
+from rnabench.report.record_file import read_record, write_record
+from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons
 from rnabench.runtime.device import check_precision, find_device, number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
 from rnabench.runtime.files import sha256
-from rnabench.runtime.journal import distinct
 from rnabench.runtime.locks import check_locks, claimed
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
@@ -168,7 +183,8 @@ def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
     code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
-    return {"format": FORMAT, "keys": settings | {"step_size": keys.step},
+    return {"format": 3,  # as ever: another layout of the file is no other evaluation
+            "keys": settings | {"step_size": keys.step},
             "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
 
 
@@ -177,7 +193,7 @@ def _planned(spec: AttackSpec, keys: EvaluationSettings) -> dict[str, Any]:
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
-           resume: bool = True) -> dict[str, Any]:
+           resume: bool = True) -> Record:
     """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again,
     unless by other versions of the algorithms.
 
@@ -193,7 +209,7 @@ def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progr
 
 
 def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Callable[[Cell], bool],
-                progress: Progress, stop: StopRequest, resume: bool = True) -> dict[str, Any] | None:
+                progress: Progress, stop: StopRequest, resume: bool = True) -> Record | None:
     """The same for some of the cells; the record is written, and returned, once no cell is left."""
     if resume and (there := finished(target, keys, file)) is not None:
         return there
@@ -232,65 +248,72 @@ def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: b
                         lambda: resume and finished(target, keys, file) is not None, str(target.device))
 
 
-def finished(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
+def finished(target: Target, keys: EvaluationSettings, file: Path) -> Record | None:
     """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
-    if not file.exists() or (there := read_record(file))["digest"] != identity(target, keys):
+    if not file.exists() or (there := read_record(file)).digest != identity(target, keys):
         return None
-    there |= {"model": target.description}  # the same weights; what made them, and their name, may be another
-    return there if "baseline" in there else judged(there)  # by this version's checks
+    there = there.model_copy(update={"model": _network(target)})  # the same weights, perhaps made or named otherwise
+    return there if there.baseline else judged(there)  # by this version's checks
 
 
-def stale(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
+def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None:
     """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
-    if not file.exists() or (there := read_record(file))["digest"] == identity(target, keys):
+    if not file.exists() or (there := read_record(file)).digest == identity(target, keys):
         return None
-    if there.get("settings_digest", settings_identity(target, keys)) != settings_identity(target, keys):
+    if there.settings_digest not in (None, settings_identity(target, keys)):
         return None
-    if "settings_digest" not in there:  # of an older format: it is told by what it says of itself
+    if there.settings_digest is None:  # of an older format: it is told by what it says of itself
         asked = keys.model_dump(mode="json") | {"step_size": keys.step}
-        known = {**there["evaluation"], **there["threat"]}
-        if (there["model"]["weights_sha256"], there["data"]["fingerprint"]) != (
+        known = {**there.evaluation.content(), **there.threat.content()}
+        if (there.model.weights_sha256, there.data.fingerprint) != (
                 target.description["weights_sha256"], target.data.fingerprint) or any(
                 name in asked and asked[name] != value for name, value in known.items()):
             return None
     named = {name: target.description[name] for name in NAMES if name in target.description}
-    return there | {"model": there["model"] | named}
+    return there.model_copy(update={"model": there.model.model_copy(update=named)})
 
 
-def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: CellJournals) -> dict[str, Any]:
+def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: CellJournals) -> Record:
     random, images = target.defence.space.is_random, len(target.data.source)
     checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
 
-    def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
-        draws_are = {"batch": "group", "sample": "sample"}[keys.granularity] if random else "-"
-        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded) | {
-            "algorithms": algorithms_of(cell), "made_by": journal.makers(cell_name(cell, keys, images))}
+    def scored(cell: Cell, outcome: Outcome) -> Result:
+        draws_are: DrawsAre = "-" if not random else "group" if keys.granularity == "batch" else "sample"
+        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded,
+                      algorithms_of(cell), journal.makers(cell_name(cell, keys, images)))
 
-    probed = [as_json(*pair) for pair in zip(checked, found.probes, strict=True)]
-    results = [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
-    return judged({
-        "format": FORMAT,
-        "digest": identity(target, keys),
-        "settings_digest": settings_identity(target, keys),
-        "algorithms": evaluation_versions(target, keys),
-        "made": now(),
-        "made_by": distinct(maker for each in [*results, *probed] for maker in each["made_by"]),
-        "model": target.description,
-        "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
-                 "classes": list(target.data.classes), "indices": target.data.source.indices},
-        "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
-        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
-        "versions": versions(), "git": git_revision(),
-        "device": device_description(str(target.device), keys.precision),
-        "sanity": {"diagnosis": asdict(found.diagnosis),
-                   "probes": probed},
-        "results": results,
-    })
+    probed = [scored(*pair) for pair in zip(checked, found.probes, strict=True)]
+    results = [scored(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
+    return judged(Record(
+        format=FORMAT,
+        digest=identity(target, keys),
+        settings_digest=settings_identity(target, keys),
+        algorithms=evaluation_versions(target, keys),
+        made=now(),
+        made_by=list(dict.fromkeys(maker for each in [*results, *probed] for maker in each.made_by)),
+        model=_network(target),
+        data=Data(name=target.data.name, fingerprint=target.data.fingerprint, classes=list(target.data.classes),
+                  indices=target.data.source.indices),
+        threat=Threat(norm=keys.norm, eps=keys.eps, step_size=keys.step),
+        evaluation=EvaluationKept.model_validate(keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"})),
+        versions=versions(), git=git_revision(),
+        device=Device.model_validate(device_description(str(target.device), keys.precision)),
+        sanity=Sanity(diagnosis=Diagnosis.model_validate(_as_json(asdict(found.diagnosis))), probes=probed),
+        results=results,
+    ))
 
 
-def beside_baseline(record: dict[str, Any], baseline: dict[str, Any], file: Path) -> dict[str, Any]:
+def _network(target: Target) -> Network:
+    return Network.model_validate(_as_json(target.description))
+
+
+def _as_json(content: dict[str, Any]) -> Any:
+    """With lists where there are tuples, as a record has it."""
+    return json.loads(json.dumps(content))
+
+
+def beside_baseline(record: Record, baseline: Record, file: Path) -> Record:
     """The record judged beside its deterministic baseline's, and written like that."""
-    named = {"digest": baseline["digest"], "label": baseline["model"]["label"]}
-    compared = judged(record | {"baseline": named}, baseline)
+    compared = judged(record, baseline)
     write_record(compared, file)
     return compared

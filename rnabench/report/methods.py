@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnabench.report.record import method_of, rows
+from rnabench.report.record import Record
+from rnabench.report.scores import rows
 from rnabench.scoring.trainings import spread
 
 MEANS = ("worst_of_draws", "majority", "attack_reported", "median_l2")
@@ -17,7 +18,7 @@ class Method:
     """A method and the records of its trainings, at least one."""
 
     name: str
-    records: tuple[dict[str, Any], ...]
+    records: tuple[Record, ...]
 
     @property
     def title(self) -> str:
@@ -26,25 +27,24 @@ class Method:
     def not_comparable(self, other: Method) -> str | None:
         """Why it is not compared with another one, as a sentence; None if both met the same images and threat."""
         records = (*self.records, *other.records)
-        first, why = records[0], None
-        if any(each["data"][name] != first["data"][name] for each in records for name in ("fingerprint", "indices")):
+        data, why = records[0].data, None
+        if any((each.data.fingerprint, each.data.indices) != (data.fingerprint, data.indices) for each in records):
             why = "on different images"
-        elif any(each["threat"] != first["threat"] for each in records):
+        elif any(each.threat != records[0].threat for each in records):
             why = "under different threat models"
         return why and f"{self.name} and {other.name} were attacked {why}: they are not compared."
 
 
-def methods(records: Sequence[dict[str, Any]]) -> list[Method]:
+def methods(records: Sequence[Record]) -> list[Method]:
     """In the order of the records. A record that has its method's own name is no training among others: it is left of a
     run without seeds, and a row of its own."""
-    found: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, bool], list[Record]] = {}
     for record in records:
-        name = method_of(record)
-        found.setdefault((name, name == record["model"]["label"]), []).append(record)
+        found.setdefault((record.method, record.method == record.label), []).append(record)
     return [Method(name, tuple(trainings)) for (name, _), trainings in found.items()]
 
 
-def method_rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def method_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     """What people read: the rows of each method, means over its trainings where there are several.
 
     `sd` is the standard deviation over trainings, and None of one training, whose 95 % interval is in `low95` and

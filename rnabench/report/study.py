@@ -1,31 +1,61 @@
-"""Records of studies: read, and say in words what all their numbers share."""
+"""The record of a study: what it holds, typed, and in words what all its numbers share."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
-from rnabench.errors import RnabenchError
+from pydantic import ConfigDict, Field
+
+from rnabench.report.record import Data, Made, Network, Record
+from rnabench.report.stored import Stored
 from rnabench.settings.pixels import in_255ths
 
-FORMAT = 2
-READABLE = (1, 2)  # of format 1: made before algorithms had versions
+STUDY_FORMAT: Final = 3
 FAMILY = {"bn": "BGN", "bgn": "BGN", "in": "GN", "in-plain": "GN", "ln": "GN", "gn": "GN"}
 
 
-def read_study(file: Path) -> dict[str, Any]:
-    """A study's record. Raises RnabenchError for a file that is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
-                            "a study such as `rnabench transfer-matrix`") from None
-    if not isinstance(content, dict) or "study" not in content or content.get("format") not in READABLE:
-        raise RnabenchError(f"record: {str(file)!r} is no study of format {FORMAT}; run the same command with "
-                            "--no-resume or another --out")
-    return content
+class StudyKeys(Stored):
+    """The settings of the study; those that are not listed here too, by name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    norm: str = Field(description="Linf or L2")
+    seed: int
+
+
+class StudyRecord(Made):
+    """A study of several networks on the same images. `docs/study.schema.json` says the same.
+
+    In the file, lists of numbers and strings of 0 and 1 in `results` are packed where that is shorter (`Packed`). In
+    the program a study is the JSON-like dict that this model has checked: every kind has results of its own.
+    """
+
+    format: Literal[3] = Field(description="version of what is described here")
+    study: str = Field(description="which kind")
+    models: list[Network]
+    data: Data
+    keys: StudyKeys
+    attack: dict[str, Any] | None = Field(description="with all its parameters in effect; null: nothing is attacked")
+    seconds_of_last_call: float
+    results: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return self.study
+
+    @property
+    def networks(self) -> list[Network]:
+        return self.models
+
+
+AnyRecord = Record | Mapping[str, Any]
+"""An evaluation's record, or a study's as the program holds it."""
+
+
+def typed(record: AnyRecord) -> Record | StudyRecord:
+    return record if isinstance(record, Record) else StudyRecord.model_validate(record)
 
 
 def caption(record: dict[str, Any]) -> str:
