@@ -20,20 +20,7 @@ from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, eva
 from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
-from rnabench.report.record import (
-    FORMAT,
-    Data,
-    Device,
-    Diagnosis,
-    DrawsAre,
-    EvaluationKept,
-    Network,
-    Record,
-    Result,
-    Sanity,
-    Threat,
-    result,
-)
+from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result, result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons
@@ -284,23 +271,23 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
 
     probed = [scored(*pair) for pair in zip(checked, found.probes, strict=True)]
     results = [scored(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
-    return judged(Record(
-        format=FORMAT,
-        digest=identity(target, keys),
-        settings_digest=settings_identity(target, keys),
-        algorithms=evaluation_versions(target, keys),
-        made=now(),
-        made_by=list(dict.fromkeys(maker for each in [*results, *probed] for maker in each.made_by)),
-        model=_network(target),
-        data=Data(name=target.data.name, fingerprint=target.data.fingerprint, classes=list(target.data.classes),
-                  indices=target.data.source.indices),
-        threat=Threat(norm=keys.norm, eps=keys.eps, step_size=keys.step),
-        evaluation=EvaluationKept.model_validate(keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"})),
-        versions=versions(), git=git_revision(),
-        device=Device.model_validate(device_description(str(target.device), keys.precision)),
-        sanity=Sanity(diagnosis=Diagnosis.model_validate(_as_json(asdict(found.diagnosis))), probes=probed),
-        results=results,
-    ))
+    return judged(Record.model_validate({
+        "format": FORMAT,
+        "digest": identity(target, keys),
+        "settings_digest": settings_identity(target, keys),
+        "algorithms": evaluation_versions(target, keys),
+        "made": now(),
+        "made_by": list(dict.fromkeys(maker for each in [*results, *probed] for maker in each.made_by)),
+        "model": _network(target),
+        "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
+                 "classes": list(target.data.classes), "indices": target.data.source.indices},
+        "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
+        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
+        "versions": versions(), "git": git_revision(),
+        "device": device_description(str(target.device), keys.precision),
+        "sanity": {"diagnosis": _as_json(asdict(found.diagnosis)), "probes": probed},
+        "results": results,
+    }))
 
 
 def _network(target: Target) -> Network:

@@ -104,7 +104,7 @@ class Data(Stored):
     indices: list[int] = Field(description="which of the test images, in order")
 
 
-class Threat(Stored):
+class ThreatKept(Stored):
     norm: str = Field(description="Linf or L2")
     eps: float = Field(ge=0, description="pixels in [0, 1]")
     step_size: float = Field(ge=0, description="pixels in [0, 1]")
@@ -177,7 +177,7 @@ class SanityFlag(Stored):
     name: str
 
 
-class Diagnosis(Stored):
+class DiagnosisKept(Stored):
     """What was seen of the model without attacking it."""
 
     images: int
@@ -191,7 +191,7 @@ class Diagnosis(Stored):
 
 
 class Sanity(Stored):
-    diagnosis: Diagnosis
+    diagnosis: DiagnosisKept
     probes: list[Result] = Field(description="attacks that only the checks look at")
     flags: list[SanityFlag] = Field(default=[])
 
@@ -221,7 +221,7 @@ class Record(Made):
     format: Literal[4] = Field(description="version of what is described here")
     model: Network
     data: Data
-    threat: Threat
+    threat: ThreatKept
     evaluation: EvaluationKept
     sanity: Sanity
     results: list[Result]

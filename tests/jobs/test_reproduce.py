@@ -20,6 +20,7 @@ from rnabench.evaluation.engine import evaluate
 from rnabench.jobs.evaluate import attack_some, cell_journal
 from rnabench.jobs.plan import forecast
 from rnabench.jobs.reproduce import Place, Reproduced, reproduce, target
+from rnabench.report.record_file import read_record
 from rnabench.runtime.locks import claimed
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
@@ -117,12 +118,11 @@ def test_what_another_recipe_has_attacked_is_not_attacked_again(whole: tuple[Pat
     assert [piece.state for piece in forecast(recipe, beside)] == ["done"] * 4
     found = reproduce(recipe, recipe, beside, Forbidden(), StopRequest()).table
     assert list(found) == ["plain", "bn+in"]
-    assert found["plain"]["model"]["label"] == "plain"
+    assert found["plain"].label == "plain"
     for name, record in zip(("bn", "bn+in"), found.values(), strict=True):
-        assert record["results"] == whole[1].table[name]["results"]
-        assert "baseline" not in record
-        assert json.loads((folder / "other" / f"{record['model']['label']}.json").read_text()) == json.loads(
-            json.dumps(record))
+        assert record.results == whole[1].table[name].results
+        assert record.baseline is None
+        assert read_record(folder / "other" / f"{record.label}.json") == record
     file.write_text(file.read_text().replace("draws: 2", "draws: 3"))
     changed = load_recipe(file)
     assert [piece.state for piece in forecast(changed, beside)][2:] == ["0 of 3 cells", "0 of 5 cells"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import rnabench
 from rnabench.errors import RnabenchError
 from rnabench.report.record import Record, Result, result
 from rnabench.report.record_file import read_record, write_record
@@ -19,6 +22,7 @@ from rnabench.scoring.outcome import Outcome
 from rnabench.settings.pixels import in_255ths
 from tests.report.records import changed, handmade
 
+RESULTS = Path(__file__).parents[2] / "results"
 PGD10 = {"kind": "pgd", "steps": 10, "loss": "ce", "restarts": 1, "eps": 8 / 255, "backend": "native"}
 
 
@@ -62,6 +66,38 @@ def test_every_cell_that_is_printed(tmp_path: Path) -> None:
     write_tables([record()], tmp_path, "Title")
     lines = list(csv.DictReader((tmp_path / "table.csv").open()))
     assert [float(line["accuracy"]) for line in lines] == [row["accuracy"] for row in rows([record()])]
+
+
+@pytest.mark.parametrize("name", ["quickstart", "table4-cpu"])
+def test_a_folder_as_a_data_frame_says_what_its_table_says(name: str) -> None:
+    frame, table = rnabench.read_results(RESULTS / name), pd.read_csv(RESULTS / name / "table.csv")
+    keys = ["model", "attack", "protocol"]
+    both = frame.merge(table, on=keys, suffixes=("", "_there"), validate="one_to_one")
+    assert len(both) == len(frame) == len(table)
+    assert set(frame.columns) == {"file", *table.columns}
+    for column in set(table.columns) - set(keys):
+        here, there = both[column], both[f"{column}_there"]
+        assert (here.isna() == there.isna()).all(), column
+        assert (here == there)[here.notna()].all(), column
+    assert set(frame["file"]) == {f"{model}.json" for model in table["model"]}
+
+
+def test_a_data_frame_of_all_folders_and_of_one_file(tmp_path: Path) -> None:
+    write_record(record(), tmp_path / "a" / "record.json")
+    write_record(record(), tmp_path / "b" / "c" / "record.json")
+    shutil.copy(RESULTS / "bench-cpu" / "bench.json", tmp_path)
+    shutil.copy(RESULTS / "figures-digits" / "figure5c.json", tmp_path)
+    assert list(rnabench.read_results(tmp_path)["file"]) == ["a/record.json"] * 2 + ["b/c/record.json"] * 2
+    assert len(rnabench.read_results(str(tmp_path / "a" / "record.json"))) == 2
+    (tmp_path / "broken.json").write_text('{"format": 4, "results": [')
+    with pytest.raises(RnabenchError, match="broken"):
+        rnabench.read_results(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["bench-cpu", "nowhere"])
+def test_where_there_are_no_records_there_is_no_data_frame(folder: str) -> None:
+    with pytest.raises(RnabenchError, match="expected a folder"):
+        rnabench.read_results(RESULTS / folder)
 
 
 def test_eps_reads_as_people_write_it() -> None:
