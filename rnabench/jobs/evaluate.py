@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -239,7 +238,8 @@ def finished(target: Target, keys: EvaluationSettings, file: Path) -> Record | N
     """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
     if not file.exists() or (there := read_record(file)).digest != identity(target, keys):
         return None
-    there = there.model_copy(update={"model": _network(target)})  # the same weights, perhaps made or named otherwise
+    network = Network.model_validate(target.description)  # the same weights; what made and named them may be another
+    there = there.model_copy(update={"model": network})
     return there if there.baseline else judged(there)  # by this version's checks
 
 
@@ -278,25 +278,17 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
         "algorithms": evaluation_versions(target, keys),
         "made": now(),
         "made_by": list(dict.fromkeys(maker for each in [*results, *probed] for maker in each.made_by)),
-        "model": _network(target),
+        "model": target.description,
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
         "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
         "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device), keys.precision),
-        "sanity": {"diagnosis": _as_json(asdict(found.diagnosis)), "probes": probed},
+        "sanity": {"diagnosis": asdict(found.diagnosis) | {"changed": list(found.diagnosis.changed)},
+                   "probes": probed},
         "results": results,
     }))
-
-
-def _network(target: Target) -> Network:
-    return Network.model_validate(_as_json(target.description))
-
-
-def _as_json(content: dict[str, Any]) -> Any:
-    """With lists where there are tuples, as a record has it."""
-    return json.loads(json.dumps(content))
 
 
 def beside_baseline(record: Record, baseline: Record, file: Path) -> Record:

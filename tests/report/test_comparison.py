@@ -45,7 +45,7 @@ def test_every_measured_number_stands_in_its_column(records: list[Record]) -> No
             if result.attack in found.headings and result.protocol in ("paper", "any"):
                 assert cells[result.attack].startswith(f"{100 * result.accuracy:.1f} ± ")
             if result.protocol.startswith("eot:"):
-                cell = cells[f"{result['attack']} {result['protocol']}"]
+                cell = cells[f"{result.attack} {result.protocol}"]
                 assert cell.startswith(f"{100 * result['accuracy']:.1f} ± ")
                 assert cell.endswith("!") == result.unreliable
                 low, high = result.interval95
