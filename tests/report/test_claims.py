@@ -50,7 +50,8 @@ def test_only_what_was_attacked_alike_is_compared() -> None:
 
 
 @pytest.mark.parametrize(("part", "name", "value", "why"), [
-    ("data", "fingerprint", "another", "on different images"), ("data", "indices", list(range(397)), "on different images"),
+    ("data", "fingerprint", "another", "on different images"),
+    ("data", "indices", list(range(397)), "on different images"),
     ("threat", "eps", 0.5, "under different threat models"), ("threat", "norm", "L2", "under different threat models")])
 def test_what_met_other_images_or_another_threat_is_not_compared(part: str, name: str, value: object, why: str) -> None:
     """Images with the same position are not the same images."""

@@ -46,7 +46,7 @@ def test_every_measured_number_stands_in_its_column(records: list[Record]) -> No
                 assert cells[result.attack].startswith(f"{100 * result.accuracy:.1f} ± ")
             if result.protocol.startswith("eot:"):
                 cell = cells[f"{result.attack} {result.protocol}"]
-                assert cell.startswith(f"{100 * result['accuracy']:.1f} ± ")
+                assert cell.startswith(f"{100 * result.accuracy:.1f} ± ")
                 assert cell.endswith("!") == result.unreliable
                 low, high = result.interval95
                 half = float(re.findall(r"± ([\d.]+)", cell)[0])
