@@ -19,7 +19,7 @@ from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, eva
 from rnabench.evaluation.journal import CellJournals
 from rnabench.model.mode import in_mode
 from rnabench.model.saved import WEIGHTS, load_model, read_run
-from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result, result
+from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons
@@ -266,7 +266,7 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
 
     def scored(cell: Cell, outcome: Outcome) -> Result:
         draws_are: DrawsAre = "-" if not random else "group" if keys.granularity == "batch" else "sample"
-        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded,
+        return Result.of(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded,
                       algorithms_of(cell), journal.makers(cell_name(cell, keys, images)))
 
     probed = [scored(*pair) for pair in zip(checked, found.probes, strict=True)]

@@ -161,6 +161,21 @@ class Result(Stored):
             raise ValueError("expected outcomes of the same images, on all draws")
         return self
 
+    @classmethod
+    def of(cls, outcome: Outcome, draws_are: DrawsAre, parameters: dict[str, Any], bounded: bool = True,
+           algorithms: Versions | None = None, made_by: Sequence[Mapping[str, Any]] = ()) -> Self:
+        """With the numbers that follow from the outcomes."""
+        distances = {} if outcome.distances is None else {"distances": [round(float(d), 5) for d in outcome.distances]}
+        return cls(
+            attack=outcome.attack, protocol=outcome.protocol, parameters=parameters, bounded=bounded,
+            draws=outcome.correct.shape[1], draws_are=draws_are, accuracy=outcome.accuracy,
+            interval95=list(outcome.interval), worst_of_draws=outcome.worst, majority=float(outcome.majority.mean()),
+            attack_reported=float(outcome.reported.mean()), median_l2=outcome.median_distance,
+            seconds=round(outcome.seconds, 2),
+            outcomes=Outcomes(correct=PackedBits.of(outcome.correct), majority=PackedBits.of(outcome.majority),
+                              reported=PackedBits.of(outcome.reported), **distances),
+            algorithms=algorithms, made_by=[Maker.model_validate(maker) for maker in made_by])
+
     @property
     def images(self) -> int:
         """N."""
@@ -270,18 +285,3 @@ class Record(Made):
         distances = None if kept.distances is None else np.array(kept.distances, dtype=float)
         return Outcome(result.attack, result.protocol, kept.correct.array(), kept.majority.array(),
                        kept.reported.array(), groups, result.seconds, distances)
-
-
-def result(outcome: Outcome, draws_are: DrawsAre, parameters: dict[str, Any], bounded: bool = True,
-           algorithms: Versions | None = None, made_by: Sequence[Mapping[str, Any]] = ()) -> Result:
-    """One attack under one protocol, with the numbers that follow from its outcomes."""
-    distances = {} if outcome.distances is None else {"distances": [round(float(d), 5) for d in outcome.distances]}
-    return Result(
-        attack=outcome.attack, protocol=outcome.protocol, parameters=parameters, bounded=bounded,
-        draws=outcome.correct.shape[1], draws_are=draws_are, accuracy=outcome.accuracy,
-        interval95=list(outcome.interval), worst_of_draws=outcome.worst, majority=float(outcome.majority.mean()),
-        attack_reported=float(outcome.reported.mean()), median_l2=outcome.median_distance,
-        seconds=round(outcome.seconds, 2),
-        outcomes=Outcomes(correct=PackedBits.of(outcome.correct), majority=PackedBits.of(outcome.majority),
-                          reported=PackedBits.of(outcome.reported), **distances),
-        algorithms=algorithms, made_by=[Maker.model_validate(maker) for maker in made_by])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rnabench.report.accuracies import SETTINGS, Accuracy, AccuracyKey, RecordSettings, Results, read_accuracies
-from rnabench.report.record import Record, result
+from rnabench.report.record import Record, Result
 from rnabench.report.record_file import write_record
 from rnabench.report.regression import Regression, compare
 from rnabench.report.scores import stated_headline
@@ -26,7 +26,7 @@ def rescored(record: dict[str, Any], number: int, change: Callable[[Bits], Bits]
     outcome = typed.outcome(old)
     correct = change(outcome.correct)
     batches = None if outcome.groups is None else outcome.groups[: len(correct)]
-    new = result(Outcome(*outcome.key, correct, correct.mean(1) > 0.5, correct[:, 0], batches), old.draws_are,
+    new = Result.of(Outcome(*outcome.key, correct, correct.mean(1) > 0.5, correct[:, 0], batches), old.draws_are,
                  old.parameters)
     record["results"][number] = new.content() | {"unreliable": old.unreliable}
     if len(correct) == len(outcome.correct):

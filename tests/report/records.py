@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnabench.report.record import FORMAT, Record, Result, result
+from rnabench.report.record import FORMAT, Record, Result
 from rnabench.report.record_file import read_record
 from rnabench.report.scores import judged
 
@@ -47,7 +47,7 @@ def model(name: str, share: float, seed: int, fewer: int = 0, method: str | None
         old = record.outcome(measured)
         old = old.first(len(old.correct) - fewer)
         drawn = replace(old, correct=rng.random(old.correct.shape) < share)
-        results.append(measured.content() | result(drawn, measured.draws_are, measured.parameters).content())
+        results.append(measured.content() | Result.of(drawn, measured.draws_are, measured.parameters).content())
     return changed(record, model={"label": name, "method": method or name, "training_seed": seed},
                    digest=f"{name} {share} {seed}", results=results)
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnabench.errors import RnabenchError
-from rnabench.report.record import result
+from rnabench.report.record import Result
 from rnabench.report.record_file import read_record, read_study, write_record, write_study_record
 from rnabench.report.schema import SCHEMAS, schema
 from rnabench.report.stored import Packed, PackedBits, pack, unpack
@@ -71,7 +71,7 @@ def test_damaged_arrays_are_refused(data: str) -> None:
 def test_a_record_of_500_images_20_draws_and_20_cells_takes_tens_of_kilobytes(tmp_path: Path) -> None:
     """Even if nothing can be compressed."""
     rng = np.random.default_rng(0)
-    cells = [result(Outcome(f"pgd{k}", "paper", correct, correct[:, 0], correct[:, 1], None), "sample", {"kind": "pgd"})
+    cells = [Result.of(Outcome(f"pgd{k}", "paper", correct, correct[:, 0], correct[:, 1], None), "sample", {})
              for k in range(20) for correct in [rng.random((500, 20)) < 0.5]]
     write_record(made := handmade("bn+in", cells, images=500), tmp_path / "a.json")
     assert (tmp_path / "a.json").stat().st_size < 60_000

@@ -12,7 +12,7 @@ import pytest
 
 import rnabench
 from rnabench.errors import RnabenchError
-from rnabench.report.record import Record, Result, result
+from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.scores import judged, rows
 from rnabench.report.sweep import curves, published_points
@@ -31,7 +31,7 @@ def record(label: str = "bn+in") -> Record:
     outcome = Outcome("pgd10", "paper", correct, np.array([1, 0, 1, 0], dtype=bool), correct[:, 0],
                       np.array([0, 1, 0, 1]))
     natural = Outcome("natural", "any", correct, correct[:, 0], correct[:, 0], np.array([0, 1, 0, 1]))
-    results = [result(natural, "group", {}), result(outcome, "group", PGD10)]
+    results = [Result.of(natural, "group", {}), Result.of(outcome, "group", PGD10)]
     return judged(handmade(label, results, attack_paths=2))
 
 
@@ -129,7 +129,7 @@ def test_a_line_of_a_sweep_has_a_point_for_every_value() -> None:
 def test_a_verdict_says_who_is_more_robust() -> None:
     def attacked(protocol: str, right: bool) -> list[Result]:
         correct = np.full((12, 3), right)  # of a few images even this could be luck
-        return [result(Outcome("pgd10", protocol, correct, correct[:, 0], correct[:, 0], None), "group", PGD10)]
+        return [Result.of(Outcome("pgd10", protocol, correct, correct[:, 0], correct[:, 0], None), "group", PGD10)]
 
     worse = judged(handmade("plain", attacked("any", False), randomised=False, attack_paths=12, images=12))
     better = judged(handmade("random", attacked("eot:10", True), attack_paths=12, images=12), worse)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.evaluation.defence import ForeignModel
-from rnabench.report.record import result
+from rnabench.report.record import Result
 from rnabench.report.scores import judged
 from rnabench.scoring.flag import Flag, Row
 from rnabench.scoring.outcome import Outcome
@@ -193,9 +193,9 @@ def test_a_failed_check_travels_into_the_record_and_names_its_rows() -> None:
         return Outcome(name, "any", bits, bits[:, 0], bits[:, 0], None)
 
     record = judged(handmade("m", [
-        result(made("natural", better), "-", {}),
-        result(made("fgsm", correct), "-", {"kind": "fgsm", "eps": 0.1, "backend": "native"}),
-        result(made("pgd20", better), "-", {**PGD, "backend": "native"}),
+        Result.of(made("natural", better), "-", {}),
+        Result.of(made("fgsm", correct), "-", {"kind": "fgsm", "eps": 0.1, "backend": "native"}),
+        Result.of(made("pgd20", better), "-", {**PGD, "backend": "native"}),
     ], randomised=False, images=200, eps=0.1, diagnosis=CLEAN))
     assert record.unreliable
     assert [each.unreliable for each in record.results] == [False, False, True]
