@@ -20,7 +20,7 @@ from rnabench.evaluation.engine import evaluate
 from rnabench.jobs.evaluate import attack_some, cell_journal
 from rnabench.jobs.plan import forecast
 from rnabench.jobs.reproduce import Place, Reproduced, reproduce, target
-from rnabench.report.record_file import read_record
+from rnabench.report.record_file import read_record, read_study
 from rnabench.runtime.locks import claimed
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
@@ -69,7 +69,8 @@ def numbers(found: Reproduced) -> Any:
                     if not key.startswith("seconds") and key not in ("images_per_second", "made")}
         return [without(part) for part in value] if isinstance(value, list) else value
 
-    return json.loads(json.dumps(without({"table": found.table, "figures": found.figures})))
+    table = {name: record.content() for name, record in found.table.items()}
+    return json.loads(json.dumps(without({"table": table, "figures": found.figures})))
 
 
 def test_interrupted_ten_times_it_ends_the_same(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
@@ -140,8 +141,8 @@ def test_two_processes_do_every_cell_once(recipe: Recipe, whole: tuple[Path, Rep
     assert [process.returncode for process in processes] == [0, 0], said
     trained = [line for text in said for line in text.splitlines() if line.startswith("training ")]
     assert len(trained) == 2, said
-    tables = Reproduced({name: json.loads((tmp_path / "tiny" / f"{name}.json").read_text()) for name in recipe.table},
-                        {"matrix": json.loads((tmp_path / "tiny" / "matrix.json").read_text())}, ())
+    tables = Reproduced({name: read_record(tmp_path / "tiny" / f"{name}.json") for name in recipe.table},
+                        {"matrix": read_study(tmp_path / "tiny" / "matrix.json")}, ())
     assert numbers(tables) == numbers(whole[1])
 
 
