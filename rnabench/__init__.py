@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Path", "PathSpace", "RandomizedClassifier", "build_model", "load_model", "use_path"]
+__all__ = ["Path", "PathSpace", "RandomizedClassifier", "build_model", "load_model", "read_results", "use_path"]
 
 if TYPE_CHECKING:
     from rnabench.model.classifier import RandomizedClassifier
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rnabench.path.choice import use_path
     from rnabench.path.path import Path
     from rnabench.path.space import PathSpace
+    from rnabench.report.table import read_results
 
 _HOMES = {
     "Path": "rnabench.path.path",
@@ -23,6 +24,7 @@ _HOMES = {
     "RandomizedClassifier": "rnabench.model.classifier",
     "build_model": "rnabench.model.factory",
     "load_model": "rnabench.model.saved",
+    "read_results": "rnabench.report.table",
     "use_path": "rnabench.path.choice",
 }
 

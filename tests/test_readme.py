@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rnabench.cli.main import main
-from rnabench.report.record import read_record
+from rnabench.report.record_file import read_record, read_study
 from rnabench.report.staleness import reasons
-from rnabench.report.study import markdown, read_study
+from rnabench.report.study import markdown
 from rnabench.report.table import caption, display
 from rnabench.settings.recipe_loading import load_recipe
 
@@ -39,7 +39,7 @@ def test_every_committed_record_agrees_with_its_tables() -> None:
             assert " ".join(row) in lines, folder
         said = [line for line in lines if line.startswith("WARN ") and ": stale (" in line]
         for record in records:
-            name, why = record["model"]["label"], "; ".join(reasons(record))
+            name, why = record.label, "; ".join(reasons(record))
             marked = [line for line in said if name in line.removeprefix("WARN ").split(": stale (")[0].split(", ")]
             assert [f": stale ({why})" in line for line in marked] == [True] * bool(why), (folder, name)
 

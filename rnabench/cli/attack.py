@@ -55,7 +55,7 @@ def attack(
         run, choice = run_to_attack(runs)
         tell(choice)
 
-    from rnabench.report.record import read_record
+    from rnabench.report.record_file import read_record
 
     compared = read_record(baseline) if baseline is not None else None
 
@@ -68,7 +68,7 @@ def attack(
 
     target = (load_run(run, data, settings, device) if run is not None
               else load_foreign(str(model), from_options(DataSettings, data), settings, device))
-    if compared is not None and compared["data"]["fingerprint"] != target.data.fingerprint:
+    if compared is not None and compared.data.fingerprint != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from is not None:
         try:

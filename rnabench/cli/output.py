@@ -12,12 +12,13 @@ from rnabench.cli.console import console, show_table
 from rnabench.report.origin import origin_lines
 
 if TYPE_CHECKING:
+    from rnabench.report.record import Record
     from rnabench.settings.recipe import Recipe
 
 LONG = 48  # lines that a study's table on the screen may have
 
 
-def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: Recipe | None = None) -> None:
+def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe | None = None) -> None:
     """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table; beside the published
     numbers too, if the recipe names a table of the paper."""
     from rnabench.report.sweep import write_sweeps
@@ -46,7 +47,7 @@ def finish(records: Sequence[dict[str, Any]], folder: Path, title: str, recipe: 
     for line in checks:
         status, _, rest = line.partition(" ")
         out.print(f"[{colours[status]}]{status}[/] {escape(rest)}")
-    if any(record["unreliable"] for record in records):
+    if any(record.unreliable for record in records):
         out.print("! marks results that a failed check says not to rely on.", markup=False)
     files = ", ".join(sorted(file.name for file in folder.glob("*.*") if file.is_file()))
     out.print(f"in {folder}: {files}", markup=False)

@@ -53,13 +53,13 @@ def check(
 
     from rnabench.cli.console import console, show_table
     from rnabench.errors import InvalidValue
-    from rnabench.report.accuracies import read_results
+    from rnabench.report.accuracies import read_accuracies
     from rnabench.report.regression import HEADINGS, TEXT_COLUMNS, compare, markdown
     from rnabench.runtime.files import write_text
 
     if tolerance is not None and not 0 <= tolerance <= 100:
         raise InvalidValue("--tolerance", tolerance, "points from 0 to 100")
-    comparison = compare(read_results(results, "results"), read_results(against, "--against"), tolerance)
+    comparison = compare(read_accuracies(results, "results"), read_accuracies(against, "--against"), tolerance)
     title = f"{results} against {against}"
     if out is not None:
         write_text(out, markdown(comparison, title, everything))

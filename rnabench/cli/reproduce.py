@@ -11,6 +11,7 @@ from rnabench.cli import options as o
 
 if TYPE_CHECKING:
     from rnabench.jobs.reproduce import Place
+    from rnabench.report.record import Record
     from rnabench.settings.recipe import Recipe
 
 
@@ -72,7 +73,7 @@ def reproduce(
     _finish(loaded, chosen, place, found.table, found.figures, found.missing)
 
 
-def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, dict[str, Any]],
+def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, Record],
             figures: dict[str, dict[str, Any]], missing: tuple[str, ...]) -> None:
     """Write and show what there is; say what is missing."""
     from rnabench.cli.console import console

@@ -19,12 +19,14 @@ from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, eva
 from rnabench.model.mode import in_mode
 from rnabench.model.runs import WEIGHTS, read_run
 from rnabench.model.saved import load_model
-from rnabench.report.record import FORMAT, judged, read_record, result, write_record
+from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result
+from rnabench.report.record_file import read_record, write_record
+from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons
 from rnabench.runtime.device import check_precision, find_device, number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
 from rnabench.runtime.files import sha256
-from rnabench.runtime.journal import Journal, distinct
+from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
@@ -168,7 +170,8 @@ def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
     code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
-    return {"format": FORMAT, "keys": settings | {"step_size": keys.step},
+    return {"format": 3,  # as ever: another layout of the file is no other evaluation
+            "keys": settings | {"step_size": keys.step},
             "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
 
 
@@ -177,7 +180,7 @@ def _planned(spec: AttackSpec, keys: EvaluationSettings) -> dict[str, Any]:
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
-           resume: bool = True) -> dict[str, Any]:
+           resume: bool = True) -> Record:
     """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again,
     unless by other versions of the algorithms.
 
@@ -193,7 +196,7 @@ def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progr
 
 
 def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Callable[[Cell], bool],
-                progress: Progress, stop: StopRequest, resume: bool = True) -> dict[str, Any] | None:
+                progress: Progress, stop: StopRequest, resume: bool = True) -> Record | None:
     """`attack` for some of the cells; the record is written, and returned, once no cell is left, else None."""
     if resume and (record := finished(target, keys, file)) is not None:
         return record
@@ -232,49 +235,50 @@ def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: b
                    lambda: resume and finished(target, keys, file) is not None)
 
 
-def finished(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
+def finished(target: Target, keys: EvaluationSettings, file: Path) -> Record | None:
     """The record of just this evaluation, if `file` is it. Raises RnabenchError for a file that is no record."""
-    if not file.exists() or (record := read_record(file))["digest"] != identity(target, keys):
+    if not file.exists() or (record := read_record(file)).digest != identity(target, keys):
         return None
-    record |= {"model": target.description}  # the same weights; who trained them, and their name, may have changed
-    return record if "baseline" in record else judged(record)  # by this version's checks
+    network = Network.model_validate(target.description)  # the same weights; what made and named them may be another
+    record = record.model_copy(update={"model": network})
+    return record if record.baseline else judged(record)  # by this version's checks
 
 
-def stale(target: Target, keys: EvaluationSettings, file: Path) -> dict[str, Any] | None:
+def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None:
     """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
-    if not file.exists() or (record := read_record(file))["digest"] == identity(target, keys):
+    if not file.exists() or (record := read_record(file)).digest == identity(target, keys):
         return None
-    if record.get("settings_digest", settings_identity(target, keys)) != settings_identity(target, keys):
+    if record.settings_digest not in (None, settings_identity(target, keys)):
         return None
-    if "settings_digest" not in record:  # of an older format: known by the settings that it holds
+    if record.settings_digest is None:  # of an older format: it is told by what it says of itself
         asked = keys.model_dump(mode="json") | {"step_size": keys.step}
-        settings = {**record["evaluation"], **record["threat"]}
-        if (record["model"]["weights_sha256"], record["data"]["fingerprint"]) != (
+        settings = {**record.evaluation.content(), **record.threat.content()}
+        if (record.model.weights_sha256, record.data.fingerprint) != (
                 target.description["weights_sha256"], target.data.fingerprint) or any(
                 name in asked and asked[name] != value for name, value in settings.items()):
             return None
     named = {name: target.description[name] for name in NAMES if name in target.description}
-    return record | {"model": record["model"] | named}
+    return record.model_copy(update={"model": record.model.model_copy(update=named)})
 
 
-def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: Journal) -> dict[str, Any]:
+def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: Journal) -> Record:
     random, images = target.defence.space.is_random, len(target.data.source)
     checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
 
-    def as_json(cell: Cell, outcome: Outcome) -> dict[str, Any]:
-        draws_are = {"batch": "group", "sample": "sample"}[keys.granularity] if random else "-"
-        return result(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded) | {
-            "algorithms": algorithms_of(cell), "made_by": journal.makers(cell_name(cell, keys, images))}
+    def scored(cell: Cell, outcome: Outcome) -> Result:
+        draws_are: DrawsAre = "-" if not random else "group" if keys.granularity == "batch" else "sample"
+        return Result.of(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded,
+                      algorithms_of(cell), journal.makers(cell_name(cell, keys, images)))
 
-    probed = [as_json(*pair) for pair in zip(checked, found.probes, strict=True)]
-    results = [as_json(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
-    return judged({
+    probed = [scored(*pair) for pair in zip(checked, found.probes, strict=True)]
+    results = [scored(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
+    return judged(Record.model_validate({
         "format": FORMAT,
         "digest": identity(target, keys),
         "settings_digest": settings_identity(target, keys),
         "algorithms": evaluation_versions(target, keys),
         "made": now(),
-        "made_by": distinct(maker for each in [*results, *probed] for maker in each["made_by"]),
+        "made_by": list(dict.fromkeys(maker for each in [*results, *probed] for maker in each.made_by)),
         "model": target.description,
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
@@ -282,15 +286,14 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
         "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device), keys.precision),
-        "sanity": {"diagnosis": asdict(found.diagnosis),
+        "sanity": {"diagnosis": asdict(found.diagnosis) | {"changed": list(found.diagnosis.changed)},
                    "probes": probed},
         "results": results,
-    })
+    }))
 
 
-def beside_baseline(record: dict[str, Any], baseline: dict[str, Any], file: Path) -> dict[str, Any]:
+def beside_baseline(record: Record, baseline: Record, file: Path) -> Record:
     """The record judged beside its deterministic baseline's, and written like that."""
-    named = {"digest": baseline["digest"], "label": baseline["model"]["label"]}
-    compared = judged(record | {"baseline": named}, baseline)
+    compared = judged(record, baseline)
     write_record(compared, file)
     return compared

@@ -31,9 +31,11 @@ from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.origin import taken_over
-from rnabench.report.record import judged, read_record, write_record
+from rnabench.report.record import Record
+from rnabench.report.record_file import read_record, read_study, write_record
+from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons, reasons
-from rnabench.report.study import read_study
+from rnabench.report.study_record import AnyRecord
 from rnabench.runtime.device import check_precision, find_device
 from rnabench.runtime.environment import now
 from rnabench.runtime.locks import check_locks
@@ -80,7 +82,7 @@ class Reproduced:
     `missing`: models of the table with attacks still to be run; the table is empty then.
     """
 
-    table: dict[str, dict[str, Any]]
+    table: dict[str, Record]
     figures: dict[str, dict[str, Any]]
     missing: tuple[str, ...]
 
@@ -100,7 +102,7 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
         for name, why in _stale(chosen, place):
             progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
     run_in_workers([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, Record] = {}
     missing = []
     for name in recipe.table if chosen.table else ():
         record = _record(recipe, place, name)
@@ -117,10 +119,11 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
             else:
                 write_record(record, place.record(name))
     figures = {name: _study(chosen, place, name, progress, stop) for name in chosen.figures}
-    for name, record in {**records, **figures}.items():
-        if (why := reasons(record)) and not place.refresh:
+    everything: dict[str, AnyRecord] = {**records, **figures}
+    for name, each in everything.items():
+        if (why := reasons(each)) and not place.refresh:
             progress.line(f"{name}: stale ({'; '.join(why)}), and kept: --refresh makes it anew")
-        if said := taken_over(record, started, str(find_device(place.device))):
+        if said := taken_over(each, started, str(find_device(place.device))):
             progress.line(f"{name}: {said}")
     return Reproduced({} if missing else records, figures, tuple(missing))
 
@@ -131,9 +134,9 @@ def _stale(recipe: Recipe, place: Place) -> Iterator[tuple[str, list[str]]]:
         if trained(run) and (why := stale_reasons(read_run(run))):
             yield run.name, why
     for name in (*recipe.table, *recipe.figures):
-        read = read_study if name in recipe.figures else read_record
+        file = place.record(name)
         with suppress(RnabenchError):
-            if why := reasons(read(place.record(name))):
+            if why := reasons(read_study(file) if name in recipe.figures else read_record(file)):
                 yield name, why
 
 
@@ -199,7 +202,7 @@ def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: S
         attack_some(network, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop)
 
 
-def existing_record(network: Target, keys: EvaluationSettings, place: Place, name: str) -> dict[str, Any] | None:
+def existing_record(network: Target, keys: EvaluationSettings, place: Place, name: str) -> Record | None:
     """The finished record of a model: this recipe's, or one of another recipe whose folder lies beside, under whatever
     name that has for it (recipes share records as they share networks).
 
@@ -212,11 +215,11 @@ def existing_record(network: Target, keys: EvaluationSettings, place: Place, nam
             with file.open(encoding="utf-8", errors="replace") as opened:
                 head = opened.read(HEAD)
             if identity(network, keys) in head and (record := finished(network, keys, file)) is not None:
-                return judged({key: value for key, value in record.items() if key != "baseline"})
+                return judged(record.model_copy(update={"baseline": None}))
     return None if place.refresh else stale(network, keys, own)
 
 
-def _record(recipe: Recipe, place: Place, name: str) -> dict[str, Any] | None:
+def _record(recipe: Recipe, place: Place, name: str) -> Record | None:
     """The finished record of a model of the table."""
     if not place.has(recipe.models[name]):
         return None

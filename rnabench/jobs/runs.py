@@ -11,7 +11,8 @@ from typing import Any
 
 from rnabench.errors import CheckpointError, RnabenchError
 from rnabench.model.runs import LOG, Run, find_runs, finished_runs
-from rnabench.report.record import images_of, read_record
+from rnabench.report.record import Record
+from rnabench.report.record_file import read_record
 from rnabench.runtime.locks import is_claimed
 from rnabench.settings.studies import Study
 
@@ -116,18 +117,17 @@ def _on_test_images(run: Run) -> _Measured | None:
     return None
 
 
-def _recorded(record: dict[str, Any]) -> _Measured:
-    natural = next((result for result in record["results"] if result["attack"] == "natural"), None)
-    attacks = [result for result in record["results"] if result["attack"] != "natural" and result["bounded"]
-               and result["parameters"].get("eps") == record["threat"]["eps"]]
-    lowest = min(attacks, key=lambda result: float(result["accuracy"]), default=None)
-    worst, by = record.get("headline"), ""
-    if worst is not None and len(worst["attacks"]) > 1:
-        lowest, by = worst, f", worst case of {len(worst['attacks'])}"
+def _recorded(record: Record) -> _Measured:
+    natural = next((result.accuracy for result in record.results if result.attack == "natural"), None)
+    attacks = [result for result in record.results if result.attack != "natural" and result.bounded
+               and result.parameters.get("eps") == record.threat.eps]
+    lowest = min(attacks, key=lambda result: result.accuracy, default=None)
+    attacked, by = None, ""
+    if record.headline is not None and len(record.headline.attacks) > 1:
+        attacked, by = record.headline.accuracy, f", worst case of {len(record.headline.attacks)}"
     elif lowest is not None:
-        by = f", {lowest['attack']} / {lowest['protocol']}"
-    return _Measured(f"{images_of(record['results'][0])} test images{by}", natural and float(natural["accuracy"]),
-                     lowest and float(lowest["accuracy"]))
+        attacked, by = lowest.accuracy, f", {lowest.attack} / {lowest.protocol}"
+    return _Measured(f"{record.results[0].images} test images{by}", natural, attacked)
 
 
 def _time(file: Path) -> float:

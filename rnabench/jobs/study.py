@@ -14,10 +14,10 @@ from rnabench.errors import InvalidValue
 from rnabench.jobs.durations import network_speed
 from rnabench.jobs.evaluate import Target
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.report.study import FORMAT, read_study
+from rnabench.report.record_file import read_study, write_study_record
+from rnabench.report.study_record import STUDY_FORMAT
 from rnabench.runtime.device import number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
-from rnabench.runtime.files import write_text
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed
 from rnabench.runtime.progress import Progress, about
@@ -58,7 +58,8 @@ def algorithms_of(study: Study) -> dict[str, int]:
 def settings_identity(targets: Sequence[Target], study: Study) -> str:
     """The same without the versions."""
     return digest({
-        "format": FORMAT, "study": study.name, "keys": study.model_dump(mode="json"),
+        "format": 2,  # as ever: another layout of the file is no other study
+        "study": study.name, "keys": study.model_dump(mode="json"),
         "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
         "data": targets[0].data.fingerprint,
     })
@@ -76,7 +77,7 @@ def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Pro
     name = study_identity(targets, study)
     if resume and (there := finished_study(targets, study, file)) is not None:
         if there != read_study(file):  # the same weights as other algorithms made them
-            _write(there, file)
+            write_study_record(there, file)
         return there
     check_locks(file.parent, progress)
     with claimed(file, file.name):
@@ -122,8 +123,9 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
     with number_formats(study.precision, first.device), at_rest([model for _, model in networks]):
         results = study.compute(networks, len(first.data.classes), work)
         device = device_description(str(first.device), study.precision)
-    record = {
-        "format": FORMAT, "study": study.name, "digest": name, "settings_digest": settings_identity(targets, study),
+    record: dict[str, Any] = _as_json({
+        "format": STUDY_FORMAT, "study": study.name, "digest": name,
+        "settings_digest": settings_identity(targets, study),
         "algorithms": algorithms_of(study), "made": now(), "made_by": journal.makers(),
         "models": [target.description for target in targets],
         "data": {"name": first.data.name, "fingerprint": first.data.fingerprint, "classes": list(first.data.classes),
@@ -132,8 +134,8 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
         "versions": versions(), "git": git_revision(), "device": device,
         "seconds_of_last_call": round(time.perf_counter() - started, 1),
         "results": _without_nan(results),
-    }
-    _write(record, file)
+    })
+    write_study_record(record, file)
     journal.remove()
     return record
 
@@ -150,10 +152,6 @@ def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], study: Study
         one = len(source) * (gradients * timed.gradient + forwards * timed.forward)
         seconds, now = seconds + one, now + one * timed.load
     return about(seconds, now / max(seconds, 1e-9))
-
-
-def _write(record: dict[str, Any], file: Path) -> None:
-    write_text(file, json.dumps(record, separators=(",", ":")) + "\n")
 
 
 def _as_json(value: Any) -> Any:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnabench.errors import RnabenchError, did_you_mean
-from rnabench.report.record import headline, images_of, outcome_of, read_record, rows
-from rnabench.report.study import read_study, study_of
+from rnabench.report.record import Record
+from rnabench.report.record_file import read_record, read_study
+from rnabench.report.scores import headline, rows
+from rnabench.report.study import study_of
 from rnabench.scoring.outcome import Outcome
 
 AccuracyKey = tuple[str, str, str]  # model, attack, protocol
@@ -70,7 +72,7 @@ class Results:
                         for key, cell in self.cells.items() if key[0] not in studies})
 
 
-def read_results(path: Path, option: str) -> Results:
+def read_accuracies(path: Path, option: str) -> Results:
     """The results of a folder (of its `table.csv` if it has no records), of a `table.csv` or of one record.
 
     Raises RnabenchError, naming `option` where there is nothing to read.
@@ -101,31 +103,32 @@ def _of_file(file: Path) -> tuple[list[tuple[str, RecordSettings]], list[tuple[A
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if "study" in content:
-            return [(file.stem, _study_source(read_study(file)))], list(_study_cells(file.stem, content))
+            study = read_study(file)
+            return [(file.stem, _study_source(study))], list(_study_cells(file.stem, study))
         if "results" not in content:
             return [], []
-        return [(content["model"]["label"], _record_source(read_record(file)))], list(_record_cells(content))
+        record = read_record(file)
+        return [(record.label, _record_source(record))], list(_record_cells(record))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RnabenchError(f"record: {str(file)!r} cannot be used ({type(error).__name__}: {error}); expected JSON "
                             "written by rnabench") from None
 
 
-def _record_source(record: dict[str, Any]) -> RecordSettings:
-    flags = {f"{flag['check']} {flag['name']}": flag["status"] for flag in record["sanity"]["flags"]}
-    return RecordSettings(_network(record["model"]) | {"fingerprint of the images": record["data"]["fingerprint"],
-                                               "cumulative": record["evaluation"]["cumulative"]},
-                  flags, record["evaluation"]["seed"], method=record["model"].get("method", record["model"]["label"]),
-                  weights=record["model"]["weights_sha256"], algorithms=record.get("algorithms"))
+def _record_source(record: Record) -> RecordSettings:
+    settings = _network(record.model.content()) | {
+        "fingerprint of the images": record.data.fingerprint, "cumulative": record.evaluation.cumulative}
+    return RecordSettings(settings, {f"{flag.check} {flag.name}": flag.status for flag in record.sanity.flags},
+                          record.evaluation.seed, method=record.method, weights=record.model.weights_sha256,
+                          algorithms=record.algorithms)
 
 
-def _record_cells(record: dict[str, Any]) -> Iterator[tuple[AccuracyKey, Accuracy]]:
-    for row, result in zip_longest(rows([record]), record["results"]):
-        if result is None:  # the last row is the worst case of several attacks
-            attacks, worst = record["headline"]["attacks"], headline(record)
+def _record_cells(record: Record) -> Iterator[tuple[AccuracyKey, Accuracy]]:
+    for row, result in zip_longest(rows([record]), record.results):
+        if result is not None:
+            yield _cell(row, result.parameters, record.outcome(result))
+        elif record.headline is not None:  # the last row is the worst case of several attacks
+            attacks, worst = record.headline.attacks, headline(record)
             yield _cell(row, {"attacks": attacks}, worst.outcome if worst and list(worst.attacks) == attacks else None)
-        else:
-            yield _cell(row | {"images": images_of(result)}, result["parameters"],
-                        outcome_of(result, record["evaluation"]))
 
 
 def _study_source(record: dict[str, Any]) -> RecordSettings:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from rnabench.report.methods import Method, methods
-from rnabench.report.record import outcome_of
+from rnabench.report.record import Record
 from rnabench.scoring.outcome import Outcome
 from rnabench.scoring.significance import ERROR_RATE, holm
 from rnabench.scoring.trainings import Compared, compare
@@ -50,7 +49,7 @@ class Answer:
     open: tuple[str, ...] = ()
 
 
-def answers(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> list[Answer]:
+def answers(claims: Sequence[Claim], records: Sequence[Record]) -> list[Answer]:
     """By claim, contrasts of the method that is claimed to be more robust with all that it can be compared to."""
     by_name = {method.name: method for method in methods(records)}
     found = [_answer(claim, by_name) for claim in claims]
@@ -86,13 +85,13 @@ def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
     """By protocol, the outcome of each training, where all trainings have one."""
     found: dict[str, list[Outcome]] = {}
     for record in method.records:
-        for result in record["results"]:
-            if result["attack"] == attack:
-                found.setdefault(result["protocol"], []).append(outcome_of(result, record["evaluation"]))
+        for result in record.results:
+            if result.attack == attack:
+                found.setdefault(result.protocol, []).append(record.outcome(result))
     return {protocol: outcomes for protocol, outcomes in found.items() if len(outcomes) == len(method.records)}
 
 
-def sentences(claims: Sequence[Claim], records: Sequence[dict[str, Any]], whose: str = "The paper") -> list[str]:
+def sentences(claims: Sequence[Claim], records: Sequence[Record], whose: str = "The paper") -> list[str]:
     """A sentence per claim on which these records have something to say; `whose` claim it is."""
     return [f"{whose}: {said}" for answer in answers(claims, records) if (said := _sentence(answer))]
 

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
@@ -15,6 +14,7 @@ from rnabench.reference import published
 from rnabench.report.claims import sentences
 from rnabench.report.methods import method_rows, methods, shown_accuracy
 from rnabench.report.origin import origin_lines
+from rnabench.report.record import Record
 from rnabench.report.study import ADVERSARIAL
 from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
@@ -59,7 +59,7 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
         not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)
 
 
-def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[str, Defined]) -> ComparisonTable:
+def comparison(records: Sequence[Record], table: str, models: Mapping[str, Defined]) -> ComparisonTable:
     """The models of `records` beside the rows of the paper's `table` that `models` say they are; rows of the paper that
     were not measured come last."""
     everything = published(table)
@@ -94,19 +94,18 @@ def comparison(records: Sequence[dict[str, Any]], table: str, models: Mapping[st
     return ComparisonTable((*headings, *(" ".join(column) for column in adaptive)), tuple(lines), tuple(notes))
 
 
-def _run_for(column: str, columns: Sequence[str], records: Sequence[dict[str, Any]]) -> str:
+def _run_for(column: str, columns: Sequence[str], records: Sequence[Record]) -> str:
     """The attack that stands in a column of the paper's: the one of that name or, where it was not run, the only one of
     its kind that was."""
-    run = {result["attack"]: result["parameters"].get("kind") for record in records for result in record["results"]
-           if result["protocol"] in ("paper", "any")}
+    run = {result.attack: result.parameters.get("kind") for record in records for result in record.results
+           if result.protocol in ("paper", "any")}
     alike = [] if column in run or column == NATURAL else [
         name for name, kind in run.items() if kind == parse_attack(column).kind and name not in columns]
     return alike[0] if len(alike) == 1 else column
 
 
-def _note(column: str, name: str, records: Sequence[dict[str, Any]]) -> str:
-    parameters = next(result["parameters"] for record in records for result in record["results"]
-                      if result["attack"] == name)
+def _note(column: str, name: str, records: Sequence[Record]) -> str:
+    parameters = next(result.parameters for record in records for result in record.results if result.attack == name)
     theirs = parse_attack(column).parameters.model_dump(exclude_none=True)
     differences = [f"{key} {parameters.get(key)}, the paper's {value}" for key, value in theirs.items()
                    if parameters.get(key) != value]
@@ -123,7 +122,7 @@ def _title(row: Mapping[str, str]) -> str:
     return f"{' '.join(part for part in parts if part)}, not run"
 
 
-def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: Path) -> None:
+def write_comparison(records: Sequence[Record], recipe: Recipe, folder: Path) -> None:
     """Write `paper.csv`, `paper.md` and `paper.tex` for a recipe with a `published` table."""
     assert recipe.published is not None
     found = comparison(records, recipe.published, recipe.defined)
@@ -141,11 +140,10 @@ def write_comparison(records: Sequence[dict[str, Any]], recipe: Recipe, folder: 
     write_text(folder / "paper.tex", comments + "\n" + tex.replace("±", r"$\pm$") + "\n")
 
 
-def _scale(recipe: Recipe, records: Sequence[dict[str, Any]]) -> str:
+def _scale(recipe: Recipe, records: Sequence[Record]) -> str:
     profile = f"Profile {recipe.profile}: {recipe.summary}. " if recipe.profile else ""
-    networks = ", ".join(dict.fromkeys(f"{record['model'].get('arch')} width {record['model'].get('width')}"
-                                       for record in records))
-    here = list(dict.fromkeys(record["data"]["name"] for record in records))
+    networks = ", ".join(dict.fromkeys(f"{record.model.arch} width {record.model.width}" for record in records))
+    here = list(dict.fromkeys(record.data.name for record in records))
     theirs = [model.dataset for model in recipe.defined.values()]
     other = "" if set(here) <= set(theirs) else (
         f" Measured on {', '.join(here)} and not, as the paper's numbers, on {', '.join(dict.fromkeys(theirs))}: "

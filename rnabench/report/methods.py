@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnabench.report.record import method_of, rows
+from rnabench.report.record import Record
+from rnabench.report.scores import rows
 from rnabench.scoring.trainings import spread
 
 MEANS = ("worst_of_draws", "majority", "attack_reported", "median_l2")
@@ -17,7 +18,7 @@ class Method:
     """A method and the records of its trainings, at least one."""
 
     name: str
-    records: tuple[dict[str, Any], ...]
+    records: tuple[Record, ...]
 
     @property
     def title(self) -> str:
@@ -27,25 +28,24 @@ class Method:
         """A sentence on why the two cannot be compared; None if both were attacked on the same images, under the same
         threat model."""
         records = (*self.records, *other.records)
-        first, why = records[0], None
-        if any(each["data"][name] != first["data"][name] for each in records for name in ("fingerprint", "indices")):
+        data, why = records[0].data, None
+        if any((each.data.fingerprint, each.data.indices) != (data.fingerprint, data.indices) for each in records):
             why = "on different images"
-        elif any(each["threat"] != first["threat"] for each in records):
+        elif any(each.threat != records[0].threat for each in records):
             why = "under different threat models"
         return why and f"{self.name} and {other.name} were attacked {why}: they are not compared."
 
 
-def methods(records: Sequence[dict[str, Any]]) -> list[Method]:
+def methods(records: Sequence[Record]) -> list[Method]:
     """The methods of the records, in their order. A record labelled like its method comes from a recipe without several
     seeds: it is a method of its own, not one of the trainings."""
-    found: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, bool], list[Record]] = {}
     for record in records:
-        name = method_of(record)
-        found.setdefault((name, name == record["model"]["label"]), []).append(record)
+        found.setdefault((record.method, record.method == record.label), []).append(record)
     return [Method(name, tuple(trainings)) for (name, _), trainings in found.items()]
 
 
-def method_rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def method_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     """The rows of each method as people read them: means over its trainings where there are several.
 
     `sd` is the standard deviation over trainings, and None of one training, whose 95 % interval is in `low95` and

@@ -1,212 +1,287 @@
-"""The record: one JSON file per evaluated network, from which every table is drawn."""
+"""The record of an evaluation: what it holds, typed. Tables are views of records.
+
+Shares are in [0, 1]. N is the number of images that an attack saw, D of the draws that score. `docs/record.schema.json`
+says the same for readers in other languages.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
+from pydantic import ConfigDict, Field, model_validator
 
-from rnabench.errors import RnabenchError
-from rnabench.runtime.files import write_text
-from rnabench.scoring.flag import Row
-from rnabench.scoring.headline import Headline, worst_case
-from rnabench.scoring.outcome import Outcome, bits, from_bits, path_groups
-from rnabench.scoring.sanity import judge
-from rnabench.settings.attacks import parse_attack, resolved
-from rnabench.settings.protocols import parse_protocol
-from rnabench.settings.suites import SUITES
+from rnabench.report.stored import PackedBits, Stored
+from rnabench.scoring.outcome import Outcome, path_groups
 
-FORMAT = 3
-READABLE = (2, 3)  # of format 2: made before algorithms had versions
+FORMAT: Final = 4
 
-
-def result(outcome: Outcome, draws_are: str, parameters: dict[str, Any], bounded: bool = True) -> dict[str, Any]:
-    """One attack under one protocol as JSON; accuracies are shares in [0, 1], outcomes strings of 0 and 1.
-
-    `outcomes.correct` has one string per draw, its characters in the order of the record's `data.indices`, of which an
-    attack may have seen the first ones only. Attacks that
-    know no eps (`bounded` false) also have the Euclidean change of every image, and the median over those that had to
-    be moved and are misclassified on the attacker's path.
-    """
-    low, high = outcome.interval
-    distances = {} if outcome.distances is None else {"distances": [round(float(d), 5) for d in outcome.distances]}
-    return {
-        "attack": outcome.attack,
-        "protocol": outcome.protocol,
-        "parameters": parameters,
-        "bounded": bounded,
-        "draws": outcome.correct.shape[1],
-        "draws_are": draws_are,
-        "accuracy": outcome.accuracy,
-        "interval95": [low, high],
-        "worst_of_draws": outcome.worst,
-        "majority": float(outcome.majority.mean()),
-        "attack_reported": float(outcome.reported.mean()),
-        "median_l2": outcome.median_distance,
-        "seconds": round(outcome.seconds, 2),
-        "outcomes": {
-            "correct": [bits(draw) for draw in outcome.correct.T],
-            "majority": bits(outcome.majority),
-            "reported": bits(outcome.reported),
-            **distances,
-        },
-    }
+Share = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+Versions = dict[str, int]
+DrawsAre = Literal["group", "batch", "sample", "-"]
 
 
-def outcome_of(result: dict[str, Any], evaluation: Mapping[str, Any]) -> Outcome:
-    """The inverse of `result`; `evaluation` is the record's part of that name."""
-    kept = result["outcomes"]
-    correct = np.stack([from_bits(draw) for draw in kept["correct"]], axis=1)
-    groups = None
-    if result["draws_are"] == "group":
-        groups = path_groups(0, len(correct), evaluation["attack_paths"])
-    elif result["draws_are"] == "batch":  # records of before path groups
-        groups = np.arange(len(correct)) // int(evaluation["batch_size"])
-    distances = np.array(kept["distances"], dtype=float) if "distances" in kept else None
-    return Outcome(result["attack"], result["protocol"], correct, from_bits(kept["majority"]),
-                   from_bits(kept["reported"]), groups, result["seconds"], distances)
+class Maker(Stored):
+    """What made a part of the numbers, in short."""
+
+    git: str | None = Field(description="revision, with +changes if files differed; null outside git")
+    torch: str
+    device: str | None = Field(description="cpu, or the name of the GPU")
 
 
-def sanity_rows(record: dict[str, Any]) -> list[Row]:
-    """The rows that sanity checks look at: the table's, then the probes'."""
-    return [Row(outcome_of(result, record["evaluation"]), result["parameters"])
-            for result in [*record["results"], *record["sanity"]["probes"]]]
+class Device(Stored):
+    device: str = Field(description="as torch names it")
+    name: str = ""
+    threads: int | None = Field(default=None, description="of the CPU; null of a GPU")
+    formats: dict[str, str | None] | None = Field(default=None, description="by operation, what it was computed in")
 
 
-def judged(record: dict[str, Any], baseline: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The record with its sanity flags, and what follows from them; `baseline` is the deterministic model's record."""
-    flags = judge(sanity_rows(record), record["sanity"]["diagnosis"], len(record["data"]["classes"]),
-                  record["threat"]["eps"], record["model"]["randomised"], sanity_rows(baseline) if baseline else (),
-                  record["evaluation"]["cumulative"])
-    failed = [flag for flag in flags if flag.status == "FAIL"]
-    everything = any(not flag.rows for flag in failed)
-    rows = {row for flag in failed for row in flag.rows}
-    results = [result | {"unreliable": result["attack"] != "natural" and (
-        everything or (result["attack"], result["protocol"]) in rows)} for result in record["results"]]
-    return record | {
-        "unreliable": bool(failed),
-        "headline": headline_json(record),
-        "sanity": record["sanity"] | {"flags": [asdict(flag) | {"name": flag.name} for flag in flags]},
-        "results": results,
-    }
+class Made(Stored):
+    """How a record, or a study, came to be."""
+
+    digest: str = Field(description="of everything that decides the results")
+    settings_digest: str | None = Field(default=None, description="the same without the versions of algorithms")
+    algorithms: Versions | None = Field(default=None, description="by name; null: made before they had versions")
+    made: str | None = Field(default=None, description="when: UTC, ISO 8601")
+    made_by: list[Maker] = Field(default=[], description="what made its batches, each once")
+    versions: dict[str, str] = Field(description="of Python, this package and the libraries")
+    git: str | None = Field(description="revision that wrote the file")
+    device: Device
+
+    @property
+    def label(self) -> str:
+        """What a line calls it."""
+        raise NotImplementedError
+
+    @property
+    def networks(self) -> list[Network]:
+        raise NotImplementedError
 
 
-def averaging(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The results that the headline rests on: bounded attacks at the evaluation's eps that average over paths (all
-    bounded ones, for a deterministic model)."""
-    return [
-        result for result in record["results"]
-        if result["bounded"] and result["attack"] != "natural" and result["parameters"]["backend"] != "torchattacks"
-        and result["parameters"]["eps"] == record["threat"]["eps"]
-        and (result["protocol"].startswith("eot:") or not record["model"]["randomised"])
-    ]
+class Training(Stored):
+    """How the network was trained; all null for a network that was trained elsewhere."""
+
+    git: str | None = None
+    versions: dict[str, str] | None = None
+    device: Device | None = None
+    algorithms: Versions | None = None
 
 
-def headline(record: dict[str, Any], attacks: Collection[str] | None = None) -> Headline | None:
-    """The worst case over these (over those named in `attacks`), on the images that all of them saw."""
-    outcomes = [outcome_of(result, record["evaluation"]) for result in averaging(record)
-                if attacks is None or result["attack"] in attacks]
-    shared = min((len(outcome.correct) for outcome in outcomes), default=0)
-    return worst_case([outcome.first(shared) for outcome in outcomes])
+class Network(Stored):
+    """The network that was attacked. Anybody's has neither architecture nor training here, but the hashes of `code`."""
+
+    label: str
+    method: str | None = Field(default=None, description="what its trainings have in common: its name in the recipe")
+    training_seed: int | None = None
+    digest: str | None = Field(default=None, description="of its training recipe")
+    weights_sha256: str
+    code: dict[str, Any] | None = Field(default=None, description="hashes of a foreign network's source and logits")
+    trained_on: dict[str, Any] | None = None
+    selected: dict[str, Any] | None = Field(default=None, description="the epoch that these weights are of")
+    training: Training | None = None
+    arch: str | None = None
+    space: str | None = Field(default=None, description="of norms, as in bn+in")
+    width: int | None = None
+    layer_based: bool | None = None
+    paths: str | None = Field(default=None, description="how many there are, in decimal")
+    parameters: int | None = None
+    objective: str | None = None
+    randomised: bool
+    recipe: dict[str, Any] | None = None
+    replayable: bool | None = Field(default=None, description="of a foreign network: torch's seed fixes its draws")
+    differentiable: bool | None = Field(default=None, description="of a foreign network: a gradient reaches the images")
 
 
-def images_of(result: dict[str, Any]) -> int:
-    """On how many of the record's images the attack was run: the first ones."""
-    return len(result["outcomes"]["majority"])
+class Data(Stored):
+    """The images."""
+
+    name: str
+    fingerprint: str = Field(description="of the images and labels, in order")
+    classes: list[str]
+    indices: list[int] = Field(description="which of the test images, in order")
 
 
-def headline_json(record: dict[str, Any]) -> dict[str, Any] | None:
-    found = headline(record)
-    if found is None:
-        return None
-    return {
-        "attacks": list(found.attacks), "accuracy": found.outcome.accuracy,
-        "interval95": list(found.outcome.interval), "worst_of_draws": found.worst,
-        "majority": float(found.outcome.majority.mean()), "attack_reported": float(found.outcome.reported.mean()),
-        "adaptive_suite": is_adaptive_suite(record),
-    }
+class ThreatKept(Stored):
+    norm: str = Field(description="Linf or L2")
+    eps: float = Field(ge=0, description="pixels in [0, 1]")
+    step_size: float = Field(ge=0, description="pixels in [0, 1]")
 
 
-def is_adaptive_suite(record: dict[str, Any]) -> bool:
-    """Whether every attack of the built-in suite `adaptive` was run with just its parameters (whatever its name), and
-    averaged over at least as many paths; a deterministic model has none."""
-    threat, suite = record["threat"], SUITES["adaptive"]
-    fewest = min(parse_protocol(protocol).samples for protocol in suite.protocols)
-    run = [result["parameters"] for result in averaging(record)
-           if not record["model"]["randomised"] or parse_protocol(result["protocol"]).samples >= fewest]
-    wanted = [resolved(parse_attack(attack), threat["eps"], threat["step_size"]) for attack in suite.attacks]
-    return all(any(settings.items() <= parameters.items() for parameters in run) for settings in wanted)
+class EvaluationKept(Stored):
+    """The settings of the evaluation; those that are not listed here too, by name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    suite: str = ""
+    seed: int
+    cumulative: bool = Field(description="each attack saw only the images that no earlier one broke")
+    attack_paths: int | None = Field(default=None, ge=1, description="path groups: image i is in i mod this")
+    batch_size: int | None = Field(default=None, ge=1)
 
 
-def write_record(record: dict[str, Any], file: Path) -> None:
-    """Write a record atomically, with long lists of numbers on one line each."""
-    lists: list[str] = []
+class Outcomes(Stored):
+    """What happened to every image: 1 is right."""
 
-    def folded(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: folded(part) for name, part in value.items()}
-        if isinstance(value, list) and len(value) > 4 and all(isinstance(part, int | float) for part in value):
-            lists.append(json.dumps(value))
-            return f"@list {len(lists) - 1}@"
-        return [folded(part) for part in value] if isinstance(value, list | tuple) else value
-
-    text = json.dumps(folded(record), indent=1)
-    for number, content in enumerate(lists):
-        text = text.replace(f'"@list {number}@"', content, 1)
-    write_text(file, text + "\n")
+    correct: PackedBits = Field(description="[N, D]: right on each draw")
+    majority: PackedBits = Field(description="[N]: the most frequent prediction over the draws is right")
+    reported: PackedBits = Field(description="[N]: right on a path of the attacker's own")
+    distances: list[float] | None = Field(default=None, description="[N]: Euclidean change, if no eps bounds it")
 
 
-def read_record(file: Path) -> dict[str, Any]:
-    """A record. Raises RnabenchError for a file that is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
-                            "`rnabench attack`") from None
-    if not isinstance(content, dict) or "results" not in content or "format" not in content:
-        raise RnabenchError(f"record: {str(file)!r} is no record; expected JSON written by `rnabench attack`")
-    if content["format"] not in READABLE:
-        raise RnabenchError(f"record: {str(file)!r} has format {content['format']!r}; expected {FORMAT}: run the same "
-                            "command with --no-resume or another --out")
-    return content
+class Result(Stored):
+    """One attack under one protocol, on the first N of the record's images."""
+
+    attack: str
+    protocol: str = Field(description="paper, same-path, resample, eot:K; any, where all agree")
+    parameters: dict[str, Any] = Field(description="all in effect; none of natural accuracy")
+    bounded: bool = Field(description="knows an eps")
+    draws: int = Field(ge=1, description="D")
+    draws_are: DrawsAre = Field(
+        description="what shares a draw: a path group, a batch (older), nothing; -: nothing is drawn")
+    accuracy: Share = Field(description="mean over images and draws")
+    interval95: Interval
+    worst_of_draws: Share = Field(description="right on every draw")
+    majority: Share
+    attack_reported: Share
+    median_l2: float | None = Field(default=None, description="of images that had to be moved and are misclassified")
+    seconds: float
+    outcomes: Outcomes
+    algorithms: Versions | None = None
+    made_by: list[Maker] = Field(default=[])
+    unreliable: bool = Field(default=False, description="a sanity check that concerns it failed")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        images, kept = self.outcomes.majority.shape, self.outcomes
+        if len(images) != 1 or kept.reported.shape != images or kept.correct.shape != [*images, self.draws] or (
+                kept.distances is not None and [len(kept.distances)] != images):
+            raise ValueError("expected outcomes of the same images, on all draws")
+        return self
+
+    @classmethod
+    def of(cls, outcome: Outcome, draws_are: DrawsAre, parameters: dict[str, Any], bounded: bool = True,
+           algorithms: Versions | None = None, made_by: Sequence[Mapping[str, Any]] = ()) -> Self:
+        """With the numbers that follow from the outcomes."""
+        distances = {} if outcome.distances is None else {"distances": [round(float(d), 5) for d in outcome.distances]}
+        return cls(
+            attack=outcome.attack, protocol=outcome.protocol, parameters=parameters, bounded=bounded,
+            draws=outcome.correct.shape[1], draws_are=draws_are, accuracy=outcome.accuracy,
+            interval95=list(outcome.interval), worst_of_draws=outcome.worst, majority=float(outcome.majority.mean()),
+            attack_reported=float(outcome.reported.mean()), median_l2=outcome.median_distance,
+            seconds=round(outcome.seconds, 2),
+            outcomes=Outcomes(correct=PackedBits.of(outcome.correct), majority=PackedBits.of(outcome.majority),
+                              reported=PackedBits.of(outcome.reported), **distances),
+            algorithms=algorithms, made_by=[Maker.model_validate(maker) for maker in made_by])
+
+    @property
+    def images(self) -> int:
+        """N."""
+        return self.outcomes.majority.shape[0]
 
 
-def method_of(record: dict[str, Any]) -> str:
-    """What several trainings have in common: the name of their model in a recipe; of one training alone, its own."""
-    return str(record["model"].get("method", record["model"]["label"]))
+class SanityFlag(Stored):
+    """What a sanity check says."""
+
+    check: int = Field(ge=1)
+    status: Literal["PASS", "WARN", "FAIL", "n/a"]
+    text: str = Field(description="with the numbers that decided")
+    rows: list[Pair] = Field(default=[], description="(attack, protocol) that it concerns; none: all")
+    name: str
 
 
-def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per model, attack and protocol: the columns of `table.csv`, unrounded, and each model's worst case."""
-    found = []
-    for record in records:
-        shared = {"dataset": record["data"]["name"], "threat": record["threat"]["norm"], "digest": record["digest"],
-                  "method": method_of(record), "training_seed": record["model"].get("training_seed")}
-        for result in record["results"]:
-            found.append({
-                "model": record["model"]["label"], "attack": result["attack"], "protocol": result["protocol"],
-                "accuracy": result["accuracy"], "low95": result["interval95"][0], "high95": result["interval95"][1],
-                "worst_of_draws": result["worst_of_draws"], "majority": result["majority"],
-                "attack_reported": result["attack_reported"], "median_l2": result["median_l2"],
-                "draws": result["draws"], "draws_are": result["draws_are"], "unreliable": result["unreliable"],
-                "few_paths": outcome_of(result, record["evaluation"]).few_paths,
-                "eps": result["parameters"].get("eps", record["threat"]["eps"]), "images": images_of(result), **shared,
-            })
-        if (best := record["headline"]) is not None and len(best["attacks"]) > 1:
-            last = averaging(record)[-1]
-            found.append({
-                "model": record["model"]["label"], "attack": f"worst case of {len(best['attacks'])}",
-                "protocol": "+".join(dict.fromkeys(result["protocol"] for result in averaging(record))),
-                "accuracy": best["accuracy"], "low95": best["interval95"][0], "high95": best["interval95"][1],
-                "worst_of_draws": best["worst_of_draws"], "majority": best["majority"],
-                "attack_reported": best["attack_reported"], "median_l2": None,
-                "draws": last["draws"], "draws_are": last["draws_are"],
-                "unreliable": any(result["unreliable"] for result in averaging(record)),
-                "few_paths": outcome_of(last, record["evaluation"]).few_paths,
-                "eps": record["threat"]["eps"], "images": min(map(images_of, averaging(record))), **shared,
-            })
-    return found
+class DiagnosisKept(Stored):
+    """What was seen of the model without attacking it."""
+
+    images: int
+    zero_gradients: dict[str, Share] | Share = Field(
+        description="by loss, the share of images whose gradient is zero; older: of cross-entropy")
+    probabilities: bool = Field(description="the outputs are no logits")
+    was_training: bool = Field(description="it came in training mode")
+    changed: list[str] = Field(description="buffers that attacks changed")
+    normalisation: dict[str, str] | None = Field(
+        None, description="for images as given, normalised and unnormalised: 1 for each that is right")
+
+
+class Sanity(Stored):
+    diagnosis: DiagnosisKept
+    probes: list[Result] = Field(description="attacks that only the checks look at")
+    flags: list[SanityFlag] = Field(default=[])
+
+
+class WorstCase(Stored):
+    """The worst case over the attacks that average over paths: each image meets the one that is worst for it."""
+
+    attacks: list[str] = Field(description="attack / protocol")
+    accuracy: Share
+    interval95: Interval
+    worst_of_draws: Share
+    majority: Share
+    attack_reported: Share
+    adaptive_suite: bool = Field(description="the whole suite `adaptive` is among them")
+
+
+class Baseline(Stored):
+    """The deterministic model's record that this one was judged beside."""
+
+    digest: str
+    label: str
+
+
+class Record(Made):
+    """One evaluated network: settings, where the numbers come from, every image's outcome on every draw."""
+
+    format: Literal[4] = Field(description="version of what is described here")
+    model: Network
+    data: Data
+    threat: ThreatKept
+    evaluation: EvaluationKept
+    sanity: Sanity
+    results: list[Result]
+    unreliable: bool = Field(default=False, description="a sanity check failed")
+    headline: WorstCase | None = None
+    baseline: Baseline | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        images = len(self.data.indices)
+        for result in self.cells:
+            if result.images > images:
+                raise ValueError(f"expected outcomes of at most {images} images, got {result.images}")
+            needed = {"group": "attack_paths", "batch": "batch_size"}.get(result.draws_are)
+            if needed and getattr(self.evaluation, needed) is None:
+                raise ValueError(f"expected evaluation.{needed}, as draws serve a {result.draws_are}")
+        return self
+
+    @property
+    def label(self) -> str:
+        return self.model.label
+
+    @property
+    def networks(self) -> list[Network]:
+        return [self.model]
+
+    @property
+    def method(self) -> str:
+        """What several trainings have in common: the name of their model in a recipe; of one alone, its own."""
+        return self.model.method or self.model.label
+
+    @property
+    def cells(self) -> list[Result]:
+        """The results, then the sanity checks' probes."""
+        return [*self.results, *self.sanity.probes]
+
+    def outcome(self, result: Result) -> Outcome:
+        """Every image's outcome of one of the cells."""
+        kept, groups = result.outcomes, None
+        if result.draws_are == "group":
+            assert self.evaluation.attack_paths is not None
+            groups = path_groups(0, result.images, self.evaluation.attack_paths)
+        elif result.draws_are == "batch":  # records of before path groups
+            assert self.evaluation.batch_size is not None
+            groups = np.arange(result.images) // self.evaluation.batch_size
+        distances = None if kept.distances is None else np.array(kept.distances, dtype=float)
+        return Outcome(result.attack, result.protocol, kept.correct.array(), kept.majority.array(),
+                       kept.reported.array(), groups, result.seconds, distances)

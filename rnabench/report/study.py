@@ -1,13 +1,12 @@
-"""A study's record: read, told in words, and drawn as CSV, Markdown and figures."""
+"""A study's record told in words, and drawn as CSV, Markdown and figures."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from rnabench.errors import RnabenchError, one_of
+from rnabench.errors import one_of
 from rnabench.report.figure import save
 from rnabench.report.origin import origin_lines
 from rnabench.runtime.files import write_text
@@ -15,22 +14,7 @@ from rnabench.settings.pixels import in_255ths
 from rnabench.settings.spaces import NORMS, parse_space
 from rnabench.settings.studies import STUDIES, Study
 
-FORMAT = 2
-READABLE = (1, 2)  # of format 1: made before algorithms had versions
 ADVERSARIAL = ("white-box", "black-box")  # the paper's adversarial objectives
-
-
-def read_study(file: Path) -> dict[str, Any]:
-    """A study's record. Raises RnabenchError for a file that is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
-                            "a study such as `rnabench transfer-matrix`") from None
-    if not isinstance(content, dict) or "study" not in content or content.get("format") not in READABLE:
-        raise RnabenchError(f"record: {str(file)!r} is no study of format {FORMAT}; run the same command with "
-                            "--no-resume or another --out")
-    return content
 
 
 def study_of(record: dict[str, Any]) -> type[Study]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnabench.reference import published
 from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
+from rnabench.report.record import Record
 from rnabench.report.study import is_cifar10
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.suites import Axis
@@ -31,14 +32,14 @@ class Curve:
     constant: bool = False
 
 
-def curves(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str], protocols: Sequence[str]
+def curves(records: Sequence[Record], axis: Axis, attacks: Sequence[str], protocols: Sequence[str]
           ) -> list[Curve]:
     """The lines of a sweep over `attacks` and `protocols` (names). Attacks that have no such value are left out."""
     found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for record in records:
-        for result in record["results"]:
-            protocol, parameters = result["protocol"], result["parameters"]
-            if result["attack"] not in attacks or protocol not in (*protocols, "any"):
+        for result in record.results:
+            protocol, parameters = result.protocol, result.parameters
+            if result.attack not in attacks or protocol not in (*protocols, "any"):
                 continue
             if axis == "samples":
                 value = float(protocol[4:]) if protocol.startswith("eot:") else 0.0 if protocol == "any" else None
@@ -47,21 +48,21 @@ def curves(records: Sequence[dict[str, Any]], axis: Axis, attacks: Sequence[str]
                 value = parameters.get("steps" if axis == "steps" else "eps")
             if value is None:
                 continue
-            low, high = result["interval95"]
+            low, high = result.interval95
             families = {name.split("@")[0].rstrip("0123456789") for name in attacks}
-            family = f" {result['attack'].split('@')[0]}" if len(families) > 1 else ""
-            found.setdefault((record["model"]["label"] + family, protocol), []).append(
-                (255 * value if axis == "eps" else float(value), 100 * result["accuracy"], 100 * low, 100 * high))
+            family = f" {result.attack.split('@')[0]}" if len(families) > 1 else ""
+            found.setdefault((record.label + family, protocol), []).append(
+                (255 * value if axis == "eps" else float(value), 100 * result.accuracy, 100 * low, 100 * high))
     return [Curve(model, protocol, tuple(sorted(points)), constant=axis == "samples" and protocol == "any")
             for (model, protocol), points in found.items()]
 
 
-def write_sweeps(records: Sequence[dict[str, Any]], folder: Path, title: str) -> list[Path]:
+def write_sweeps(records: Sequence[Record], folder: Path, title: str) -> list[Path]:
     """Draw every sweep that the last record's suites name (a baseline comes first): <suite>.png and <suite>.svg."""
     from rnabench.settings.evaluation import EvaluationSettings
 
     written, last = [], records[-1]
-    keys = EvaluationSettings.model_validate(last["evaluation"])
+    keys = EvaluationSettings.model_validate(last.evaluation.content())
     for name, suite in keys.chosen:
         if suite.axis is not None:
             attacks = sorted({attack.name for attack in keys.attacks_of(suite)})
@@ -72,29 +73,29 @@ def write_sweeps(records: Sequence[dict[str, Any]], folder: Path, title: str) ->
     return written
 
 
-def published_points(records: Sequence[dict[str, Any]], axis: Axis) -> list[tuple[str, float, float]]:
+def published_points(records: Sequence[Record], axis: Axis) -> list[tuple[str, float, float]]:
     """(model, swept value, accuracy %) that Figure 5 a or b states for these networks: ResNet-18, CIFAR-10, Linf, PGD;
     a at 8/255 and b with 20 steps, if these are swept so, too."""
     found = []
     for record in records:
-        model, threat = record["model"], record["threat"]
-        if not is_cifar10(record["data"]["name"]) or model.get("arch") != "resnet18" or threat["norm"] != "Linf":
+        model, threat = record.model, record.threat
+        if not is_cifar10(record.data.name) or model.arch != "resnet18" or threat.norm != "Linf":
             continue
-        kept = {(result["parameters"].get("steps"), round(255 * result["parameters"].get("eps", 0), 6))
-                for result in record["results"] if result["parameters"].get("kind") == "pgd"}
-        for row in published({"steps": "figure5a", "eps": "figure5b"}.get(axis, ""), space=model["space"]):
+        kept = {(result.parameters.get("steps"), round(255 * result.parameters.get("eps", 0), 6))
+                for result in record.results if result.parameters.get("kind") == "pgd"}
+        for row in published({"steps": "figure5a", "eps": "figure5b"}.get(axis, ""), space=str(model.space)):
             if match := re.fullmatch(r"pgd(\d+)(?: eps (\d+)/255)?", row["column"]):
                 steps, eps = int(match[1]), float(match[2] or 8)
                 if (steps, eps) in kept:
-                    found.append((model["label"], steps if axis == "steps" else eps, float(row["accuracy_percent"])))
+                    found.append((model.label, steps if axis == "steps" else eps, float(row["accuracy_percent"])))
     return found
 
 
-def _settings(record: dict[str, Any], axis: Axis, attacks: Sequence[str]) -> str:
-    parts = [record["data"]["name"], f"{len(record['data']['indices']):,} images", record["threat"]["norm"]]
-    eps = record["threat"]["eps"]
+def _settings(record: Record, axis: Axis, attacks: Sequence[str]) -> str:
+    parts = [record.data.name, f"{len(record.data.indices):,} images", record.threat.norm]
+    eps = record.threat.eps
     if axis != "eps":
-        parts.append(f"eps {in_255ths(eps) if record['threat']['norm'] == 'Linf' else format(eps, '.4g')}")
+        parts.append(f"eps {in_255ths(eps) if record.threat.norm == 'Linf' else format(eps, '.4g')}")
     if axis != "steps":
         parts.append("/".join(sorted({name.split("@")[0] for name in attacks})))
     return ", ".join(parts) + "; bands: 95 %"

@@ -1,4 +1,4 @@
-"""Tables of records: CSV for machines, Markdown and screen for people."""
+"""Tables of records: data frames and CSV for machines, Markdown and screen for people."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from rnabench.errors import RnabenchError
 from rnabench.report.methods import method_rows, shown_accuracy
 from rnabench.report.origin import origin_lines
-from rnabench.report.record import images_of, rows
+from rnabench.report.record import Record
+from rnabench.report.record_file import records_in
+from rnabench.report.scores import rows
 from rnabench.report.verdict import sanity_lines, verdicts
 from rnabench.runtime.files import write_text
 from rnabench.settings.pixels import in_255ths
@@ -20,7 +23,28 @@ HEADINGS = ("model", "attack", "protocol", "accuracy %", "95 % interval", "worst
 TEXT_COLUMNS = 3
 
 
-def display(records: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def read_results(folder: str | Path) -> pd.DataFrame:
+    """Every accuracy of the records in a folder and below it (or in one file), a row per model, attack and protocol.
+
+    Columns: `file`, within the folder; `model`, `attack`, `protocol`; `accuracy`, the mean over images and draws, with
+    the ends `low95` and `high95` of its 95 % interval; `worst_of_draws`, `majority`, `attack_reported`: all shares in
+    [0, 1]; `median_l2` of attacks that know no eps; `draws`, and what one serves, `draws_are`; `unreliable`: a sanity
+    check that concerns the row failed; `few_paths`: how many paths its interval rests on, if too few; `eps` in [0, 1];
+    `images`, `dataset`, `threat` (the norm), `digest` of the record, `method` and `training_seed` of the network. The
+    attack `worst case of ...` is over those that average over paths.
+
+    Raises RnabenchError for a record that is damaged, and where there is none.
+    """
+    place = Path(folder)
+    found = [{"file": str(file.relative_to(place)) if file != place else file.name} | row
+             for file, record in records_in(place) for row in rows([record])]
+    if not found:
+        raise RnabenchError(f"folder: {str(place)!r} has no records; expected a folder with JSON written by `rnabench "
+                            "reproduce` or `rnabench attack`")
+    return pd.DataFrame(found).astype({"median_l2": float, "few_paths": "Int64", "training_seed": "Int64"})
+
+
+def display(records: Sequence[Record]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """What people read: headings, and one tuple per row; percentages with one decimal, `!` after unreliable ones.
 
     Several trainings of a method share a row: means, and after ± the standard deviation over trainings.
@@ -56,23 +80,22 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def caption(records: Sequence[dict[str, Any]]) -> str:
+def caption(records: Sequence[Record]) -> str:
     """The settings that all rows share, in a sentence."""
     first = records[0]
-    count = len(first["data"]["indices"])
-    length = in_255ths if first["threat"]["norm"] == "Linf" else "{:.4g}".format
-    return (f"{first['data']['name']}, {count:,} test images, {first['threat']['norm']} "
-            f"eps {length(first['threat']['eps'])}, step {length(first['threat']['step_size'])}, "
-            f"seed {first['evaluation']['seed']}{_fewer(records)}")
+    threat = first.threat
+    length = in_255ths if threat.norm == "Linf" else "{:.4g}".format
+    return (f"{first.data.name}, {len(first.data.indices):,} test images, {threat.norm} eps {length(threat.eps)}, "
+            f"step {length(threat.step_size)}, seed {first.evaluation.seed}{_fewer(records)}")
 
 
-def _fewer(records: Sequence[dict[str, Any]]) -> str:
+def _fewer(records: Sequence[Record]) -> str:
     """Which attacks were run on fewer images, as the end of a sentence."""
     counts: dict[str, dict[str, int]] = {}
     for record in records:
-        for result in record["results"]:
-            counts.setdefault(result["attack"], {})[result["protocol"]] = images_of(result)
-    total, found = len(records[0]["data"]["indices"]), dict[int, list[str]]()
+        for result in record.results:
+            counts.setdefault(result.attack, {})[result.protocol] = result.images
+    total, found = len(records[0].data.indices), dict[int, list[str]]()
     for attack, protocols in counts.items():
         everywhere = len(set(protocols.values())) == 1
         for protocol, count in protocols.items():
@@ -82,7 +105,7 @@ def _fewer(records: Sequence[dict[str, Any]]) -> str:
                    for count, names in sorted(found.items()))
 
 
-def markdown(records: Sequence[dict[str, Any]], title: str, said: Sequence[str] = ()) -> str:
+def markdown(records: Sequence[Record], title: str, said: Sequence[str] = ()) -> str:
     """The table with its caption, what it says (`said`: of claims), its sanity checks and what the columns mean."""
     headings, shown = display(records)
     table = pd.DataFrame(shown, columns=list(headings)).to_markdown(
@@ -94,18 +117,18 @@ def markdown(records: Sequence[dict[str, Any]], title: str, said: Sequence[str] 
     return "\n\n".join([*parts, legend(records)]) + "\n"
 
 
-def legend(records: Sequence[dict[str, Any]]) -> str:
+def legend(records: Sequence[Record]) -> str:
     """What the columns mean, as far as they are there."""
     parts = [LEGEND]
     if any(row["sd"] is not None for row in method_rows(records)):
         parts.append(SEVERAL)
     if len(verdicts(records)) > 1:
         parts.append(CORRECTED)
-    if any(not result["bounded"] for record in records for result in record["results"]):
+    if any(not result.bounded for record in records for result in record.results):
         parts.append(UNBOUNDED)
-    if any(record["unreliable"] for record in records):
+    if any(record.unreliable for record in records):
         parts.append("**!**: a sanity check that concerns the row failed; do not rely on it.")
-    if any(record["evaluation"]["cumulative"] for record in records):
+    if any(record.evaluation.cumulative for record in records):
         parts.append("Attacks are **cumulative**: each sees only the images that no earlier one broke, and its row "
                      "counts those broken before as broken.")
     return " ".join(parts)
@@ -131,7 +154,7 @@ UNBOUNDED = """\
 on the attacker's path. They are no part of the worst case."""
 
 
-def write_tables(records: Sequence[dict[str, Any]], folder: Path, title: str, said: Sequence[str] = ()) -> None:
+def write_tables(records: Sequence[Record], folder: Path, title: str, said: Sequence[str] = ()) -> None:
     """Write `table.csv` and `table.md`, with the sentences `said` below the table."""
     write_text(folder / "table.csv", pd.DataFrame(rows(records)).to_csv(index=False, lineterminator="\n"))
     write_text(folder / "table.md", markdown(records, title, said))

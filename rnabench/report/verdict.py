@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from rnabench.report.methods import Method, methods
-from rnabench.report.record import averaging, headline
+from rnabench.report.record import Record
+from rnabench.report.scores import averaging, headline
 from rnabench.scoring.outcome import Outcome
 from rnabench.scoring.significance import ERROR_RATE, holm
 from rnabench.scoring.trainings import Compared, compare
 
 
-def verdicts(records: Sequence[dict[str, Any]]) -> list[str]:
+def verdicts(records: Sequence[Record]) -> list[str]:
     """For each randomised method whose records name a baseline among `records`, which of the two is more robust; all
     verdicts share one error rate."""
     pairs = _pairs(methods(records))
@@ -25,12 +25,12 @@ def verdicts(records: Sequence[dict[str, Any]]) -> list[str]:
 
 def _pairs(among: Sequence[Method]) -> list[tuple[Method, Method]]:
     """The randomised methods, each with its baseline."""
-    by_digest = {record["digest"]: method for method in among for record in method.records}
+    by_digest = {record.digest: method for method in among for record in method.records}
     found = []
     for method in among:
-        named = [record["baseline"]["digest"] for record in method.records if "baseline" in record]
+        named = [record.baseline.digest for record in method.records if record.baseline]
         baseline = next((by_digest[digest] for digest in named if digest in by_digest), None)
-        if baseline is not None and method.records[0]["model"]["randomised"]:
+        if baseline is not None and method.records[0].model.randomised:
             found.append((method, baseline))
     return found
 
@@ -38,15 +38,15 @@ def _pairs(among: Sequence[Method]) -> list[tuple[Method, Method]]:
 def _compared(method: Method, baseline: Method) -> Compared | str:
     """A comparison of the worst cases under averaging attacks; a sentence where the two cannot be compared."""
     name, other = method.name, baseline.name
-    attacks = {result["attack"] for record in method.records for result in averaging(record)}
+    attacks = {result.attack for record in method.records for result in averaging(record)}
     ours, theirs = _worst_cases(method, attacks), _worst_cases(baseline, attacks)
     if not ours or not _worst_cases(baseline):
         return f"No attack that averages over paths was run: whether {name} or {other} is more robust stays open."
-    if baseline.records[0]["model"]["randomised"]:
+    if baseline.records[0].model.randomised:
         return f"{other} is randomised itself: it is no deterministic baseline of {name}."
     if (why_not := method.not_comparable(baseline)) is not None:
         return why_not
-    met = [{result["attack"] for result in averaging(record)} for record in (*method.records, *baseline.records)]
+    met = [{result.attack for result in averaging(record)} for record in (*method.records, *baseline.records)]
     if any(attacks - each for each in met):
         return f"{name} and {other} were attacked with different attacks: they are not compared."
     return compare(ours, theirs)
@@ -61,8 +61,9 @@ def _worst_cases(method: Method, attacks: Collection[str] | None = None) -> list
 def _verdict(method: Method, baseline: Method, found: Compared, p_value: float, tests: int) -> str:
     """Which is more robust under the adaptive suite (or what was run of it), with the difference on the same images."""
     records = (*method.records, *baseline.records)
-    suite = ("the adaptive suite" if all(record["headline"]["adaptive_suite"] for record in method.records) else
-             f"the averaging attacks of suite {records[0]['evaluation']['suite']} (not the adaptive suite)")
+    is_adaptive = all(record.headline and record.headline.adaptive_suite for record in method.records)
+    suite = ("the adaptive suite" if is_adaptive else
+             f"the averaging attacks of suite {records[0].evaluation.suite} (not the adaptive suite)")
     low, high = found.difference.interval()
     numbers = (f"worst case {100 * found.first:.1f} % against {100 * found.second:.1f} %, "
                f"{100 * found.difference.gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], {found.basis}")
@@ -74,12 +75,12 @@ def _verdict(method: Method, baseline: Method, found: Compared, p_value: float, 
     else:
         which = "more" if found.difference.gap > 0 else "less"
         said = f"{method.name} is {which} robust than its deterministic baseline {baseline.name}"
-    marred = [record["model"]["label"] for record in records if record["unreliable"]]
+    marred = [record.label for record in records if record.unreliable]
     warning = f" A sanity check of {' and of '.join(marred)} failed: see below." if marred else ""
     return f"Under {suite}, {said}: {numbers}.{warning}"
 
 
-def sanity_lines(records: Sequence[dict[str, Any]]) -> list[str]:
+def sanity_lines(records: Sequence[Record]) -> list[str]:
     """One line per check and model; checks that do not apply are left out."""
-    return [f"{flag['status']} {record['model']['label']} {flag['check']} {flag['name']}: {flag['text']}"
-            for record in records for flag in record["sanity"]["flags"] if flag["status"] != "n/a"]
+    return [f"{flag.status} {record.label} {flag.check} {flag.name}: {flag.text}"
+            for record in records for flag in record.sanity.flags if flag.status != "n/a"]

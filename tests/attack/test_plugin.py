@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import rnabench
-from rnabench.report.record import judged, read_record
+from rnabench.report.record import Record
+from rnabench.report.record_file import read_record
+from rnabench.report.scores import judged
 from rnabench.report.staleness import reasons
 
 EXAMPLE = Path(__file__).parents[1] / "other_package" / "rnabench_example" / "attack.py"
@@ -39,7 +40,7 @@ def rnabench_with_plugin(folder: Path, *arguments: str) -> subprocess.CompletedP
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
     folder = tmp_path_factory.mktemp("plugin")
     done = rnabench_with_plugin(folder, *MODEL, "--attacks", "fgsm,nudge3,nudge9@4/255", "--sanity-examples", "2",
                                 "--out", "out")
@@ -47,25 +48,25 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return read_record(folder / "out" / "record.json")
 
 
-def test_it_runs_by_name_and_its_record_says_all_of_it(record: dict[str, Any]) -> None:
-    attacked = {result["attack"]: result["parameters"] for result in record["results"]}
+def test_it_runs_by_name_and_its_record_says_all_of_it(record: Record) -> None:
+    attacked = {result.attack: result.parameters for result in record.results}
     assert attacked["nudge3"] == {"kind": "nudge", "steps": 3, "eps": 8 / 255, "random_start": False,
                                   "backend": "native"}
     assert attacked["nudge9@4/255"]["eps"] == pytest.approx(4 / 255)
-    assert record["algorithms"]["nudge"] == 7
-    right = {result["attack"]: result["accuracy"] for result in record["results"]}
+    assert (record.algorithms or {})["nudge"] == 7
+    right = {result.attack: result.accuracy for result in record.results}
     assert right["nudge3"] <= right["nudge9@4/255"] <= right["natural"]
 
 
-def test_sanity_checks_order_it_by_its_declared_strength(record: dict[str, Any]) -> None:
-    order = next(flag for flag in record["sanity"]["flags"] if flag["name"] == "order")
-    ours = next(flag for flag in judged(record)["sanity"]["flags"] if flag["name"] == "order")
-    pairs = [int(flag["text"].split("(")[1].split()[0]) for flag in (order, ours)]
+def test_sanity_checks_order_it_by_its_declared_strength(record: Record) -> None:
+    order = next(flag for flag in record.sanity.flags if flag.name == "order")
+    ours = next(flag for flag in judged(record).sanity.flags if flag.name == "order")
+    pairs = [int(flag.text.split("(")[1].split()[0]) for flag in (order, ours)]
     assert pairs[0] > pairs[1]  # where the package is not installed nobody knows its strength
 
 
-def test_its_record_is_read_where_the_package_is_not_installed(record: dict[str, Any]) -> None:
-    assert json.loads(json.dumps(judged(record)))["headline"] == record["headline"]
+def test_its_record_is_read_where_the_package_is_not_installed(record: Record) -> None:
+    assert judged(record).headline == record.headline
     assert reasons(record) == ["nudge 7, now none"]
 
 

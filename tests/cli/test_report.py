@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rnabench.cli.main import main
-from rnabench.report.record import write_record
+from rnabench.report.record_file import write_record
 from tests.report.test_report import record
 
 

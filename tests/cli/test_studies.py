@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rnabench.report.record_file import read_record, read_study
+from rnabench.scoring.outcome import bits
 from tests.cli.test_cli import TRAIN, run
 from tests.helpers import visible
 
@@ -59,19 +61,19 @@ def test_the_diagonal_on_the_command_line(runs: dict[str, Path], tmp_path: Path)
                str(tmp_path / "matrix")) == 0
     assert run("attack", str(runs["bn+in"]), *both, "--attacks", "pgd2", "--protocols", "same-path", "--no-sanity",
                "--out", str(tmp_path / "attack")) == 0
-    cell = json.loads((tmp_path / "matrix" / "transfer-matrix.json").read_text())["results"]["cells"][0][0]
-    result = json.loads((tmp_path / "attack" / "record.json").read_text())["results"][1]
-    assert cell["outcomes"]["correct"] == result["outcomes"]["correct"]
-    assert (cell["accuracy"], cell["interval95"]) == (result["accuracy"], result["interval95"])
+    cell = read_study(tmp_path / "matrix" / "transfer-matrix.json")["results"]["cells"][0][0]
+    result = read_record(tmp_path / "attack" / "record.json").results[1]
+    assert cell["outcomes"]["correct"] == [bits(draw) for draw in result.outcomes.correct.array().T]
+    assert (cell["accuracy"], cell["interval95"]) == (result.accuracy, result.interval95)
 
 
 def test_paths_of_one_network_and_similarity_by_difference(runs: dict[str, Path], tmp_path: Path) -> None:
     rna = str(runs["bn+in"])
     assert run("gradient-similarity", rna, *SMALL, "--paths", "normalisers", "--out", str(tmp_path)) == 0
-    record = json.loads((tmp_path / "gradient-similarity.json").read_text())
+    record = read_study(tmp_path / "gradient-similarity.json")
     assert [subject["space"] for subject in record["results"]["subjects"]] == ["bn", "in"]
     assert run("gradient-similarity", rna, *SMALL, "--by-difference", "--pairs", "2", "--out", str(tmp_path)) == 0
-    points = json.loads((tmp_path / "gradient-similarity.json").read_text())["results"]["curves"][0]["points"]
+    points = read_study(tmp_path / "gradient-similarity.json")["results"]["curves"][0]["points"]
     assert points[0]["mean"] == pytest.approx(1)
 
 

@@ -15,11 +15,13 @@ from rnabench.data.batches import Batch
 from rnabench.evaluation.defence import ForeignModel
 from rnabench.evaluation.diagnosis import Diagnosis, diagnose
 from rnabench.path.path import Path
-from rnabench.report.record import judged, read_record
+from rnabench.report.record_file import read_record
+from rnabench.report.scores import judged
 from rnabench.scoring.flag import Flag, Row
 from rnabench.scoring.model_checks import gradients, normalisation
 from rnabench.scoring.outcome import Outcome
 from tests.helpers import Lambda, lively_model
+from tests.report.records import changed
 
 EPS = 0.1
 STATISTICS = (0.5, 0.4, 0.3), (0.2, 0.25, 0.2)
@@ -107,11 +109,10 @@ def test_records_that_know_only_cross_entropy_are_read_as_such() -> None:
 
 def test_a_record_without_these_observations_is_judged_by_what_it_has() -> None:
     old = read_record(FilePath(rnabench.__file__).parents[1] / "results" / "quickstart" / "bn.json")
-    old["sanity"]["diagnosis"] = {"images": 16, "zero_gradients": 1.0, "probabilities": False, "was_training": False,
-                                  "changed": []}
-    flags = {flag["check"]: flag for flag in judged(old)["sanity"]["flags"]}
-    assert flags[4]["status"] == "FAIL"
-    assert flags[8]["status"] == "n/a"
+    seen = {"images": 16, "zero_gradients": 1.0, "probabilities": False, "was_training": False, "changed": []}
+    status = {flag.check: flag.status for flag in judged(changed(old, sanity={"diagnosis": seen})).sanity.flags}
+    assert status[4] == "FAIL"
+    assert status[8] == "n/a"
 
 
 def test_a_model_without_gradients_fails_in_words_with_what_other_attacks_left() -> None:

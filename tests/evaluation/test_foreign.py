@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from rnabench.cli.main import main
 from rnabench.data.batches import Batch
 from rnabench.evaluation.defence import ForeignModel, logits_sha256, source_sha256
+from rnabench.report.stored import Packed
 from tests.cli.models import noisy
 from tests.helpers import Lambda
 
@@ -87,7 +89,7 @@ def test_after_an_edit_of_forward_the_numbers_are_new(somebody: Somebody) -> Non
     assert edited["made"] > first["made"]
     assert edited["model"]["weights_sha256"] == first["model"]["weights_sha256"]
     assert edited["digest"] != first["digest"]
-    assert len(set(edited["results"][0]["outcomes"]["correct"][0])) == 2
+    assert len(np.unique(Packed.model_validate(edited["results"][0]["outcomes"]["correct"]).array())) == 2
     assert edited["results"] != first["results"]
 
 

@@ -164,7 +164,7 @@ def test_the_attack_command_makes_a_stale_record_anew_and_says_so(tmp_path: Path
     heard = Hearing()
     second = attack(target, keys, file, heard, StopRequest())
     assert heard.lines[0] == f"made anew: record.json is stale (fgsm {FGSM.version - 1}, now {FGSM.version})"
-    assert second["made"] > first["made"]
-    assert second["settings_digest"] == first["settings_digest"]
-    assert second["digest"] != first["digest"]
-    assert [cell["outcomes"] for cell in second["results"]] == [cell["outcomes"] for cell in first["results"]]
+    assert str(second.made) > str(first.made)
+    assert second.settings_digest == first.settings_digest
+    assert second.digest != first.digest
+    assert [cell.outcomes for cell in second.results] == [cell.outcomes for cell in first.results]

@@ -20,6 +20,7 @@ from rnabench.evaluation.engine import evaluate
 from rnabench.jobs.evaluate import attack_some, cell_journal
 from rnabench.jobs.plan import forecast
 from rnabench.jobs.reproduce import Place, Reproduced, reproduce, target
+from rnabench.report.record_file import read_record, read_study
 from rnabench.runtime.locks import claimed
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
@@ -69,7 +70,8 @@ def numbers(found: Reproduced) -> Any:
                     if not key.startswith("seconds") and key not in ("images_per_second", "made")}
         return [without(part) for part in value] if isinstance(value, list) else value
 
-    return json.loads(json.dumps(without({"table": found.table, "figures": found.figures})))
+    table = {name: record.content() for name, record in found.table.items()}
+    return json.loads(json.dumps(without({"table": table, "figures": found.figures})))
 
 
 def test_interrupted_ten_times_it_ends_the_same(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
@@ -118,12 +120,11 @@ def test_what_another_recipe_has_attacked_is_not_attacked_again(whole: tuple[Pat
     assert [piece.state for piece in forecast(recipe, beside)] == ["done"] * 4
     found = reproduce(recipe, recipe, beside, Forbidden(), StopRequest()).table
     assert list(found) == ["plain", "bn+in"]
-    assert found["plain"]["model"]["label"] == "plain"
+    assert found["plain"].label == "plain"
     for name, record in zip(("bn", "bn+in"), found.values(), strict=True):
-        assert record["results"] == whole[1].table[name]["results"]
-        assert "baseline" not in record
-        assert json.loads((folder / "other" / f"{record['model']['label']}.json").read_text()) == json.loads(
-            json.dumps(record))
+        assert record.results == whole[1].table[name].results
+        assert record.baseline is None
+        assert read_record(folder / "other" / f"{record.label}.json") == record
     file.write_text(file.read_text().replace("draws: 2", "draws: 3"))
     changed = load_recipe(file)
     assert [piece.state for piece in forecast(changed, beside)][2:] == ["0 of 3 cells", "0 of 5 cells"]
@@ -141,8 +142,8 @@ def test_two_processes_do_every_cell_once(recipe: Recipe, whole: tuple[Path, Rep
     assert [process.returncode for process in processes] == [0, 0], said
     trained = [line for text in said for line in text.splitlines() if line.startswith("training ")]
     assert len(trained) == 2, said
-    tables = Reproduced({name: json.loads((tmp_path / "tiny" / f"{name}.json").read_text()) for name in recipe.table},
-                        {"matrix": json.loads((tmp_path / "tiny" / "matrix.json").read_text())}, ())
+    tables = Reproduced({name: read_record(tmp_path / "tiny" / f"{name}.json") for name in recipe.table},
+                        {"matrix": read_study(tmp_path / "tiny" / "matrix.json")}, ())
     assert numbers(tables) == numbers(whole[1])
 
 

@@ -77,8 +77,8 @@ def test_nothing_is_done_twice(folder: Path) -> None:
 def test_a_recipe_of_one_seed_has_the_record_under_its_own_names(folder: Path) -> None:
     recipe, place = other(folder, TEXT.replace("seeds: [1, 0]", "seeds: [0]"))
     found = reproduce(recipe, recipe, place, Forbidden(), StopRequest()).table
-    assert {name: record["model"]["method"] for name, record in found.items()} == {"bn": "bn", "rna": "rna"}
+    assert {name: record.method for name, record in found.items()} == {"bn": "bn", "rna": "rna"}
     again, place = other(folder, TEXT)
     there = reproduce(again, again, place, Forbidden(), StopRequest()).table
-    assert {record["model"]["method"] for record in there.values()} == {"bn", "rna"}
-    assert there["rna.s0"]["results"] == found["rna"]["results"]
+    assert {record.method for record in there.values()} == {"bn", "rna"}
+    assert there["rna.s0"].results == found["rna"].results

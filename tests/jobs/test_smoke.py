@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rnabench.cli.main import main
-from rnabench.report.accuracies import read_results
+from rnabench.report.accuracies import read_accuracies
 from rnabench.report.regression import compare
 from rnabench.settings.recipe_source import profiles
 from tests.helpers import visible
@@ -39,7 +39,7 @@ def test_the_recipe_runs_and_its_results_are_the_committed_ones(name: str, folde
                str(folder / "runs"), "--out", str(folder / "results")) == 0
     made, committed = folder / "results" / f"{name}-smoke", ROOT / "results" / f"{name}-smoke"
     assert visible(made) == visible(committed)
-    before = read_results(committed, "committed")
+    before = read_accuracies(committed, "committed")
     assert before.sources
-    found = compare(read_results(made, "made"), before, POINTS)
+    found = compare(read_accuracies(made, "made"), before, POINTS)
     assert [line.shown for line in found.lines if {problem.kind for problem in line.problems} - BY_CHANCE] == []

@@ -1,4 +1,4 @@
-"""Records that something is changed in, and results made of nothing but outcomes, to be compared."""
+"""Records, as their JSON has them, that something is changed in, and results made of outcomes alone, to be compared."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rnabench.report.accuracies import SETTINGS, Accuracy, AccuracyKey, RecordSettings, Results, read_results
-from rnabench.report.record import headline_json, outcome_of, result, write_record
+from rnabench.report.accuracies import SETTINGS, Accuracy, AccuracyKey, RecordSettings, Results, read_accuracies
+from rnabench.report.record import Record, Result
+from rnabench.report.record_file import write_record
 from rnabench.report.regression import Regression, compare
+from rnabench.report.scores import stated_headline
 from rnabench.report.table import write_tables
 from rnabench.scoring.interval import accuracy_interval
 from rnabench.scoring.outcome import Bits, Outcome
@@ -19,25 +21,28 @@ Records = dict[str, dict[str, Any]]
 
 def rescored(record: dict[str, Any], number: int, change: Callable[[Bits], Bits]) -> None:
     """Replace the outcomes of a result, and every number that follows from them."""
-    old = record["results"][number]
-    outcome = outcome_of(old, record["evaluation"])
+    typed = Record.model_validate(record)
+    old = typed.results[number]
+    outcome = typed.outcome(old)
     correct = change(outcome.correct)
     batches = None if outcome.groups is None else outcome.groups[: len(correct)]
-    new = result(Outcome(*outcome.key, correct, correct.mean(1) > 0.5, correct[:, 0], batches), old["draws_are"],
-                 old["parameters"])
-    record["results"][number] = new | {"unreliable": old["unreliable"]}
+    new = Result.of(Outcome(*outcome.key, correct, correct.mean(1) > 0.5, correct[:, 0], batches), old.draws_are,
+                 old.parameters)
+    record["results"][number] = new.content() | {"unreliable": old.unreliable}
     if len(correct) == len(outcome.correct):
-        record["headline"] = headline_json(record)
+        worst = stated_headline(Record.model_validate(record))
+        record["headline"] = worst and worst.content()
 
 
 def compared(records: Records, committed: Records, folder: Path, table: str = "", **options: Any) -> Regression:
     """As `check` does it; what `table` names ("new", "old") is read from a table.csv alone."""
     for side, content in {"new": records, "old": committed}.items():
-        write_tables(list(content.values()), folder / side, "Title")
+        typed = {name: Record.model_validate(record) for name, record in content.items()}
+        write_tables(list(typed.values()), folder / side, "Title")
         if side not in table:
-            for name, record in content.items():
+            for name, record in typed.items():
                 write_record(record, folder / side / f"{name}.json")
-    return compare(read_results(folder / "new", "new"), read_results(folder / "old", "old"), **options)
+    return compare(read_accuracies(folder / "new", "new"), read_accuracies(folder / "old", "old"), **options)
 
 
 def kinds(comparison: Regression) -> set[str]:

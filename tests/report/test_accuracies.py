@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rnabench.errors import RnabenchError
-from rnabench.report.accuracies import read_results
+from rnabench.report.accuracies import read_accuracies
 from rnabench.report.regression import compare
 from tests.report.planted import RESULTS, Records, kinds, removed, set_at
 
@@ -24,19 +24,19 @@ def figures(tmp_path: Path) -> Path:
 
 
 def test_studies_are_cells_too(figures: Path) -> None:
-    old = read_results(RESULTS / "figures-digits", "old")
-    same = compare(read_results(figures, "new"), old)
+    old = read_accuracies(RESULTS / "figures-digits", "old")
+    same = compare(read_accuracies(figures, "new"), old)
     assert not same.failed
     matrix = json.loads((figures / "figure1d.json").read_text())
     spot = matrix["results"]["cells"][0][1]
     spot |= {"accuracy": spot["accuracy"] - 0.3, "interval95": [end - 0.3 for end in spot["interval95"]]}
     (figures / "figure1d.json").write_text(json.dumps(matrix))
-    fell = compare(read_results(figures, "new"), old)
+    fell = compare(read_accuracies(figures, "new"), old)
     assert [line.name for line in fell.lines if line.problems] == [
         ("figure1d", "source bn, target bgn4", "transfer-matrix")]
     (figures / "figure2.json").unlink()  # has no accuracies: its cells cannot vanish
-    assert kinds(compare(read_results(figures, "new"), old)) == {"fell", "records vanished"}
-    assert not compare(read_results(RESULTS / "figures-digits" / "table.csv", "new"), old).failed
+    assert kinds(compare(read_accuracies(figures, "new"), old)) == {"fell", "records vanished"}
+    assert not compare(read_accuracies(RESULTS / "figures-digits" / "table.csv", "new"), old).failed
 
 
 @pytest.mark.parametrize(("column", "value"), [("accuracy", "nan"), ("accuracy", "75"), ("low95", "x"), ("eps", ""),
@@ -52,7 +52,7 @@ def test_a_damaged_table_is_told_with_its_line(column: str, value: str | None, t
         writer.writeheader()
         writer.writerows(rows)
     with pytest.raises(RnabenchError, match="line 3" if value is not None else f"no {column}") as caught:
-        read_results(tmp_path, "results")
+        read_accuracies(tmp_path, "results")
     assert "\n" not in str(caught.value)
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_record_is_told_in_one_line(change: Callable[[Records], None],
     for name, record in records.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
     with pytest.raises(RnabenchError, match="expected") as caught:
-        read_results(tmp_path, "results")
+        read_accuracies(tmp_path, "results")
     assert "\n" not in str(caught.value)
 
 
@@ -75,4 +75,4 @@ def test_a_study_that_is_not_installed_is_told(figures: Path) -> None:
     record = json.loads((figures / "figure1d.json").read_text())
     (figures / "figure1d.json").write_text(json.dumps(record | {"study": "theirs"}))
     with pytest.raises(RnabenchError, match=r"figure1d.json' cannot be used \(ValueError: study 'theirs', not one of "):
-        read_results(figures, "new")
+        read_accuracies(figures, "new")

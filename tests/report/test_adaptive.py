@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from rnabench.report.record import headline_json, is_adaptive_suite, read_record
+from rnabench.report.record import Record
+from rnabench.report.record_file import read_record
+from rnabench.report.scores import is_adaptive_suite, stated_headline
 
 RESULTS = Path(__file__).parents[2] / "results" / "quickstart-suites"
 Change = Callable[[dict[str, Any]], object]
@@ -17,8 +19,8 @@ Change = Callable[[dict[str, Any]], object]
 
 @pytest.fixture(params=["bn", "bn+in"])
 def record(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Of the suites `paper` and `adaptive`."""
-    return read_record(RESULTS / f"{request.param}.json")
+    """Of the suites `paper` and `adaptive`, as its JSON has it."""
+    return read_record(RESULTS / f"{request.param}.json").content()
 
 
 def of(record: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -50,24 +52,24 @@ LESS: dict[str, Change] = {
 
 @pytest.mark.parametrize("what", LESS)
 def test_what_is_less_than_the_suite_is_not_called_so(what: str, record: dict[str, Any]) -> None:
-    assert is_adaptive_suite(record)
+    assert is_adaptive_suite(Record.model_validate(record))
     less = copy.deepcopy(record)
     LESS[what](less)
-    assert not is_adaptive_suite(less)
-    found = headline_json(less)
-    assert found is not None
-    assert not found["adaptive_suite"]
+    assert not is_adaptive_suite(Record.model_validate(less))
+    worst = stated_headline(Record.model_validate(less))
+    assert worst is not None
+    assert not worst.adaptive_suite
 
 
 def test_names_do_not_matter(record: dict[str, Any]) -> None:
     for number, result in enumerate(record["results"]):
         result["attack"] = result["attack"] if result["attack"] == "natural" else f"own{number}"
-    assert is_adaptive_suite(record)
+    assert is_adaptive_suite(Record.model_validate(record))
 
 
 @pytest.mark.parametrize(("protocol", "enough"), [("eot:19", False), ("eot:20", True), ("eot:50", True)])
 def test_the_attacker_averages_over_at_least_twenty_paths(protocol: str, enough: bool) -> None:
-    record = read_record(RESULTS / "bn+in.json")
+    record = read_record(RESULTS / "bn+in.json").content()
     for result in record["results"]:
         result["protocol"] = result["protocol"].replace("eot:20", protocol)
-    assert is_adaptive_suite(record) == enough
+    assert is_adaptive_suite(Record.model_validate(record)) == enough

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,8 +15,10 @@ from rnabench.report.page.embed import belong_to, inline, paragraphs
 from rnabench.report.page.render import write_page
 from rnabench.report.page.settings import ranges
 from rnabench.report.page.view import table
-from rnabench.report.record import judged, rows, write_record
+from rnabench.report.record_file import read_record, write_record
+from rnabench.report.scores import judged, rows
 from rnabench.report.table import display, percent
+from tests.report.records import CLEAN, changed
 from tests.report.test_report import record
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -120,19 +120,18 @@ def test_the_same_folders_give_the_same_bytes(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["quickstart", "quickstart-suites"])
 def test_every_row_of_the_committed_records(name: str, tmp_path: Path) -> None:
     shown = page_of(RESULTS / name, out=tmp_path / "page.html")
-    records = [json.loads((RESULTS / name / f"{model}.json").read_text()) for model in ("bn", "bn+in")]
+    records = [read_record(RESULTS / name / f"{model}.json") for model in ("bn", "bn+in")]
     assert [tuple(row) for row in shown.tables[0][1:]] == display(records)[1]
     assert [row[3].rstrip("!") for row in shown.tables[0][1:]] == [percent(row["accuracy"]) for row in rows(records)]
     took = [row for table in shown.tables for row in table if table[0][-2:] == ["seconds", "parameters"]]
     text = " ".join(shown.words)
     for each in records:
-        assert {each["model"]["weights_sha256"], each["model"]["digest"], each["git"], each["digest"],
-                each["data"]["fingerprint"], each["versions"]["torch"]} <= set(re.split(r"[\s,]+", text))
-        for result in each["results"]:
-            name, accuracy = [result["attack"], result["protocol"]], f"{100 * result['accuracy']:.2f}"
-            assert [*name, accuracy] in [row[:3] for row in took]
-        for flag in each["sanity"]["flags"]:
-            assert flag["status"] == "n/a" or flag["text"] in text
+        assert {each.model.weights_sha256, each.model.digest, each.git, each.digest, each.data.fingerprint,
+                each.versions["torch"]} <= set(re.split(r"[\s,]+", text))
+        for result in each.results:
+            assert [result.attack, result.protocol, f"{100 * result.accuracy:.2f}"] in [row[:3] for row in took]
+        for flag in each.sanity.flags:
+            assert flag.status == "n/a" or flag.text in text
 
 
 def test_every_table_of_a_folder_and_every_figure_once(page: Page) -> None:
@@ -150,10 +149,8 @@ def test_every_table_of_a_folder_and_every_figure_once(page: Page) -> None:
 
 
 def test_a_failed_check_is_seen_at_the_number_the_folder_and_the_check(tmp_path: Path) -> None:
-    made = record()
-    made["sanity"]["diagnosis"]["zero_gradients"] = 1.0
-    made = judged(made)
-    assert made["unreliable"]
+    made = judged(changed(record(), sanity={"diagnosis": {**CLEAN, "zero_gradients": 1.0}}))
+    assert made.unreliable
     write_record(made, tmp_path / "a.json")
     shown = page_of(tmp_path, out=tmp_path / "page.html")
     doubtful = [row[3] for row in shown.tables[0] if "!" in row[3]]
@@ -173,8 +170,8 @@ def test_tables_can_be_sorted_and_read_aloud(page: Page) -> None:
 
 def test_text_from_a_record_stays_text(tmp_path: Path) -> None:
     evil = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
-    made: dict[str, Any] = record(evil)
-    made["data"]["name"] = made["device"] = made["results"][1]["attack"] = evil
+    made, attacked = record(evil), record().results[1].content() | {"attack": evil}
+    made = changed(made, data={"name": evil}, device={"name": evil}, results=[made.results[0].content(), attacked])
     write_record(made, tmp_path / "evil.json")
     (tmp_path / "table.md").write_text(f"# {evil}\n")
     (tmp_path / "paper.csv").write_text(f'model,x\n"{evil.replace(chr(34), "")}",1\n')

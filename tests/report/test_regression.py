@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnabench.report.accuracies import Results
-from rnabench.report.record import outcome_of
+from rnabench.report.record import Record
 from rnabench.report.regression import ABSENT, compare, markdown
 from rnabench.scoring.outcome import Bits
 from tests.report.planted import Records, broken, cell, compared, every_result, kinds, removed, rescored, set_at
@@ -147,8 +147,9 @@ def test_another_draw_of_the_same_probabilities_passes(committed: Records) -> No
 
 
 def outcomes_of(records: Records) -> dict[tuple[str, str, str], tuple[Bits, Any]]:
-    return {(name, *outcome.key): (outcome.correct, outcome.groups) for name, record in records.items()
-            for outcome in (outcome_of(each, record["evaluation"]) for each in record["results"])}
+    return {(name, *outcome.key): (outcome.correct, outcome.groups)
+            for name, record in ((name, Record.model_validate(content)) for name, content in records.items())
+            for outcome in map(record.outcome, record.results)}
 
 
 @pytest.mark.parametrize(("share", "images"), [(0.5, 64), (0.8, 400), (0.95, 200)])

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
-from rnabench.report.record import headline, judged
+from rnabench.report.record import Record
+from rnabench.report.scores import headline, judged
 from rnabench.report.verdict import verdicts
 from rnabench.scoring.significance import holm
 from rnabench.scoring.trainings import compare
-from tests.report.records import beside, deterministic, model, trainings
+from tests.report.records import beside, changed, deterministic, model, trainings
 
-Records = list[dict[str, Any]]
+Records = list[Record]
 
 
 def against(randomised: Records, baselines: Records) -> Records:
@@ -21,7 +21,7 @@ def against(randomised: Records, baselines: Records) -> Records:
     return [*plain, *(beside(each, plain[number % len(plain)]) for number, each in enumerate(randomised))]
 
 
-def p_value(one: dict[str, Any], other: dict[str, Any]) -> float:
+def p_value(one: Record, other: Record) -> float:
     ours, theirs = headline(one), headline(other)
     assert ours is not None
     assert theirs is not None
@@ -78,11 +78,11 @@ def test_the_verdicts_of_a_table_share_one_error_rate() -> None:
 
 
 @pytest.mark.parametrize(("part", "name", "value", "why"), [
-    ("data", "fingerprint", "another", "different images"), ("data", "indices", [1], "different images"),
+    ("data", "fingerprint", "another", "different images"), ("data", "indices", list(range(397)), "different images"),
     ("threat", "step_size", 0.5, "different threat models")])
 def test_only_what_met_the_same_images_and_threat_is_compared(part: str, name: str, value: object, why: str) -> None:
     records = against([model("a", 0.8, 1)], [model("bn", 0.5, 2)])
-    records[0][part] = records[0][part] | {name: value}
+    records[0] = changed(records[0], **{part: {name: value}})
     (said,) = verdicts(records)
     assert why in said
     assert "not compared" in said

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.evaluation.defence import ForeignModel
-from rnabench.report.record import judged, result
+from rnabench.report.record import Result
+from rnabench.report.scores import judged
 from rnabench.scoring.flag import Flag, Row
 from rnabench.scoring.outcome import Outcome
 from rnabench.scoring.sanity import judge
 from tests.helpers import Lambda, full_evaluation, lively_model, random_images
+from tests.report.records import handmade
 
 CLEAN = {"images": 64, "zero_gradients": 0.0, "probabilities": False, "was_training": False, "changed": []}
 PGD = {"kind": "pgd", "loss": "ce", "restarts": 1, "eps": 0.1, "steps": 20}
@@ -190,15 +192,10 @@ def test_a_failed_check_travels_into_the_record_and_names_its_rows() -> None:
     def made(name: str, bits: np.ndarray) -> Outcome:
         return Outcome(name, "any", bits, bits[:, 0], bits[:, 0], None)
 
-    record = judged({
-        "format": 2, "digest": "d", "model": {"label": "m", "randomised": False},
-        "threat": {"eps": 0.1, "step_size": 0.025},
-        "data": {"classes": list("0123456789"), "fingerprint": "f"},
-        "evaluation": {"batch_size": 200, "suite": "quick", "cumulative": False},
-        "sanity": {"diagnosis": CLEAN, "probes": []},
-        "results": [result(made("natural", better), "-", {}), result(made("fgsm", correct), "-", {
-            "kind": "fgsm", "eps": 0.1, "backend": "native"}),
-            result(made("pgd20", better), "-", {**PGD, "backend": "native"})],
-    })
-    assert record["unreliable"]
-    assert [each["unreliable"] for each in record["results"]] == [False, False, True]
+    record = judged(handmade("m", [
+        Result.of(made("natural", better), "-", {}),
+        Result.of(made("fgsm", correct), "-", {"kind": "fgsm", "eps": 0.1, "backend": "native"}),
+        Result.of(made("pgd20", better), "-", {**PGD, "backend": "native"}),
+    ], randomised=False, images=200, eps=0.1, diagnosis=CLEAN))
+    assert record.unreliable
+    assert [each.unreliable for each in record.results] == [False, False, True]

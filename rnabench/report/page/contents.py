@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -14,11 +14,13 @@ from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.report import bench, crosscheck, table
 from rnabench.report.origin import origin_lines
 from rnabench.report.page import settings
-from rnabench.report.record import read_record
-from rnabench.report.study import heading, legend, read_study, study_of
+from rnabench.report.record import Record
+from rnabench.report.record_file import read_record, read_study
+from rnabench.report.study import heading, legend, study_of
 from rnabench.report.verdict import sanity_lines
 
 Content = dict[str, Any]
+C = TypeVar("C", Content, Record)
 
 
 @dataclass
@@ -27,7 +29,7 @@ class ResultFolder:
 
     path: Path
     name: str
-    records: dict[str, Content] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
     studies: dict[str, Content] = field(default_factory=dict)
     bench: Content | None = None
     crosscheck: Content | None = None
@@ -75,9 +77,9 @@ def _read(path: Path, name: str) -> tuple[ResultFolder, list[str]]:
         except RnabenchError as error:
             skipped.append(str(error))
     order = _order(path / "table.csv")
-    baselines = {record["baseline"]["digest"] for record in folder.records.values() if "baseline" in record}
+    baselines = {record.baseline.digest for record in folder.records.values() if record.baseline}
     folder.records = dict(sorted(folder.records.items(), key=lambda item: (
-        order.get(item[1]["model"]["label"], len(order)), item[1]["digest"] not in baselines, item[0])))
+        order.get(item[1].label, len(order)), item[1].digest not in baselines, item[0])))
     return folder, skipped
 
 
@@ -90,7 +92,7 @@ def _parsed(file: Path) -> Content:
     return content if isinstance(content, dict) else {}
 
 
-def _whole(file: Path, content: Content, parts: Callable[[Content], object]) -> Content:
+def _whole(file: Path, content: C, parts: Callable[[C], object]) -> C:
     """`content`, of which all parts that a page shows can be made. Raises RnabenchError if not."""
     try:
         parts(content)
@@ -100,10 +102,10 @@ def _whole(file: Path, content: Content, parts: Callable[[Content], object]) -> 
     return content
 
 
-def _record_parts(record: Content) -> object:
+def _record_parts(record: Record) -> object:
     return (table.display([record]), table.caption([record]), table.legend([record]), sanity_lines([record]),
-            settings.of_record(record, ""), settings.result_rows(record["results"], record["threat"]["norm"]),
-            record["digest"], record["model"]["label"], record["sanity"]["probes"], origin_lines([record]))
+            settings.of_record(record, ""), settings.result_rows(record.cells, record.threat.norm),
+            origin_lines([record]))
 
 
 def _study_parts(record: Content) -> object:

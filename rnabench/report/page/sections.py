@@ -20,6 +20,7 @@ from rnabench.report.page.settings import (
     text,
 )
 from rnabench.report.page.view import Block, Check, Fold, Section, Table, fragment, table
+from rnabench.report.record import Record
 from rnabench.report.staleness import stale_lines
 from rnabench.report.table import caption, display, legend
 from rnabench.report.verdict import sanity_lines, verdicts
@@ -82,12 +83,12 @@ def _checks(lines: list[str]) -> tuple[Check, ...]:
     return tuple(Check(*line.split(" ", 1)) for line in lines)
 
 
-def _made(record: dict[str, Any], stem: str) -> Fold:
-    norm, probes = record["threat"]["norm"], record["sanity"]["probes"]
-    tables = [table("What each result took", RESULT_HEADINGS, result_rows(record["results"], norm))]
+def _made(record: Record, stem: str) -> Fold:
+    norm, probes = record.threat.norm, record.sanity.probes
+    tables = [table("What each result took", RESULT_HEADINGS, result_rows(record.results, norm))]
     if probes:
         tables.append(table("What the sanity checks ran besides", RESULT_HEADINGS, result_rows(probes, norm)))
-    return Fold(f"{record['model']['label']}: {SETTINGS}", of_record(record, f"{stem}.json"), tuple(tables))
+    return Fold(f"{record.label}: {SETTINGS}", of_record(record, f"{stem}.json"), tuple(tables))
 
 
 def _study(path: Path, stem: str, record: dict[str, Any], own: str, figures: list[str]) -> Block:

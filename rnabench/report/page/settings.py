@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rnabench.report.record import Record, Result
 from rnabench.settings.pixels import in_255ths
 
 NAMES = {
@@ -34,19 +35,20 @@ def network(model: dict[str, Any]) -> tuple[Group, ...]:
             *([Group("Training recipe", _settings(recipe, "Linf"))] if recipe else []))
 
 
-def of_record(record: dict[str, Any], file: str) -> tuple[Group, ...]:
+def of_record(record: Record, file: str) -> tuple[Group, ...]:
     """All settings that the results of a record share."""
-    norm, attacked = record["threat"]["norm"], [each for each in record["results"] if each["attack"] != "natural"]
-    evaluation = {"protocols run": list(dict.fromkeys(each["protocol"] for each in attacked)),
-                  "attacks run": list(dict.fromkeys(each["attack"] for each in attacked))} | record["evaluation"]
-    if record["headline"]:
-        evaluation = {"worst case over": record["headline"]["attacks"]} | evaluation
+    kept, norm = record.content(), record.threat.norm
+    attacked = [result for result in record.results if result.attack != "natural"]
+    evaluation = {"protocols run": list(dict.fromkeys(result.protocol for result in attacked)),
+                  "attacks run": list(dict.fromkeys(result.attack for result in attacked))} | kept["evaluation"]
+    if record.headline:
+        evaluation = {"worst case over": record.headline.attacks} | evaluation
     return (
-        *network(record["model"]),
-        _data(record["data"]),
-        Group("Threat model", _settings(record["threat"], norm)),
+        *network(kept["model"]),
+        _data(kept["data"]),
+        Group("Threat model", _settings(kept["threat"], norm)),
         Group("Evaluation", _settings(evaluation, norm)),
-        _origin(record, file, "record digest"),
+        _origin(kept, file, "record digest"),
     )
 
 
@@ -72,12 +74,11 @@ SERVED = {"group": "a path group", "batch": "a batch", "sample": "one image"}
 RESULT_HEADINGS = ("attack", "protocol", "accuracy %", "images", "draws", "a draw serves", "seconds", "parameters")
 
 
-def result_rows(results: Iterable[dict[str, Any]], norm: str) -> list[tuple[str, ...]]:
+def result_rows(results: Iterable[Result], norm: str) -> list[tuple[str, ...]]:
     """One row per attack and protocol: how many images and draws, how long, with which resolved parameters."""
-    return [(each["attack"], each["protocol"], f"{100 * each['accuracy']:.2f}",
-             str(len(each["outcomes"]["majority"])), str(each["draws"]),
-             SERVED.get(each["draws_are"], each["draws_are"]),
-             f"{each['seconds']:.2f}", text(each["parameters"], norm)) for each in results]
+    return [(each.attack, each.protocol, f"{100 * each.accuracy:.2f}", str(each.images), str(each.draws),
+             SERVED.get(each.draws_are, each.draws_are), f"{each.seconds:.2f}", text(each.parameters, norm))
+            for each in results]
 
 
 def text(value: Any, norm: str = "", name: str = "") -> str:

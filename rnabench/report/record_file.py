@@ -1,0 +1,119 @@
+"""Records and studies as JSON files: written atomically, read strictly, also as older versions wrote them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from rnabench.errors import RnabenchError
+from rnabench.report.record import FORMAT, Record
+from rnabench.report.stored import PackedBits, Stored, pack, unpack
+from rnabench.report.study_record import STUDY_FORMAT, StudyRecord
+from rnabench.runtime.files import write_text
+from rnabench.scoring.outcome import from_bits
+from rnabench.settings.base import problems
+
+OLDER = (2, 3)  # of a record: outcomes as strings of 0 and 1; 2: before algorithms had versions
+OLDER_STUDIES = (1, 2)  # of a study: nothing is packed; 1: before algorithms had versions
+WIDTH = 120
+R = TypeVar("R")
+
+
+def read_record(file: Path) -> Record:
+    """The record of an evaluation. Raises RnabenchError for a file that is none, or is damaged."""
+    content = _read(file, "`rnabench attack`")
+    if "results" not in content or "format" not in content:
+        raise RnabenchError(f"record: {str(file)!r} is no record; expected JSON written by `rnabench attack`")
+    if content["format"] not in (FORMAT, *OLDER):
+        raise RnabenchError(f"record: {str(file)!r} has format {content['format']!r}; expected {FORMAT}: run the same "
+                            "command with --no-resume or another --out")
+    return _whole(file, lambda: Record.model_validate(
+        content if content["format"] == FORMAT else _from_older(content)))
+
+
+def write_record(record: Record, file: Path) -> None:
+    """Atomically."""
+    write_text(file, _lines({"format": FORMAT} | record.content()) + "\n")
+
+
+def read_study(file: Path) -> dict[str, Any]:
+    """The record of a study, all lists unpacked. Raises RnabenchError for a file that is none, or is damaged."""
+    content = _read(file, "a study such as `rnabench transfer-matrix`")
+    if "study" not in content or content.get("format") not in (STUDY_FORMAT, *OLDER_STUDIES):
+        raise RnabenchError(f"record: {str(file)!r} is no study of format {STUDY_FORMAT}; run the same command with "
+                            "--no-resume or another --out")
+
+    def whole() -> dict[str, Any]:
+        study = content | {"format": STUDY_FORMAT, "results": unpack(content["results"])}
+        StudyRecord.model_validate(study)
+        return study
+
+    return _whole(file, whole)
+
+
+def records_in(place: Path) -> Iterator[tuple[Path, Record]]:
+    """The records of evaluations in a folder and below it, or the one in a file; JSON of other kinds is passed over.
+    Raises RnabenchError for a file that is damaged."""
+    for file in [place] if place.is_file() else sorted(place.rglob("*.json")):
+        content = _read(file, "`rnabench attack`")
+        if "study" not in content and {"results", "format"} <= content.keys():
+            yield file, read_record(file)
+
+
+def write_study_record(study: dict[str, Any], file: Path) -> None:
+    """Write the record of a study, long lists packed."""
+    content = json.loads(json.dumps(study))  # lists where there were tuples, as a reader will see it
+    StudyRecord.model_validate(content)
+    write_text(file, json.dumps(content | {"results": pack(content["results"])}, separators=(",", ":")) + "\n")
+
+
+def _read(file: Path, writer: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
+                            f"{writer}") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _whole(file: Path, read: Callable[[], R]) -> R:
+    """What `read` makes of the content of `file`. Raises RnabenchError if that is damaged."""
+    try:
+        return read()
+    except ValidationError as error:
+        key, problem = problems(error, Stored)[0]
+        reason = f"{key}: {problem}" if key else problem
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise RnabenchError(f"record: {str(file)!r} is damaged ({' '.join(reason.split())}); expected a whole record")
+
+
+def _from_older(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a record of an older format as the present one has it."""
+    def packed(result: dict[str, Any]) -> dict[str, Any]:
+        kept = result["outcomes"]
+        correct = np.stack([from_bits(draw) for draw in kept["correct"]], axis=1)
+        arrays = {"correct": correct, "majority": from_bits(kept["majority"]), "reported": from_bits(kept["reported"])}
+        return result | {"outcomes": kept | {name: PackedBits.of(values).content() for name, values in arrays.items()}}
+
+    sanity = content["sanity"] | {"probes": [packed(probe) for probe in content["sanity"]["probes"]]}
+    return content | {"format": FORMAT, "sanity": sanity, "results": [packed(result) for result in content["results"]]}
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """JSON: on one line what fits there, and lists of numbers and texts."""
+    flat = json.dumps(value)
+    inner = indent + " "
+    if len(indent) + len(flat) <= WIDTH:
+        return flat
+    if isinstance(value, dict):
+        lines = [f"{inner}{json.dumps(name)}: {_lines(part, inner)}" for name, part in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        return "[\n" + ",\n".join(inner + _lines(part, inner) for part in value) + f"\n{indent}]"
+    return flat
