@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,13 +115,13 @@ def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, 
     for target in targets:
         assert isinstance(target.module, RandomizedClassifier)
         networks.append((target.description["label"], target.module))
-    work = Work(first.data.source, keys.batch_size, journal, progress, stop)
+    timed = _Announced(progress, lambda: f"takes {_duration(networks, keys, first)} at most")
+    work = Work(first.data.source, keys.batch_size, journal, timed, stop)
     step, attacked = keys.evaluation().step, None
     if isinstance(keys, Attacking):
         attacked = {"name": keys.spec.name, **resolved(keys.spec, keys.eps, step)}
     started = time.perf_counter()
     with number_formats(keys.precision, first.device), at_rest([model for _, model in networks]):
-        progress.line(f"takes {_duration(networks, keys, first)} at most")
         results = RUN[keys.kind](networks, keys, len(first.data.classes), work)
         device = device_description(str(first.device), keys.precision)
     record = {
@@ -138,6 +138,20 @@ def _run(targets: Sequence[Target], keys: StudySettings, name: str, file: Path, 
     _write(record, file)
     journal.remove()
     return record
+
+
+class _Announced:
+    """A progress that says something before the first piece of work: by then the study has checked what it is given."""
+
+    def __init__(self, progress: Progress, what: Callable[[], str]) -> None:
+        self.progress, self.what, self.line = progress, what, progress.line
+        self.advance, self._said = progress.advance, False
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        if not self._said:
+            self._said = True
+            self.progress.line(self.what())
+        self.progress.begin(title, total, done)
 
 
 def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], keys: StudySettings, first: Target) -> str:
