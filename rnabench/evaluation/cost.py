@@ -39,20 +39,16 @@ def speed(attacker: Attacker, batch: Batch, work: float = math.inf) -> Speed:
     `work` is how many passes of an image, with a gradient, are to come: where even one by one they take but
     FEW_SECONDS, one image tells enough (and takes longer than each of many).
     """
-    def seen(images: Batch) -> OnePath:
-        groups = np.zeros(len(images.indices), dtype=np.int64)
-        return OnePath(attacker.defence, attacker.drawer("cost", images, groups)(1))
-
+    view = OnePath(attacker.defence, attacker.drawer("cost", batch, np.zeros(len(batch.indices), dtype=np.int64))(1))
     on_cuda = batch.images.device.type == "cuda"
-    one = batch.part(0, 1)
-    view = seen(one)
-    alone = _fastest_of_two(lambda: view.gradient(one.images, one.labels), on_cuda)
+    one, rows = batch.part(0, 1), torch.arange(len(batch.indices))  # with rows, images keep their own paths
+    alone = _fastest_of_two(lambda: view.gradient(one.images, one.labels, rows=rows[:1]), on_cuda)
     if alone * work < FEW_SECONDS:
         return Speed(alone, alone / GRADIENT_COST)
     batch = batch.part(0, max(1, int(ONE_PASS_SECONDS / alone)))
-    count, view = len(batch.indices), seen(batch)
-    gradient, gradient_now = timed(lambda: view.gradient(batch.images, batch.labels), on_cuda)
-    forward, forward_now = timed(lambda: view.wrong(batch.images, batch.labels), on_cuda)
+    count = len(batch.indices)
+    gradient, gradient_now = timed(lambda: view.gradient(batch.images, batch.labels, rows=rows[:count]), on_cuda)
+    forward, forward_now = timed(lambda: view.wrong(batch.images, batch.labels, rows[:count]), on_cuda)
     return Speed(gradient / count, forward / count, (gradient_now + forward_now) / (gradient + forward))
 
 

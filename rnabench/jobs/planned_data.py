@@ -10,7 +10,7 @@ import torch
 from rnabench.data.sources import evaluation_data, split_sizes, training_data
 from rnabench.errors import DataUnavailable
 from rnabench.jobs.evaluate import open_data
-from rnabench.jobs.reproduce import Place, test_keys, trained
+from rnabench.jobs.reproduce import Place, tested_on, trained
 from rnabench.settings.base import chosen_indices
 from rnabench.settings.datasets import DATASETS, Dataset, DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
@@ -22,8 +22,8 @@ Where = tuple[str, Path | None]
 
 
 @dataclass(frozen=True)
-class TestImages:
-    """How many, of how many classes, and their `side` in pixels."""
+class ImageCounts:
+    """How many test images, of how many classes, and their `side` in pixels."""
 
     count: int
     classes: int
@@ -40,34 +40,34 @@ class PlannedData:
         self.recipe, self.device = recipe, device
         self.missing: dict[Where, str] = {}
         self._seen: set[tuple[Where, str]] = set()
-        self._counted: dict[tuple[Where, int | None, str | None], TestImages] = {}
+        self._counted: dict[tuple[Where, int | None, str | None], ImageCounts] = {}
         for name, training in recipe.models.items():
             if not trained(place.run(training)):
                 self._look(training, "train")
-            self._look(test_keys(recipe, name), "test")
+            self._look(tested_on(recipe, name), "test")
 
     def without(self) -> list[str]:
         """The models whose test images are missing."""
-        return [name for name in self.recipe.models if _where(test_keys(self.recipe, name)) in self.missing]
+        return [name for name in self.recipe.models if _where(tested_on(self.recipe, name)) in self.missing]
 
-    def test_images(self, name: str, evaluation: EvaluationSettings) -> TestImages:
+    def test_images(self, name: str, evaluation: EvaluationSettings) -> ImageCounts:
         """What a model is attacked on."""
-        keys = test_keys(self.recipe, name)
+        keys = tested_on(self.recipe, name)
         what = _where(keys), evaluation.n_examples, evaluation.indices
         if what not in self._counted:
             self._counted[what] = self._count(keys, evaluation)
         return self._counted[what]
 
-    def _count(self, keys: DataSettings, evaluation: EvaluationSettings) -> TestImages:
+    def _count(self, keys: DataSettings, evaluation: EvaluationSettings) -> ImageCounts:
         info = DATASETS[keys.dataset]
         if _where(keys) not in self.missing:
             data = open_data(keys, evaluation, self.device)
             side = info.size or next(data.source.in_order(1)).images.shape[-1]
-            return TestImages(len(data.source), len(data.classes), side)
+            return ImageCounts(len(data.source), len(data.classes), side)
         published = _published(info)
         most = published[1]
         count = len(chosen_indices(evaluation.indices)) if evaluation.indices else evaluation.n_examples or most
-        return TestImages(min(count, most), *published[2:])
+        return ImageCounts(min(count, most), *published[2:])
 
     def epoch_images(self, training: TrainingSettings) -> int:
         """How many images an epoch goes through, held-out ones with them."""

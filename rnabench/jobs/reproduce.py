@@ -266,10 +266,10 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
 
 def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
     """The test images that a model of the recipe is attacked on."""
-    return open_data(test_keys(recipe, model), evaluation, device)
+    return open_data(tested_on(recipe, model), evaluation, device)
 
 
-def test_keys(recipe: Recipe, model: str) -> DataSettings:
+def tested_on(recipe: Recipe, model: str) -> DataSettings:
     """The data set that a model of the recipe is attacked on."""
     return attacked_data(recipe.models[model].model_dump(), _test_data(recipe))
 

@@ -151,6 +151,6 @@ def about(seconds: float, load: float = 1.0) -> str:
 
 def with_load(seconds: float, now: float) -> str:
     """The seconds on an idle machine, in words; and those as fast as things went just now, if that is much slower."""
-    if now < NOTEWORTHY * seconds:
+    if now <= NOTEWORTHY * seconds:
         return in_words(seconds)
     return f"{in_words(seconds)} on an idle machine, {in_words(now)} as busy as this one is now"
