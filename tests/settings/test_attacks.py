@@ -106,7 +106,7 @@ def test_built_in_suites_are_valid_and_name_nothing_twice(name: str) -> None:
     assert len(set(protocols)) == len(protocols) > 0
 
 
-@pytest.mark.parametrize("kind", ATTACKS)
+@pytest.mark.parametrize("kind", list(ATTACKS))
 def test_an_attack_declares_what_it_is(kind: str) -> None:
     attack = ATTACKS[kind]
     assert attack.summary
@@ -118,7 +118,7 @@ def test_an_attack_declares_what_it_is(kind: str) -> None:
     assert any(case.name.startswith(kind) for case in attack.crosschecks)
 
 
-@pytest.mark.parametrize("kind", ATTACKS)
+@pytest.mark.parametrize("kind", list(ATTACKS))
 def test_a_record_says_which_attack_it_was(kind: str) -> None:
     spec = parse_attack({"kind": kind})
     attack, _ = spec.settled(8 / 255, 2 / 255)
@@ -144,7 +144,7 @@ def test_resolved_fills_in_the_step_size(name: str, step_size: float, eps: float
     assert values["eps"] == pytest.approx(eps)
 
 
-@pytest.mark.parametrize("kind", ATTACKS)
+@pytest.mark.parametrize("kind", list(ATTACKS))
 def test_resolved_has_every_parameter_and_only_bounded_attacks_have_an_eps(kind: str) -> None:
     spec = parse_attack({"kind": kind})
     values = resolved(spec, 8 / 255, 2 / 255)
