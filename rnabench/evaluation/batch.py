@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnabench.attack.attack import Attack, LibraryAttack, Uniform, check, ready
-from rnabench.attack.estimators import Estimator, Expectation, OnePath
+from rnabench.attack.estimators import Estimator, Expectation, OnePath, OnPass, Watched, nobody
 from rnabench.attack.libraries import Resampled, by_torchattacks, frozen_view, torchattacks_call
 from rnabench.attack.threat import Threat
-from rnabench.attack.watched import OnPass, Watched, nobody
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
 from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rnabench.attack.estimators import OnePath
-from rnabench.attack.watched import GRADIENT_COST
+from rnabench.attack.estimators import GRADIENT_COST, OnePath
 from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import Cell

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rnabench.attack.estimators import frozen_parameters
-from rnabench.attack.watched import GRADIENT_COST
+from rnabench.attack.estimators import GRADIENT_COST, frozen_parameters
 from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
 from rnabench.evaluation.batch import Evaluator, check_plan, parameters
@@ -20,7 +19,7 @@ from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
-from rnabench.model.mode import in_mode
+from rnabench.model.classifier import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import FEW_SECONDS, Progress, WithinBatch, about, in_words

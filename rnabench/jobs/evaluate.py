@@ -16,7 +16,7 @@ from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model, logits_sha256, source_sha256
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
-from rnabench.model.mode import in_mode
+from rnabench.model.classifier import in_mode
 from rnabench.model.runs import WEIGHTS, read_run
 from rnabench.model.saved import load_model
 from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result

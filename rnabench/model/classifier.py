@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
@@ -13,6 +15,19 @@ from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
 from rnabench.seeding import stream
 from rnabench.settings.base import Precision
+
+
+@contextmanager
+def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """The whole model in one mode inside the block; afterwards every module is in the mode that it was in."""
+    before = {module: module.training for module in model.modules()}
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before.items():
+            module.training = mode
+
 
 Granularity = Literal["batch", "sample"]
 

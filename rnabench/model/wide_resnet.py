@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.model.normalizers import NormFactory, build_norm
-from rnabench.model.pointwise import pointwise
-from rnabench.model.resnet import conv3x3
+from rnabench.model.resnet import conv3x3, pointwise
 from rnabench.settings.architectures import architecture
 from rnabench.settings.spaces import parse_space
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,3 +118,17 @@ def _lines(value: Any, indent: str = "") -> str:
     if isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
         return "[\n" + ",\n".join(inner + _lines(part, inner) for part in value) + f"\n{indent}]"
     return flat
+
+
+SCHEMAS: dict[str, type[Stored]] = {"record.schema.json": Record, "study.schema.json": StudyRecord}
+
+
+def schema(name: str) -> str:
+    """The text of the file of that name."""
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | SCHEMAS[name].model_json_schema()
+    return json.dumps(content, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    for name in SCHEMAS:
+        write_text(Path(sys.argv[1]) / name, schema(name))

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnabench.attack.watched import GRADIENT_COST
+from rnabench.attack.estimators import GRADIENT_COST
 from rnabench.data.batches import BatchSource, batches
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from rnabench.attack.attack import Uniform
-from rnabench.attack.estimators import OnePath, frozen_parameters
+from rnabench.attack.estimators import GRADIENT_COST, OnePath, OnPass, Watched, frozen_parameters, nobody
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
-from rnabench.attack.watched import GRADIENT_COST, OnPass, Watched, nobody
 from rnabench.data.batches import Batch
-from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.mode import in_mode
+from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.choice import choice_layers
 from rnabench.path.path import Path

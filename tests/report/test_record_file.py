@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from rnabench.errors import RnabenchError
 from rnabench.report.record import Result
-from rnabench.report.record_file import read_record, read_study, write_record, write_study_record
-from rnabench.report.schema import SCHEMAS, schema
+from rnabench.report.record_file import SCHEMAS, read_record, read_study, schema, write_record, write_study_record
 from rnabench.report.stored import Packed, PackedBits, pack, unpack
 from rnabench.scoring.outcome import Outcome, from_bits
 from tests.report.records import handmade
@@ -169,7 +168,7 @@ def test_damaged_studies_too(damage: Callable[[Content], object], tmp_path: Path
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_schemas_are_those_of_the_models(name: str) -> None:
-    """If not: python -m rnabench.report.schema docs"""
+    """If not: python -m rnabench.report.record_file docs"""
     assert (ROOT / "docs" / name).read_text() == schema(name)
     jsonschema.Draft202012Validator.check_schema(json.loads(schema(name)))
 

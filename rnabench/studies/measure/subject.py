@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.defence import Defence, Draws
-from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.mode import in_mode
+from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams, stream
