@@ -8,7 +8,6 @@ from typing import Any
 
 from rnabench.errors import one_of
 from rnabench.report.figure import save
-from rnabench.report.origin import origin_lines
 from rnabench.runtime.files import write_text
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.spaces import NORMS, parse_space
@@ -40,6 +39,8 @@ def write_study(record: dict[str, Any], stem: Path, title: str) -> list[Path]:
 def markdown(record: dict[str, Any], title: str) -> str:
     """Findings, tables, remarks on the origin, and what the columns mean."""
     import pandas as pd
+
+    from rnabench.report.origin import origin_lines
 
     study = study_of(record)
     parts = [f"# {title}", heading(record) + ".", *study.findings(record)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, unknown
+from rnabench.errors import InvalidSettings, InvalidValue, not_valid, unknown
 from rnabench.settings.base import P, Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
@@ -194,7 +194,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Trainings, problem
         problems.add(f"{place}.title", f"{title!r} is not valid; expected a text")
     study = problems.judge(STUDIES[kind], values, lambda key: f"{place}.{key}")
     if not isinstance(chosen, list) or not chosen or len({str(name) for name in chosen}) < len(chosen):
-        problems.add(f"{place}.models", f"{chosen!r} is not valid; expected a list of different models")
+        problems.add(f"{place}.models", f"{not_valid(chosen)}; expected a list of different models")
         return None
     for name in chosen:
         if not isinstance(name, str) or name not in models:
