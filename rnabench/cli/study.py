@@ -37,10 +37,11 @@ def studies() -> dict[str, str]:
     for file in sorted(Path(rnabench.studies.__file__).parent.glob("*.py")):
         for declared in (each for each in ast.parse(file.read_text(encoding="utf-8")).body
                          if isinstance(each, ast.ClassDef)):
-            name = next((line.value for line in declared.body if isinstance(line, ast.Assign)
-                         and ast.unparse(line.targets[0]) == "name"), None)
-            if name is not None:
-                lines[ast.literal_eval(name)] = _first_paragraph(ast.get_docstring(declared))
+            for line in declared.body:
+                targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", line)]
+                value = getattr(line, "value", None)
+                if ast.unparse(targets[0]) == "name" and isinstance(value, ast.Constant):
+                    lines[str(value.value)] = _first_paragraph(ast.get_docstring(declared))
     return lines
 
 

@@ -73,7 +73,7 @@ def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Pro
     Raises InvalidValue unless all networks look at the same images and have labels of their own; Stopped; Busy if
     another process does it.
     """
-    _check(targets)
+    _check(targets, study)
     name = study_identity(targets, study)
     if resume and (there := finished_study(targets, study, file)) is not None:
         if there != read_study(file):  # the same weights as other algorithms made them
@@ -167,12 +167,14 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _check(targets: Sequence[Target]) -> None:
+def _check(targets: Sequence[Target], study: Study) -> None:
     first = targets[0]
     labels = [target.description["label"] for target in targets]
     for target in targets:
         if target.data.fingerprint != first.data.fingerprint:
             raise InvalidValue("RUN", target.description["label"], f"runs on the same images as {labels[0]}; "
                                "--dataset and --data-dir say which")
+        if study.of_paths and not target.defence.space.is_random:
+            raise InvalidValue("RUN", target.description["label"], "a randomised network: this one has a single path")
         if labels.count(target.description["label"]) > 1:
             raise InvalidValue("RUN", target.description["label"], "every network once")

@@ -25,8 +25,7 @@ from rnabench.path.path import Path
 from rnabench.settings.spaces import NORMS, parse_space
 from tests.helpers import lively_model
 
-ALL = ["bn", "in", "ln", "in-plain", "gn2", "bgn2", "bn-batch", "mbn", "robust",
-       "robust-running-mean", "robust-running"]
+ALL = ["bn", "in", "ln", *(name + "2" * kind.takes_groups for name, kind in NORMS.items())]
 ROOT = File(__file__).parents[2]
 
 
