@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid, one_of
 
@@ -27,10 +27,19 @@ def setting(default: Any, help: str, panel: Panel, none: str = "", **constraints
     return Field(default, description=help, json_schema_extra={"panel": panel, "none": none}, **constraints)
 
 
+def _instead_of_a_number(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None:
+        chosen_indices(value)
+        if info.data.get("n_examples") is not None:
+            raise ValueError("expected n_examples or indices, not both")
+    return value
+
+
 # settings that mean the same wherever they stand
 Norm = Annotated[Literal["Linf", "L2"], described("Norm that bounds the change.", "Attack")]
 NExamples = Annotated[int | None, described("Test images to attack.", "Data", "all", strict=True, ge=1)]
-Indices = Annotated[str | None, described("Test images by index, such as 0-99,250.", "Data", "--n-examples")]
+Indices = Annotated[str | None, AfterValidator(_instead_of_a_number),
+                    described("Test images by index, such as 0-99,250.", "Data", "--n-examples")]
 Draws = Annotated[int, described("Fresh path draws that score the adversarial images.", "Attack", strict=True, ge=1,
                                  le=1000)]
 Granularity = Literal["batch", "sample"]

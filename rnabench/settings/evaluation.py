@@ -20,11 +20,10 @@ from rnabench.settings.base import (
     Part,
     Precision,
     Seed,
-    chosen_indices,
     judged,
     setting,
 )
-from rnabench.settings.pixels import EPS, STEP_SIZE, Length, pixel_units
+from rnabench.settings.pixels import EPS, STEP_SIZE, ThreatSize
 from rnabench.settings.protocols import parse_protocol
 from rnabench.settings.suites import SUITES, Suite, suites
 
@@ -66,8 +65,8 @@ class EvaluationSettings(Part):
     """
 
     norm: Norm = "Linf"
-    eps: Annotated[Length, EPS] = 8 / 255
-    step_size: Annotated[Length | None, STEP_SIZE] = None
+    eps: Annotated[ThreatSize, EPS] = 8 / 255
+    step_size: Annotated[ThreatSize | None, STEP_SIZE] = None
     suites: dict[Annotated[str, Field(pattern=r"^[a-z][\w-]{0,39}$")], OwnSuite] = setting(
         {}, "A recipe's own suites, by name.", "Attack")
     suite: str = setting("quick", "Which attacks under which protocols; several joined by +, as in paper+adaptive (see "
@@ -132,26 +131,12 @@ class EvaluationSettings(Part):
                     raise ValueError(f"expected none, as it makes {other} and {spec.name} one attack")
         return value
 
-    @field_validator("indices")
-    @classmethod
-    def _indices(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None:
-            chosen_indices(value)
-            if info.data.get("n_examples") is not None:
-                raise ValueError("expected n_examples or indices, not both")
-        return value
-
     @field_validator("cumulative")
     @classmethod
     def _all_images(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("n_examples_of"):
             raise ValueError("expected all attacks on the same images with it, no n_examples_of")
         return value
-
-    @field_validator("eps", "step_size")
-    @classmethod
-    def _size(cls, value: float | None, info: ValidationInfo) -> float | None:
-        return pixel_units(value) if value is not None and info.data.get("norm") == "Linf" else value
 
     @field_validator("suite")
     @classmethod

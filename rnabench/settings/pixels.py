@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from rnabench.settings.base import described
 
@@ -59,5 +59,13 @@ class WrittenBy:
 
 Pixels = Annotated[float, BeforeValidator(pixel_units), WrittenBy(written)]
 Length = Annotated[float, BeforeValidator(length), WrittenBy(written)]
+
+
+def _under_its_norm(value: float, info: ValidationInfo) -> float:
+    return pixel_units(value) if info.data.get("norm") == "Linf" else value
+
+
+ThreatSize = Annotated[Length, AfterValidator(_under_its_norm)]
+"""A size in settings that say their `norm` before it: pixel units for Linf, Euclidean length for L2."""
 EPS = described("Largest change of a pixel (Linf) or of the image (L2): 8/255 or a decimal.", "Attack")
 STEP_SIZE = described("Step of PGD in pixel units: 2/255 or a decimal.", "Attack", "eps/4")

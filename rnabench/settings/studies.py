@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import field_validator
 
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.settings.attacks import AttackSpec, parse_attack
@@ -30,12 +30,11 @@ from rnabench.settings.base import (
     Part,
     Precision,
     Seed,
-    chosen_indices,
     described,
     setting,
 )
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.pixels import EPS, STEP_SIZE, Length, pixel_units
+from rnabench.settings.pixels import EPS, STEP_SIZE, ThreatSize
 from rnabench.settings.registry import Registry
 from rnabench.settings.spaces import Space
 
@@ -74,27 +73,13 @@ class Study(Part):
     accuracy_by: ClassVar[tuple[str, ...]] = ()
 
     norm: Norm = "Linf"
-    eps: Annotated[Length, EPS] = 8 / 255
-    step_size: Annotated[Length | None, STEP_SIZE] = None
+    eps: Annotated[ThreatSize, EPS] = 8 / 255
+    step_size: Annotated[ThreatSize | None, STEP_SIZE] = None
     n_examples: NExamples = None
     indices: Indices = None
     batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=1, le=65536)
     precision: Precision = "fp32"
     seed: Seed = 0
-
-    @field_validator("indices")
-    @classmethod
-    def _indices(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None:
-            chosen_indices(value)
-            if info.data.get("n_examples") is not None:
-                raise ValueError("expected n_examples or indices, not both")
-        return value
-
-    @field_validator("eps", "step_size")
-    @classmethod
-    def _size(cls, value: float | None, info: ValidationInfo) -> float | None:
-        return pixel_units(value) if value is not None and info.data.get("norm") == "Linf" else value
 
     def evaluation(self, **more: Any) -> EvaluationSettings:
         """The same settings as an evaluation's."""

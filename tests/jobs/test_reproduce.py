@@ -135,8 +135,7 @@ def test_two_processes_do_every_cell_once(recipe: Recipe, whole: tuple[Path, Rep
     file.write_text(TEXT)
     command = [sys.executable, "-m", "rnabench", "reproduce", str(file), "--runs", str(tmp_path / "runs"), "--out",
                str(tmp_path), "--device", "cpu"]
-    code = ("import torch; torch.set_num_threads(1)\nfrom rnabench.cli.main import main\n"
-            f"main({command[3:]!r})")
+    code = f"import torch; torch.set_num_threads(1)\nfrom rnabench.cli.main import main\nmain({command[3:]!r})"
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
