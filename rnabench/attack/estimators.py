@@ -134,7 +134,7 @@ class OnePath(Estimator):
         if rows is None or not self.path.per_sample:
             yield self.view(images).float().unsqueeze(0)
         else:
-            yield self.model.on(self.path.take(rows.tolist()))(images).float().unsqueeze(0)
+            yield self.model.on(self.path.take(rows))(images).float().unsqueeze(0)
 
 
 class Expectation(Estimator):
@@ -159,8 +159,8 @@ class Expectation(Estimator):
             if not path.per_sample:  # a draw for the whole batch serves one pass over it
                 repeats = 1
             elif rows is not None:
-                batch = len(path.rows) // repeats
-                path = path.take([turn * batch + row for turn in range(repeats) for row in rows.tolist()])
+                turns = torch.arange(repeats, device=rows.device) * (len(path.choices) // repeats)
+                path = path.take((turns[:, None] + rows).flatten())
             many = torch.cat([images] * repeats) if repeats > 1 else images  # channels-last, which `repeat` is not
             yield self.model.on(path)(many).float().view(repeats, len(images), -1)
             done += repeats

@@ -90,9 +90,9 @@ class Attacker:
             return lambda repeats: only
         names = batch.indices if self.keys.granularity == "sample" else groups.tolist()
         if len(set(names)) == 1:
-            together = ExampleStreams(self.keys.seed, purpose, indices=names[:1])
+            together = ExampleStreams(self.keys.seed, purpose, indices=names[:1])  # its numbers stay on the host
             return lambda repeats: space.sample_each(together)
-        streams = ExampleStreams(self.keys.seed, purpose, indices=names)
+        streams = ExampleStreams(self.keys.seed, purpose, indices=names, device=batch.images.device)
         return lambda repeats: space.sample_each(streams, repeats)
 
     def _run(self, name: str, attack: Attack | LibraryAttack, threat: Threat, estimator: Estimator, batch: Batch,

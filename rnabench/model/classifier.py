@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
-from rnabench.path.choice import ChoiceLayer, PathNotSet, use_path
+from rnabench.path.choice import ChoiceLayer, PathNotSet, choices_of, use_choices, use_path
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
 from rnabench.seeding import stream
@@ -38,6 +38,7 @@ class FixedPath(nn.Module):
     def __init__(self, classifier: RandomizedClassifier, path: Path) -> None:
         super().__init__()
         self.classifier, self.path = classifier, path
+        self.choices = choices_of(classifier, path, as_tensor=classifier.compiled)
 
     @property
     def training(self) -> bool:
@@ -49,9 +50,9 @@ class FixedPath(nn.Module):
         """Nothing: `train` and `eval` go on to the classifier."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.path.per_sample and len(self.path.rows) != len(x):
-            raise InvalidValue("path", f"{len(self.path.rows)} rows", f"1 row or {len(x)}, one per image")
-        with use_path(self.classifier, self.path, as_tensor=self.classifier.compiled):
+        if self.path.per_sample and len(self.path.choices) != len(x):
+            raise InvalidValue("path", f"{len(self.path.choices)} rows", f"1 row or {len(x)}, one per image")
+        with use_choices(self.choices):
             logits: Tensor = self.classifier(x)
         return logits
 

@@ -21,10 +21,13 @@ class _Blocks(threading.local):
     """The `use_path` blocks that this thread is in, the innermost last: what each says to its layers."""
 
     def __init__(self) -> None:
-        self.open: list[dict[ChoiceLayer, int | Tensor]] = []
+        self.open: list[Choices] = []
 
 
 _blocks = _Blocks()
+
+Choices = dict[object, int | Tensor]
+"""By layer, the number of an option, or int64 [R] with one for each sample (or [1])."""
 
 
 class ChoiceLayer(nn.Module):
@@ -37,6 +40,7 @@ class ChoiceLayer(nn.Module):
     def __init__(self, options: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.names = tuple(options)
+        self.key = object()  # names the layer in paths: a replica on another device has the same, a deep copy its own
         self.options = nn.ModuleList(options.values())
 
     @property
@@ -44,8 +48,8 @@ class ChoiceLayer(nn.Module):
         """The choice that this thread has set: the option's number for the whole batch, or an int64 tensor [N] (or [1])
         with one per sample, which makes the forward pass free of branches. None outside of `use_path`."""
         for choices in reversed(_blocks.open):
-            if self in choices:
-                return choices[self]
+            if self.key in choices:
+                return choices[self.key]
         return None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +60,7 @@ class ChoiceLayer(nn.Module):
         if isinstance(current, int):
             result: Tensor = self.options[current](x)
             return result
-        return self.mixed(x, current.expand(len(x)))
+        return self.mixed(x, current.to(x.device).expand(len(x)))
 
     def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
         """[N, ...]: sample i of the result is option `choice[i]` applied to the batch `x`, at sample i."""
@@ -76,32 +80,45 @@ def use_path(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Iter
     layers as a tensor too, so that a compiled network has one graph for all paths. Raises InvalidValue for a path that
     does not fit the network.
     """
+    with use_choices(choices_of(network, path, as_tensor=as_tensor)):
+        yield
+
+
+def choices_of(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Choices:
+    """What `path` says to the layers of `network`: worked out once, it serves any number of forward passes.
+
+    Every layer runs one option of a one-row path whose numbers the host knows, and all options, of which each sample
+    takes its own, of any other. Raises InvalidValue for a path that does not fit the network.
+    """
     layers = list(choice_layers(network).values())
     _check(path, layers)
-    choices: Sequence[int | Tensor] = path.rows[0]
-    if layers and (path.per_sample or as_tensor):
-        choices = _per_sample(torch.tensor(path.rows, dtype=torch.int64), network)
-    block = dict(zip(layers, choices, strict=True))
+    table = path.choices
+    choices: Sequence[int | Tensor]
+    if path.per_sample or as_tensor or table.device.type != "cpu":
+        device = next(network.parameters()).device if layers else table.device
+        # a row for each layer, in one piece: the layers read views of it
+        choices = table.to(device, non_blocking=True).T.contiguous().unbind(0)
+    else:
+        choices = table[0].tolist()
+    return {layer.key: choice for layer, choice in zip(layers, choices, strict=True)}
+
+
+@contextmanager
+def use_choices(choices: Choices) -> Iterator[None]:
+    """`use_path` for what `choices_of` returned."""
     blocks = _blocks.open  # this thread's, also where a generator with a block in it is closed by another thread
-    blocks.append(block)
+    blocks.append(choices)
     try:
         yield
     finally:
-        blocks[:] = [other for other in blocks if other is not block]
+        blocks[:] = [other for other in blocks if other is not choices]
 
 
 def _check(path: Path, layers: list[ChoiceLayer]) -> None:
     if len(path) != len(layers):
         raise InvalidValue("path", str(path), f"{len(layers)} choices, one per choice layer of the network")
-    sizes = [len(layer.options) for layer in layers]
-    columns = zip(*path.rows, strict=True)
-    if any(min(column) < 0 or max(column) >= size for column, size in zip(columns, sizes, strict=True)):
-        raise InvalidValue("path", str(path), f"option numbers below {sizes}, layer by layer")
-
-
-def _per_sample(table: Tensor, network: nn.Module) -> tuple[Tensor, ...]:
-    device = next(network.parameters()).device
-    columns = table.T.contiguous()
-    if device.type == "cuda":  # from pinned memory the copy does not make the host wait for the device
-        columns = columns.pin_memory().to(device, non_blocking=True)
-    return columns.unbind(0)
+    if not layers or path.choices.device.type != "cpu":
+        return  # a path on another device was drawn there, from the space of paths; looking at it would wait for it
+    sizes = torch.tensor([len(layer.options) for layer in layers])
+    if bool(((path.choices < 0) | (path.choices >= sizes)).any()):
+        raise InvalidValue("path", str(path), f"option numbers below {sizes.tolist()}, layer by layer")

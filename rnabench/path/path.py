@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from rnabench.errors import InvalidValue
 
 
-@dataclass(frozen=True)
 class Path:
     """An immutable choice for each of L layers: one row for a whole batch, or one row per sample.
 
-    `rows` is [R][L] option numbers. R = 1 applies to every sample of any batch (the paper's granularity);
-    R > 1 needs a batch of exactly R samples. A network without choice layers has the path `Path(((),))`.
+    `choices`, int64 [R, L] on any device, is what runs: nothing that draws a path or goes along it waits for a GPU.
+    `rows`, the same as Python numbers, is what is compared, printed and recorded. R = 1 applies to every sample of any
+    batch (the paper's granularity); R > 1 needs a batch of exactly R samples. A network without choice layers has the
+    path `Path(((),))`.
     """
 
-    rows: tuple[tuple[int, ...], ...]
+    def __init__(self, rows: Sequence[Sequence[int]] | Tensor) -> None:
+        if not isinstance(rows, Tensor):
+            if not rows or any(len(row) != len(rows[0]) for row in rows):
+                raise InvalidValue("path", rows, "one or more rows of the same length")
+            rows = torch.tensor(list(rows), dtype=torch.int64).view(len(rows), len(rows[0]))
+        self.choices = rows
 
-    def __post_init__(self) -> None:
-        if not self.rows or any(len(row) != len(self.rows[0]) for row in self.rows):
-            raise InvalidValue("path", self.rows, "one or more rows of the same length")
+    @property
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """[R][L] option numbers; from a GPU, a copy that waits for it."""
+        return tuple(map(tuple, self.choices.tolist()))
 
     @classmethod
     def of(cls, *choices: int) -> Path:
@@ -36,28 +45,38 @@ class Path:
         except ValueError:
             raise InvalidValue("path", text, "choices as in '0110' or '0.11.3.', rows joined by ','") from None
 
-    def take(self, numbers: Sequence[int]) -> Path:
-        """The path whose rows are these of this one, in that order; a one-row path stays as it is."""
-        return Path(tuple(self.rows[number] for number in numbers)) if self.per_sample else self
+    def take(self, numbers: Tensor) -> Path:
+        """The path whose rows are these (int64) of this one, in that order; a one-row path stays as it is."""
+        return Path(self.choices[numbers.to(self.choices.device)]) if self.per_sample else self
 
     def __len__(self) -> int:
-        return len(self.rows[0])
+        return self.choices.shape[1]
 
     @property
     def per_sample(self) -> bool:
-        return len(self.rows) > 1
+        return len(self.choices) > 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Path) and self.rows == other.rows
+
+    def __hash__(self) -> int:
+        return hash(self.rows)
 
     def __str__(self) -> str:
         """`0110` where every choice is one digit, `0.11.3.` otherwise; rows joined by `,`."""
-        end = "." if any(choice > 9 for row in self.rows for choice in row) else ""
-        return ",".join("".join(f"{choice}{end}" for choice in row) for row in self.rows)
+        rows = self.rows
+        end = "." if any(choice > 9 for row in rows for choice in row) else ""
+        return ",".join("".join(f"{choice}{end}" for choice in row) for row in rows)
+
+    def __repr__(self) -> str:
+        return f"Path({self.rows})"
 
     def difference(self, other: Path) -> tuple[int, ...]:
         """In how many layers the two paths choose differently (Figure 5 c), one number per row."""
         if len(self) != len(other):
             raise InvalidValue("path", str(other), f"{len(self)} choices, as in the other path")
-        height = max(len(self.rows), len(other.rows))
-        if {len(self.rows), len(other.rows)} - {1, height}:
-            raise InvalidValue("path", str(other), f"1 or {len(self.rows)} rows")
-        mine, theirs = (rows * height if len(rows) == 1 else rows for rows in (self.rows, other.rows))
-        return tuple(sum(a != b for a, b in zip(p, q, strict=True)) for p, q in zip(mine, theirs, strict=True))
+        height = max(len(self.choices), len(other.choices))
+        if {len(self.choices), len(other.choices)} - {1, height}:
+            raise InvalidValue("path", str(other), f"1 or {len(self.choices)} rows")
+        different: list[int] = (self.choices != other.choices.to(self.choices.device)).sum(1).tolist()
+        return tuple(different)

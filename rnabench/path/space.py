@@ -66,7 +66,7 @@ class PathSpace:
         return self._path_of((uniform * torch.tensor(self._free, dtype=torch.float64)).long())
 
     def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
-        """A path of repeats x N rows: row k * N + i is the k-th draw from the stream of example i."""
+        """A path of repeats x N rows, on the streams' device: row k * N + i is the k-th draw of example i's stream."""
         return self._path_of(streams.below(self._free, repeats).flatten(0, 1))
 
     def at_difference(self, path: Path, difference: int, generator: torch.Generator) -> Path:
@@ -146,4 +146,4 @@ class PathSpace:
         """The path with a row for each row of int64 `choices`, one number per independent draw."""
         if self.shared:
             choices = choices[:, :1].expand(-1, len(self.layers))
-        return Path(tuple(map(tuple, choices.tolist())))
+        return Path(choices)

@@ -68,7 +68,7 @@ def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: Ba
         within = WithinBatch(progress or Silent(), len(batch.indices), step.attack_passes + 2)
         step.on_pass = within.passed
         groups = [place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
-        attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups))
+        attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups, device=device))
                                 for what in ("held-out attack path", "held-out path"))
         start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)
         adversarial = step.adversarial(*step.attack(), batch, attacked, start.uniform)

@@ -85,5 +85,7 @@ class TrainingStep:
         return GRADIENT_COST * self.recipe.steps
 
     def _draw(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
-        names = batch.indices if self.recipe.granularity == "sample" else [step]
-        return self.model.space.sample_each(ExampleStreams(self.recipe.seed, what, indices=names, first=epoch))
+        rows = self.recipe.granularity == "sample"
+        streams = ExampleStreams(self.recipe.seed, what, indices=batch.indices if rows else [step], first=epoch,
+                                 device=batch.images.device if rows else "cpu")
+        return self.model.space.sample_each(streams)
