@@ -25,6 +25,7 @@ from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.step import TrainingStep
+from rnabench.training.update import Update
 
 EOT_SAMPLES = 4
 PGD_STEPS = 20
@@ -118,16 +119,8 @@ def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifi
 def _step(recipe: TrainingSettings, batch: Batch, device: torch.device) -> Case:
     """One step of `rnabench train`."""
     model = _model(recipe, device)
-    step = TrainingStep(model, recipe)
-    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum)
-
-    def run() -> None:
-        loss, _ = step(batch, 0, 0)
-        optimizer.zero_grad()
-        step.backward(loss)
-        optimizer.step()
-
-    return run
+    update = Update(TrainingStep(model, recipe))
+    return lambda: update(batch, 0, 0, recipe.lr)
 
 
 def _textbook_step(recipe: TrainingSettings, batch: Batch, device: torch.device) -> Case:

@@ -38,7 +38,7 @@ class FixedPath(nn.Module):
     def __init__(self, classifier: RandomizedClassifier, path: Path) -> None:
         super().__init__()
         self.classifier, self.path = classifier, path
-        self.choices = choices_of(classifier, path, as_tensor=classifier.compiled)
+        self.choices = choices_of(classifier, path, as_tensor=classifier.tensor_paths)
 
     @property
     def training(self) -> bool:
@@ -70,7 +70,7 @@ class RandomizedClassifier(nn.Module):
         super().__init__()
         self.network, self.granularity, self.layer_based = network, granularity, layer_based
         self.precision: Precision = "fp32"
-        self.compiled = False
+        self.tensor_paths = False  # whether paths reach the layers as tensors: one graph then serves all paths
         self.space = PathSpace.of(self)
         self.reseed(seed)
 
@@ -83,14 +83,14 @@ class RandomizedClassifier(nn.Module):
         return FixedPath(self, path)
 
     def compile_network(self) -> None:
-        """Compile the network; paths then reach it as tensors, so that one graph serves all of them."""
+        """Compile the network, once for all paths."""
         self.network.compile()
-        self.compiled = True
+        self.tensor_paths = True
 
     def forward(self, x: Tensor) -> Tensor:
         if self._path_is_set or not self.space.layers:
             return self._logits(x)
-        with use_path(self, self._draw(len(x)), as_tensor=self.compiled):
+        with use_path(self, self._draw(len(x)), as_tensor=self.tensor_paths):
             return self._logits(x)
 
     @property

@@ -71,6 +71,7 @@ class TrainingSettings(DataSettings):
     select: Literal["best", "last"] = setting(
         "best", "Keep the epoch that is best on the held-out images, or the last.", "Training", validate_default=True)
     precision: Precision = "fp32"
+    capture: StrictBool = setting(False, "Record the training step as a CUDA graph and replay it (CUDA only).", "Run")
     compile: StrictBool = setting(False, "Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", "Run")
     seed: Seed = 0
 
@@ -123,11 +124,12 @@ class TrainingSettings(DataSettings):
         return self.eps / 4 if self.step_size is None else self.step_size
 
     def identity(self) -> dict[str, Any]:
-        """What decides the network: every value that is not the default, and nothing about where the files lie.
+        """What decides the network: every value that is not the default, and nothing about where the files lie or
+        how the same work is given to the device.
 
         Defaults are left out so that a new option does not make every run folder stale; so a default never changes.
         """
-        return self.model_dump(mode="json", exclude={"data_dir", "download"}, exclude_defaults=True) | {
+        return self.model_dump(mode="json", exclude={"data_dir", "download", "capture"}, exclude_defaults=True) | {
             "dataset": self.dataset, "arch": self.arch, "space": self.space, "step_size": self.step,
         }
 

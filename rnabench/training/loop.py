@@ -28,6 +28,7 @@ from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.state import State
 from rnabench.training.step import TrainingStep
+from rnabench.training.update import CapturedUpdate, Update
 
 WARMUP = 0.25  # of a one-cycle run
 
@@ -71,7 +72,7 @@ def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: Ba
         attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups, device=device))
                                 for what in ("held-out attack path", "held-out path"))
         start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)
-        adversarial = step.adversarial(*step.attack(), batch, attacked, start.uniform)
+        adversarial = step.adversarial(*step.attack(), batch.images, batch.labels, attacked, start.uniform)
         with torch.no_grad():
             for place, images in enumerate((batch.images, adversarial)):
                 hits[place] += (model.on(predicting)(images).argmax(1) == batch.labels).sum()
@@ -98,8 +99,9 @@ class Trainer:
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
         self.step = TrainingStep(self.model, self.recipe)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.recipe.lr, momentum=self.recipe.momentum,
-                                         weight_decay=self.recipe.weight_decay)
+        captured = self.recipe.capture and self.device.type == "cuda"
+        self.update = CapturedUpdate(self.step) if captured else Update(self.step)
+        self.rate = self.recipe.lr
         self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
         self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
         attack_passes = self.step.attack_passes if self.step.objective.attacks else 0.0
@@ -107,7 +109,7 @@ class Trainer:
         self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
         if self.state.model:
             self.model.load_state_dict(self.state.model)
-            self.optimizer.load_state_dict(self.state.optimizer)
+            self.update.load_state_dict(self.state.optimizer)
 
     @property
     def epochs_done(self) -> float:
@@ -142,15 +144,11 @@ class Trainer:
         for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, state.step,
                                               recipe.drop_last):
             done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(recipe.schedule, recipe.lr, done, state.epoch, recipe.milestones)
+            self.rate = learning_rate(recipe.schedule, recipe.lr, done, state.epoch, recipe.milestones)
             within = WithinBatch(self.progress, len(batch.indices), self.step_passes)
             self.step.on_pass = within.passed
-            loss, hits = self.step(batch, state.epoch, state.step)
-            self.optimizer.zero_grad()
-            self.step.backward(loss)
-            self.optimizer.step()
-            loss_sum += loss.detach() * (len(batch.indices) / recipe.batch_size)
+            loss, hits = self.update(batch, state.epoch, state.step, self.rate)
+            loss_sum += loss * (len(batch.indices) / recipe.batch_size)
             correct += hits
             state.step += 1
             within.finish(note)
@@ -174,7 +172,7 @@ class Trainer:
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,
-            "lr": round(self.optimizer.param_groups[0]["lr"], 8),
+            "lr": round(self.rate, 8),
             "loss": round(state.loss / (seen / recipe.batch_size), 6),
             "train_accuracy": round(state.correct / seen, 6),
             **held_out,
@@ -197,7 +195,7 @@ class Trainer:
         if loss is not None and correct is not None:
             self.state.loss, self.state.correct = float(loss), int(correct)
         self._check_finite()
-        self.state.model, self.state.optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        self.state.model, self.state.optimizer = self.model.state_dict(), self.update.state_dict()
         self.state.save(self.folder)
 
     def _check_finite(self) -> None:

@@ -1,8 +1,9 @@
-"""One step of training: draw, attack, loss, gradients; on any objective."""
+"""One step of training up to its gradients: draw, attack, loss; on any objective."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,11 +15,20 @@ from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.norm.layers import frozen_statistics
-from rnabench.path.choice import choice_layers
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
 from rnabench.training.objective import Objective
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is random in a step: the path that is trained, the one that is attacked, and the attack's start, uniform on
+    [0, 1) and of the images' shape; None where the objective attacks nothing."""
+
+    trained: Path
+    attacked: Path | None = None
+    start: Tensor | None = None
 
 
 class TrainingStep:
@@ -31,7 +41,6 @@ class TrainingStep:
         self.model, self.recipe = model, recipe
         self.objective: Objective = OBJECTIVES[recipe.objective]()
         self.on_pass: OnPass = nobody  # told of every pass of the inner attack
-        self._trained = Path(((),))
 
     def attack(self, epoch: int | None = None) -> tuple[PGD, Linf]:
         """The inner attack and its threat model; in the first `eps_warmup` epochs eps and step size grow to their full
@@ -42,41 +51,35 @@ class TrainingStep:
 
     def __call__(self, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Mean loss (a scalar to call backward on) and the number of correct predictions, both on the device."""
-        images, path = batch.images, self._draw("update path", batch, epoch, step)
-        if self.objective.attacks:
-            attacked = self._draw("attack path", batch, epoch, step)
-            start = ExampleStreams(self.recipe.seed, "attack start", indices=batch.indices, first=epoch,
-                                   device=images.device)
-            images = self.adversarial(*self.attack(epoch), batch, attacked, start.uniform)
-            path = attacked if self.objective.trains_attacked_path else path
-        self._trained, network = path, self.model.on(path)
-        loss, logits = self.objective.loss(lambda each: network(each).float(), batch.images, images, batch.labels)
-        return loss, (logits.detach().argmax(1) == batch.labels).sum()
+        return self.loss(batch.images, batch.labels, self.draw(batch, epoch, step), *self.attack(epoch))
 
-    def backward(self, loss: Tensor) -> None:
-        """Parameter gradients. For the options that the batch's path does not use: None, so that they stand still, or
-        zeros, so that SGD applies momentum and weight decay to them (`unused_options: decay`).
+    def draw(self, batch: Batch, epoch: int, step: int) -> Drawn:
+        """What is random in step number `step` of an epoch, on this batch."""
+        trained = self._path("update path", batch, epoch, step)
+        if not self.objective.attacks:
+            return Drawn(trained)
+        attacked = self._path("attack path", batch, epoch, step)
+        start = ExampleStreams(self.recipe.seed, "attack start", indices=batch.indices, first=epoch,
+                               device=batch.images.device).uniform(*batch.images.shape[1:])
+        return Drawn(attacked if self.objective.trains_attacked_path else trained, attacked, start)
 
-        torch 1.7.1, on which the released code runs, sets gradients to zero between steps; torch 2 drops them.
-        """
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.unused_options == "decay":
-            for parameter in self.model.parameters():
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-        elif self.model.compiled and not self._trained.per_sample:
-            # a compiled network computes zeros for all options
-            for layer, choice in zip(choice_layers(self.model).values(), self._trained.rows[0], strict=True):
-                for number, option in enumerate(layer.options):
-                    if number != choice:
-                        option.zero_grad(set_to_none=True)
+    def loss(self, images: Tensor, labels: Tensor, drawn: Drawn, attack: PGD, threat: Linf) -> tuple[Tensor, Tensor]:
+        """Mean loss and number of correct predictions; tensor work alone, the same whatever the tensors hold."""
+        adversarial = images
+        if drawn.attacked is not None and drawn.start is not None:
+            start = drawn.start
+            adversarial = self.adversarial(attack, threat, images, labels, drawn.attacked, lambda *shape: start)
+        network = self.model.on(drawn.trained)
+        loss, logits = self.objective.loss(lambda each: network(each).float(), images, adversarial, labels)
+        return loss, (logits.detach().argmax(1) == labels).sum()
 
-    def adversarial(self, attack: PGD, threat: Linf, batch: Batch, path: Path, uniform: Uniform) -> Tensor:
-        """The batch's adversarial images through a frozen path (or one for each image), in the recipe's attack mode."""
+    def adversarial(self, attack: PGD, threat: Linf, images: Tensor, labels: Tensor, path: Path, uniform: Uniform
+                    ) -> Tensor:
+        """Adversarial images through a frozen path (or one for each image), in the recipe's attack mode."""
         training = self.model.training and self.recipe.attack_mode == "train"
         statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
         with in_mode(self.model, training), frozen_parameters(self.model), statistics:
-            return attack.run(OnePath(Watched(self.model, self.on_pass), path), batch.images, batch.labels,
+            return attack.run(OnePath(Watched(self.model, self.on_pass), path), images, labels,
                               lambda *shape: uniform(*shape).to(memory_format=torch.channels_last), threat)
 
     @property
@@ -84,7 +87,7 @@ class TrainingStep:
         """What an attack in training costs per image, in forward passes."""
         return GRADIENT_COST * self.recipe.steps
 
-    def _draw(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
+    def _path(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
         rows = self.recipe.granularity == "sample"
         streams = ExampleStreams(self.recipe.seed, what, indices=batch.indices if rows else [step], first=epoch,
                                  device=batch.images.device if rows else "cpu")

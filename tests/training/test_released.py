@@ -32,6 +32,7 @@ from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import learning_rate
 from rnabench.training.step import TrainingStep
+from rnabench.training.update import Update
 from tests.exchange.released_networks import on_path, released, wrapped
 from tests.helpers import AfterSteps, random_images
 
@@ -72,18 +73,15 @@ def test_unused_options_stand_still_or_go_on_by_momentum_and_weight_decay(unused
     """SGD by hand: v = 0.9 v + g + wd w and w -= lr v, where g = 0 for an option that the batch's path leaves out."""
     model, batch = network_and_batch("bn+in")
     lr, wd = 0.1, 5e-4
-    training_step = TrainingStep(model, recipe(unused_options=unused))
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=wd)
+    update = Update(TrainingStep(model, recipe(unused_options=unused)))
     options = {(layer, number): list(option.parameters()) for layer, choices in choice_layers(model).items()
                for number, option in enumerate(choices.options)}
     weights = {place: [p.detach().clone() for p in own] for place, own in options.items()}
     speeds = {place: [torch.zeros_like(p) for p in own] for place, own in options.items()}
     moved_unused = 0
     for step in range(4):
-        loss, _ = training_step(batch, 0, step)
-        optimizer.zero_grad()
-        training_step.backward(loss)
-        path = dict(zip(choice_layers(model), training_step._trained.rows[0], strict=True))
+        update(batch, 0, step, lr)
+        path = dict(zip(choice_layers(model), update.step.draw(batch, 0, step).trained.rows[0], strict=True))
         for (layer, number), own in options.items():
             used = path[layer] == number
             for place, parameter in enumerate(own):
@@ -94,7 +92,6 @@ def test_unused_options_stand_still_or_go_on_by_momentum_and_weight_decay(unused
                 speed.mul_(0.9).add_(gradient + wd * weight)
                 weight.sub_(lr * speed)
                 moved_unused += not used
-        optimizer.step()
         for key, own in options.items():
             torch.testing.assert_close([p.detach() for p in own], weights[key], rtol=1e-12, atol=1e-14)
     assert (moved_unused > 0) == (unused == "decay")
@@ -167,9 +164,8 @@ def test_three_steps_are_the_released_ones() -> None:
     theirs = released("resnet18", "bn+in", width=2)
     load_released(model, wrapped(theirs), "resnet18", "bn+in", Path("file.pt"))
     theirs = theirs.double().train()
-    training_step, images, labels = TrainingStep(model, settings), batch.images, batch.labels
-    ours, by_hand = (torch.optim.SGD(each.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-                     for each in (model, theirs))
+    update, images, labels = Update(TrainingStep(model, settings)), batch.images, batch.labels
+    by_hand = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     for parameter in theirs.parameters():
         parameter.grad = torch.zeros_like(parameter)  # as if every option had been drawn before
 
@@ -177,8 +173,9 @@ def test_three_steps_are_the_released_ones() -> None:
         return nn.functional.cross_entropy(on_path(theirs, path, images + delta).float(), labels)
 
     for step in range(3):
-        attacked, updated = (training_step._draw(what, batch, 0, step).rows[0]
-                             for what in ("attack path", "update path"))
+        drawn = update.step.draw(batch, 0, step)
+        assert drawn.attacked is not None
+        attacked, updated = drawn.attacked.rows[0], drawn.trained.rows[0]
         noise = ExampleStreams(settings.seed, "attack start", indices=batch.indices, first=0).uniform(3, 16, 16)
         delta = ((2 * noise - 1) * settings.eps).double().clamp(-images, 1 - images)
         for _ in range(settings.steps):
@@ -189,10 +186,7 @@ def test_three_steps_are_the_released_ones() -> None:
         by_hand.zero_grad(set_to_none=False)
         loss_of(updated, delta).backward()
         by_hand.step()
-        loss, _ = training_step(batch, 0, step)
-        ours.zero_grad()
-        training_step.backward(loss)
-        ours.step()
+        update(batch, 0, step, 0.1)
     after = released_state(model, "resnet18")
     for name, tensor in wrapped(theirs).items():
         torch.testing.assert_close(after[name], tensor, rtol=1e-6, atol=1e-7, msg=name)
@@ -222,14 +216,14 @@ def test_training_with_every_switch(trained: Path) -> None:
 
 def test_the_logged_loss_is_the_mean_over_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[tuple[float, int]] = []
-    called = TrainingStep.__call__
+    called = Update.__call__
 
-    def kept(self: TrainingStep, batch: Batch, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        loss, hits = called(self, batch, epoch, step)
+    def kept(self: Update, batch: Batch, epoch: int, step: int, rate: float) -> tuple[Tensor, Tensor]:
+        loss, hits = called(self, batch, epoch, step, rate)
         losses.append((loss.item(), len(batch.indices)))
         return loss, hits
 
-    monkeypatch.setattr(TrainingStep, "__call__", kept)
+    monkeypatch.setattr(Update, "__call__", kept)
     train(recipe(drop_last=False, epochs=1, n_holdout=0, select="last"), tmp_path, Silent(), StopRequest(), "cpu")
     assert [count for _, count in losses] == [32, 32, 16]
     with (tmp_path / "log.csv").open() as file:

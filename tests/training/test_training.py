@@ -157,25 +157,6 @@ def test_a_run_that_diverges_says_so_and_saves_nothing_of_it(tmp_path: Path) -> 
         assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
 
 
-@pytest.mark.parametrize("granularity", ["batch", "sample"])
-def test_compiled_and_eager_training_are_the_same(granularity: str) -> None:
-    """Also for the options that a batch does not use: no weight decay, no momentum."""
-    batch = Batch(torch.rand(8, 3, 32, 32), torch.arange(8), list(range(8)))
-    gradients = []
-    for compiled in (False, True):
-        model = build_model("resnet18", "bn+in", width=2)
-        torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
-        if compiled:
-            model.network.compile(backend="aot_eager")
-            model.compiled = True
-        training_step = TrainingStep(model, recipe(granularity=granularity, objective="standard"))
-        loss, _ = training_step(batch, 0, 0)
-        training_step.backward(loss)
-        gradients.append([p.grad for p in model.parameters()])
-    for eager, ours in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, eager, rtol=1e-3, atol=1e-4)
-
-
 def test_pickled_code_in_a_state_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -204,7 +185,7 @@ def test_training_attacks_leave_no_gradients_and_move_no_statistics() -> None:
         before = {name: value.clone() for name, value in model.named_buffers()}
         path = model.space.sample(torch.Generator().manual_seed(0))
         start = ExampleStreams(0, "start", indices=batch.indices)
-        moved = training_step.adversarial(*training_step.attack(), batch, path, start.uniform)
+        moved = training_step.adversarial(*training_step.attack(), batch.images, batch.labels, path, start.uniform)
         assert all(p.grad is None and p.requires_grad for p in model.parameters())
         assert model.training
         assert float((moved - batch.images).abs().max()) <= 8 / 255 + 1e-6

@@ -1,0 +1,139 @@
+"""A training step applied: run as it comes, or recorded whole (attack, gradients, update) and replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnabench.data.batches import Batch
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.path.choice import choice_layers
+from rnabench.path.path import Path
+from rnabench.runtime.captured import Captured
+from rnabench.training.step import Drawn, TrainingStep
+
+
+class Update:
+    """Changes the network by one batch after the other.
+
+    The options that a batch's path does not use stand still, or go on by momentum and weight decay if the recipe says
+    `unused_options: decay`: torch 1.7.1, on which the released code runs, sets gradients to zero between steps, which
+    does the latter; torch 2 drops them.
+    """
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.step, self.model = step, step.model
+        self.optimizer = self._sgd(step.recipe.lr)
+        self._unused = Unused(self.model) if self.model.tensor_paths else None
+
+    def __call__(self, batch: Batch, epoch: int, number: int, rate: float) -> tuple[Tensor, Tensor]:
+        """Mean loss and number of correct predictions before the update, both on the device; `rate` is the learning
+        rate of this step, which is number `number` of its epoch."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return self._apply(batch.images, batch.labels, self.step.draw(batch, epoch, number), epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
+
+    def _sgd(self, rate: float | Tensor, **how: bool) -> torch.optim.SGD:
+        recipe = self.step.recipe
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=recipe.momentum,
+                                    weight_decay=recipe.weight_decay, **how)
+        if recipe.momentum:
+            for parameter in self.model.parameters():  # which the first step would make, of the same values
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer
+
+    def _apply(self, images: Tensor, labels: Tensor, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor]:
+        loss, hits = self.step.loss(images, labels, drawn, *self.step.attack(epoch))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        decay = self.step.recipe.unused_options == "decay"
+        for parameter in self.model.parameters() if decay else ():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if decay or self._unused is None or drawn.trained.per_sample:
+            self.optimizer.step()
+        else:
+            self._unused.step(self.optimizer, drawn.trained.choices[0])
+        return loss.detach(), hits
+
+
+class CapturedUpdate(Update):
+    """The same, recorded as a CUDA graph for the shapes of the first batch, anew when the attack's eps changes.
+
+    The recorded network takes its paths as tensors and computes all options, of which each image uses its own.
+    """
+
+    def __init__(self, step: TrainingStep) -> None:
+        step.model.tensor_paths = True
+        super().__init__(step)
+        self.device = next(self.model.parameters()).device
+        self.rate = torch.tensor(step.recipe.lr, device=self.device)
+        self.optimizer = self._sgd(self.rate, fused=True)
+        self._recorded: tuple[object, Captured] | None = None
+
+    def __call__(self, batch: Batch, epoch: int, number: int, rate: float) -> tuple[Tensor, Tensor]:
+        self.rate.fill_(rate)
+        attack = self.step.attack(epoch)
+        if self._recorded is None or self._recorded[0] != attack:
+            def work(images: Tensor, labels: Tensor, trained: Tensor, *attacked: Tensor) -> tuple[Tensor, Tensor]:
+                drawn = Drawn(Path(trained), Path(attacked[0]), attacked[1]) if attacked else Drawn(Path(trained))
+                return self._apply(images, labels, drawn, epoch)
+
+            momenta = [value for each in self.optimizer.state.values() for value in each.values() if value is not None]
+            state = [*self.model.parameters(), *self.model.buffers(), *momenta]
+            self._recorded = attack, Captured(work, state, self.device)
+        drawn = self.step.draw(batch, epoch, number)
+        attacked = (drawn.attacked.choices, drawn.start) if drawn.attacked is not None and drawn.start is not None else ()
+        loss, hits = self._recorded[1](batch.images, batch.labels, drawn.trained.choices, *attacked)
+        return loss, hits
+
+    def state_dict(self) -> dict[str, Any]:
+        """As the update that runs as it comes has it, so that either goes on from the other's."""
+        state = self.optimizer.state_dict()
+        groups = [group | {"lr": float(group["lr"]), "fused": None} for group in state["param_groups"]]
+        return state | {"param_groups": groups}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        groups = [group | {"lr": self.rate, "fused": True} for group in state["param_groups"]]
+        self.optimizer.load_state_dict(state | {"param_groups": groups})
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate  # not the copy that was loaded
+
+
+class Unused:
+    """The options that a one-row path leaves out, where paths are tensors: their gradients are then zeros, by which an
+    optimiser's step applies momentum and weight decay to them."""
+
+    def __init__(self, model: RandomizedClassifier) -> None:
+        options = [(place, number, parameter) for place, layer in enumerate(choice_layers(model).values())
+                   for number, option in enumerate(layer.options) for parameter in option.parameters()]
+        self.parameters = [parameter for _, _, parameter in options]
+        self._sizes = [parameter.numel() for parameter in self.parameters]
+        device = next(model.parameters()).device
+        sizes = torch.tensor(self._sizes, dtype=torch.int64)
+        # the layer and the option that each value belongs to
+        self._place, self._number = (
+            torch.tensor([option[part] for option in options], dtype=torch.int64).repeat_interleave(sizes).to(device)
+            for part in (0, 1))
+
+    @torch.no_grad()
+    def step(self, optimizer: torch.optim.Optimizer, choices: Tensor) -> None:
+        """The optimiser's step, without effect on the options that `choices`, int64 [L], leave out."""
+        buffers = [value for parameter in self.parameters for value in optimizer.state[parameter].values()
+                   if value is not None]
+        changed = [*self.parameters, *buffers]
+        before = torch._foreach_mul(changed, 1) if changed else []
+        optimizer.step()
+        if changed:
+            left_out = choices.to(self._place.device)[self._place] != self._number
+            parts = left_out.to(changed[0].dtype).split(self._sizes)
+            masks = [mask.view_as(each) for mask, each in zip(parts, self.parameters, strict=True)]
+            torch._foreach_lerp_(changed, before, masks * (len(changed) // len(masks)))

@@ -1,0 +1,111 @@
+"""A step that is compiled, or recorded and replayed, is the step that runs as it comes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnabench.data.batches import Batch
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.factory import build_model
+from rnabench.runtime.captured import Captured
+from rnabench.settings.base import from_options
+from rnabench.settings.training import TrainingSettings
+from rnabench.training.step import TrainingStep
+from rnabench.training.update import CapturedUpdate, Update
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+
+
+RATE = 0.125  # and its halves are float32 numbers, as which a recorded update holds its rate
+
+
+def batch(number: int, device: str) -> Batch:
+    generator = torch.Generator().manual_seed(number)
+    images = torch.rand(8, 3, 16, 16, generator=generator, dtype=torch.float64).to(device)
+    return Batch(images, torch.randint(10, (8,), generator=generator).to(device), list(range(8 * number, 8 * number + 8)))
+
+
+def network(space: str, device: str) -> RandomizedClassifier:
+    model = build_model("resnet18", space, width=2)
+    torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
+    return model.double().to(device)
+
+
+def update_of(kind: str, space: str, device: str, settings: dict[str, object]) -> Update:
+    model = network(space, device)
+    if kind == "compiled":
+        model.network.compile(backend="aot_eager")
+        model.tensor_paths = True
+    recipe = from_options(TrainingSettings, {"space": space, "width": 2, "steps": 2, "eps": 0.1, **settings})
+    return (CapturedUpdate if kind == "captured" else Update)(TrainingStep(model, recipe))
+
+
+def after(update: Update, device: str, steps: int = 3) -> tuple[list[float], dict[str, Tensor], list[Tensor]]:
+    """Losses, weights with running statistics, and momenta after steps of different batches, paths and rates."""
+    losses = [float(update(batch(number, device), number // 2, number, RATE / 2**number)[0])
+              for number in range(steps)]
+    momenta = [value for each in update.state_dict()["state"].values() for value in each.values() if value is not None]
+    return losses, {name: value.clone() for name, value in update.model.state_dict().items()}, momenta
+
+
+CASES: list[tuple[str, dict[str, object]]] = [
+    ("bn", {}), ("bn+in", {}), ("bn+in", {"granularity": "sample"}), ("bgn2+gn2+ln", {"track_attack_stats": True}),
+    ("bn+in", {"unused_options": "decay", "momentum": 0.5}), ("bn+in-plain", {"eps_warmup": 2}),
+    ("bn+in", {"objective": "standard"}), ("robust+mbn", {"attack_mode": "eval"}), ("bn+in", {"momentum": 0.0}),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("space", "settings"), CASES)
+def test_recorded_and_replayed_it_changes_the_network_as_when_run(
+        space: str, settings: dict[str, object], device: str) -> None:
+    """Paths, starts and rates are inputs; options that are not drawn stand still; the warm-up leaves no trace."""
+    plain, replayed = (after(update_of(kind, space, device, settings), device) for kind in ("plain", "captured"))
+    torch.testing.assert_close(replayed, plain, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("granularity", ["batch", "sample"])
+def test_compiled_it_changes_the_network_as_when_run(granularity: str, device: str) -> None:
+    settings: dict[str, object] = {"granularity": granularity}
+    plain, compiled = (after(update_of(kind, "bn+in", device, settings), device) for kind in ("plain", "compiled"))
+    torch.testing.assert_close(compiled, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_either_goes_on_from_the_others_state() -> None:
+    whole = after(update_of("plain", "bn+in", "cpu", {}), "cpu", 4)
+    for first, second in (("plain", "captured"), ("captured", "plain")):
+        begun, gone_on = (update_of(kind, "bn+in", "cpu", {}) for kind in (first, second))
+        after(begun, "cpu", 2)
+        gone_on.model.load_state_dict(begun.model.state_dict())
+        gone_on.load_state_dict(begun.state_dict())
+        for number in (2, 3):
+            gone_on(batch(number, "cpu"), number // 2, number, RATE / 2**number)
+        torch.testing.assert_close(dict(gone_on.model.state_dict()), whole[1], rtol=1e-9, atol=1e-11)
+
+
+def test_another_shape_is_not_replayed() -> None:
+    """The last batch of an epoch, say."""
+    updates = [update_of(kind, "bn+in", "cpu", {}) for kind in ("plain", "captured")]
+    for update in updates:
+        update(batch(0, "cpu"), 0, 0, RATE)
+        update(batch(1, "cpu").part(0, 5), 0, 1, RATE)
+        update(batch(2, "cpu"), 0, 2, RATE)
+    plain, captured = (dict(update.model.state_dict()) for update in updates)
+    torch.testing.assert_close(captured, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_what_is_recorded_must_not_change_what_it_does_not_name() -> None:
+    """The law that Captured rests on: state is restored after the warm-up, and results are the last call's."""
+    counter = torch.zeros(())
+
+    def work(x: Tensor) -> tuple[Tensor]:
+        counter.add_(1)
+        return (x * counter,)
+
+    captured = Captured(work, [counter], torch.device("cpu"))
+    results = [float(captured(torch.tensor([2.0]))[0]) for _ in range(3)]
+    assert results == [2.0, 4.0, 6.0]
+    assert float(counter) == 3
