@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
-from rnabench.model.classifier import in_mode
+from rnabench.model.classifier import RandomizedClassifier, in_mode
+from rnabench.model.recorded import recorded_passes
 from rnabench.norm.layers import frozen_statistics
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import FEW_SECONDS, Progress, WithinBatch, about, in_words
@@ -61,7 +63,9 @@ def evaluate(
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     run = _Run(Evaluator(defence, keys, classes, progress, surrogate), source, journal, progress, stop, len(todo))
-    with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model):
+    recorded = keys.capture and isinstance(model, RandomizedClassifier) and next(model.parameters()).is_cuda
+    with (in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model),
+          recorded_passes(model) if recorded else nullcontext()):
         run.announce([cell for cell in todo if chosen(cell)])
         found: list[Outcome | None] = []
         busy: Busy | None = None

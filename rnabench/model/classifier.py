@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -52,6 +52,8 @@ class FixedPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.path.per_sample and len(self.path.choices) != len(x):
             raise InvalidValue("path", f"{len(self.path.choices)} rows", f"1 row or {len(x)}, one per image")
+        if self.classifier.recorded is not None:
+            return self.classifier.recorded(x, self.path.choices)
         with use_choices(self.choices):
             logits: Tensor = self.classifier(x)
         return logits
@@ -71,6 +73,7 @@ class RandomizedClassifier(nn.Module):
         self.network, self.granularity, self.layer_based = network, granularity, layer_based
         self.precision: Precision = "fp32"
         self.tensor_paths = False  # whether paths reach the layers as tensors: one graph then serves all paths
+        self.recorded: Callable[[Tensor, Tensor], Tensor] | None = None  # see rnabench.model.recorded
         self.space = PathSpace.of(self)
         self.reseed(seed)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError, ValidationInfo
 
 from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid, one_of
 
@@ -45,6 +45,8 @@ Draws = Annotated[int, described("Fresh path draws that score the adversarial im
 Granularity = Literal["batch", "sample"]
 Precision = Annotated[Literal["fp32", "tf32", "bf16"], described(
     "fp32: float32 throughout; tf32: its products in TF32 (CUDA only); bf16: activations in bfloat16.", "Run")]
+Capture = Annotated[StrictBool, described(
+    "Record steps as CUDA graphs and replay them (CUDA only).", "Run", exclude=True)]  # how, not what, is computed
 Seed = Annotated[int, described("Seed of every random stream.", "Run", strict=True, ge=0, lt=2**31)]
 BATCH_SIZE = "Images per batch."
 

@@ -12,6 +12,7 @@ from rnabench.errors import InvalidValue
 from rnabench.settings.attacks import AttackSpec, parse_attack, with_steps
 from rnabench.settings.base import (
     BATCH_SIZE,
+    Capture,
     Draws,
     Granularity,
     Indices,
@@ -95,6 +96,7 @@ class EvaluationSettings(Part):
                                 le=1_000_000)
     batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=1, le=65536)
     precision: Precision = "fp32"
+    capture: Capture = False
     cumulative: StrictBool = setting(False, "Drop images that are broken already from later bounded attacks "
                                      "(deterministic models).", "Attack")
     sanity: StrictBool = setting(True, "Run what the sanity checks need on some of the images.", "Attack")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import StrictBool, ValidationInfo, field_validator
 
 from rnabench.settings.architectures import ARCHITECTURES
-from rnabench.settings.base import BATCH_SIZE, Granularity, Precision, Seed, digest, judged, setting
+from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
@@ -71,7 +71,7 @@ class TrainingSettings(DataSettings):
     select: Literal["best", "last"] = setting(
         "best", "Keep the epoch that is best on the held-out images, or the last.", "Training", validate_default=True)
     precision: Precision = "fp32"
-    capture: StrictBool = setting(False, "Record the training step as a CUDA graph and replay it (CUDA only).", "Run")
+    capture: Capture = False
     compile: StrictBool = setting(False, "Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", "Run")
     seed: Seed = 0
 
@@ -124,12 +124,11 @@ class TrainingSettings(DataSettings):
         return self.eps / 4 if self.step_size is None else self.step_size
 
     def identity(self) -> dict[str, Any]:
-        """What decides the network: every value that is not the default, and nothing about where the files lie or
-        how the same work is given to the device.
+        """What decides the network: every value that is not the default, and nothing about where the files lie.
 
         Defaults are left out so that a new option does not make every run folder stale; so a default never changes.
         """
-        return self.model_dump(mode="json", exclude={"data_dir", "download", "capture"}, exclude_defaults=True) | {
+        return self.model_dump(mode="json", exclude={"data_dir", "download"}, exclude_defaults=True) | {
             "dataset": self.dataset, "arch": self.arch, "space": self.space, "step_size": self.step,
         }
 

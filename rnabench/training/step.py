@@ -30,6 +30,17 @@ class Drawn:
     attacked: Path | None = None
     start: Tensor | None = None
 
+    @classmethod
+    def of(cls, trained: Tensor, attacked: Tensor | None = None, start: Tensor | None = None) -> Drawn:
+        """The inverse of `tensors`."""
+        return cls(Path(trained), None if attacked is None else Path(attacked), start)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        if self.attacked is None or self.start is None:
+            return (self.trained.choices,)
+        return self.trained.choices, self.attacked.choices, self.start
+
 
 class TrainingStep:
     """Batch in, loss out, by the recipe's objective.

@@ -10,7 +10,6 @@ from torch import Tensor
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.choice import choice_layers
-from rnabench.path.path import Path
 from rnabench.runtime.captured import Captured
 from rnabench.training.step import Drawn, TrainingStep
 
@@ -83,16 +82,14 @@ class CapturedUpdate(Update):
         self.rate.fill_(rate)
         attack = self.step.attack(epoch)
         if self._recorded is None or self._recorded[0] != attack:
-            def work(images: Tensor, labels: Tensor, trained: Tensor, *attacked: Tensor) -> tuple[Tensor, Tensor]:
-                drawn = Drawn(Path(trained), Path(attacked[0]), attacked[1]) if attacked else Drawn(Path(trained))
-                return self._apply(images, labels, drawn, epoch)
+            def work(images: Tensor, labels: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+                return self._apply(images, labels, Drawn.of(*drawn), epoch)
 
             momenta = [value for each in self.optimizer.state.values() for value in each.values() if value is not None]
             state = [*self.model.parameters(), *self.model.buffers(), *momenta]
             self._recorded = attack, Captured(work, state, self.device)
-        drawn = self.step.draw(batch, epoch, number)
-        attacked = (drawn.attacked.choices, drawn.start) if drawn.attacked is not None and drawn.start is not None else ()
-        loss, hits = self._recorded[1](batch.images, batch.labels, drawn.trained.choices, *attacked)
+        drawn = self.step.draw(batch, epoch, number).tensors
+        loss, hits = self._recorded[1](batch.images, batch.labels, *drawn)
         return loss, hits
 
     def state_dict(self) -> dict[str, Any]:

@@ -24,7 +24,8 @@ RATE = 0.125  # and its halves are float32 numbers, as which a recorded update h
 def batch(number: int, device: str) -> Batch:
     generator = torch.Generator().manual_seed(number)
     images = torch.rand(8, 3, 16, 16, generator=generator, dtype=torch.float64).to(device)
-    return Batch(images, torch.randint(10, (8,), generator=generator).to(device), list(range(8 * number, 8 * number + 8)))
+    labels = torch.randint(10, (8,), generator=generator).to(device)
+    return Batch(images, labels, list(range(8 * number, 8 * number + 8)))
 
 
 def network(space: str, device: str) -> RandomizedClassifier:
