@@ -61,16 +61,25 @@ def bench(
     settings: Annotated[TrainingSettings, only("arch", "width", "space", "steps", "precision", "compile", "seed",
                                                batch_size=Change(default=32))],
     device: o.Device = "auto",
-    repeats: Annotated[int, o.option("Rounds; each measures every case once, and the fastest counts.", o.RUN)] = 3,
+    repeats: Annotated[int, o.option("Rounds; each measures every case once.", o.RUN)] = 3,
+    formats: Annotated[Optional[str], o.option("Number formats to compare, such as fp32,bf16; instead of --precision.",
+                                               o.RUN)] = None,
+    against: Annotated[Optional[Path], o.option("Compare the ratios with those of an earlier bench.json.",
+                                                o.RUN)] = None,
     out: Annotated[Optional[Path], o.option("Also write bench.json and bench.md there.", o.RUN)] = None,
 ) -> None:
-    """Measure images/s of the training step, PGD-20 and EOT on this machine, beside a textbook training step."""
-    from rnabench.cli.console import LiveProgress, show_table
+    """Measure training steps, PGD, APGD and averaged gradients on this machine, beside a textbook training step."""
+    from rnabench.report.bench import display_rows, headings, lines, read_bench, write_bench
+
+    other = read_bench(against) if against else None
+
+    from rnabench.cli.console import LiveProgress, console, show_table
     from rnabench.jobs.bench import measure
-    from rnabench.report.bench import HEADINGS, display_rows, write_bench
 
     with LiveProgress() as progress:
-        result = measure(settings, repeats, device, progress)
-    show_table(result["title"], HEADINGS, display_rows(result), text_columns=1)
+        result = measure(settings, repeats, device, progress, tuple(formats.split(",")) if formats else ())
+    show_table(result["title"], headings(other is not None), display_rows(result, other), text_columns=2)
+    for line in lines(result):
+        console().print(line, markup=False)
     if out is not None:
-        write_bench(result, out)
+        write_bench(result, out, other)

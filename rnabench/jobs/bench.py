@@ -1,111 +1,178 @@
-"""Speed on this machine: training step, PGD-20 and EOT, beside a textbook training step, in one run."""
+"""Speed on this machine: training steps and attacks beside a textbook training step and a matrix product, in one run."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.attack.estimators import Expectation, OnePath, frozen_parameters
+from rnabench.attack.apgd import APGD
+from rnabench.attack.attack import Attack
+from rnabench.attack.estimators import Estimator, Expectation, OnePath, frozen_parameters
 from rnabench.attack.gradient import BIM
 from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
-from rnabench.errors import InvalidValue
+from rnabench.errors import InvalidValue, one_of
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
+from rnabench.model.recorded import recorded_passes
 from rnabench.norm.layers import BatchGroupNorm
-from rnabench.runtime.device import find_device, number_formats
+from rnabench.path.path import Path
+from rnabench.runtime.device import check_precision, find_device, number_formats
 from rnabench.runtime.environment import device_description, versions
 from rnabench.runtime.progress import Progress
+from rnabench.runtime.rate import matrix_rate, seconds, work_of
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.base import Precision
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.step import TrainingStep
-from rnabench.training.update import Update
+from rnabench.training.update import CapturedUpdate, Update
 
-EOT_SAMPLES = 4
-PGD_STEPS = 20
-Case = Callable[[], object]
+EOT_SAMPLES, PGD_STEPS, APGD_STEPS = 20, 20, 10
+FORMATS = get_args(get_args(Precision)[0])
 
 
-def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: Progress) -> dict[str, Any]:
-    """Seconds and images/s of every case: the fastest of `repeats` rounds, each of which runs every case once.
+@dataclass(frozen=True)
+class Case:
+    """A piece of work with so many gradients; `plain`, where `run` is recorded, does the same as it comes."""
 
-    Ratios are of times within this one run. Raises InvalidValue for `repeats` below 1.
+    name: str
+    gradients: int
+    run: Callable[[], object]
+    plain: Callable[[], object] | None = None
+
+
+def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: Progress,
+            formats: tuple[Precision, ...] = ()) -> dict[str, Any]:
+    """Seconds of every case in every one of `formats` (the recipe's precision, if there are none), in `repeats` rounds
+    that run every case once; what it computes, and the rate of a matrix product beside it.
+
+    Ratios are of times within this one run. Raises InvalidValue for `repeats` below 1 and formats that the device lacks.
     """
     if repeats < 1:
         raise InvalidValue("--repeats", repeats, "at least 1")
     device = find_device(device_name)
-    with number_formats(recipe.precision, device):
-        return _measured(recipe, repeats, device, progress)
-
-
-def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, progress: Progress) -> dict[str, Any]:
-    cases = _cases(recipe, device)
-    fastest = dict.fromkeys(cases, float("inf"))
-    for case in cases.values():
-        case()  # warm-up: memory, kernels' own choices
-    for round_number in range(repeats):
-        for name, case in cases.items():
-            _wait(device)
-            started = time.perf_counter()
-            case()
-            _wait(device)
-            fastest[name] = min(fastest[name], time.perf_counter() - started)
-        progress.line(f"round {round_number + 1} of {repeats} done")
+    for precision in formats:
+        if precision not in FORMATS:
+            raise InvalidValue("--formats", precision, one_of(FORMATS), FORMATS)
+        check_precision(precision, device)
+    measured: list[dict[str, Any]] = []
+    for precision in formats or (recipe.precision,):
+        measured += _measured(recipe.model_copy(update={"precision": precision}), repeats, device, progress)
     width = recipe.width or ARCHITECTURES[recipe.arch].width
     return {
-        "title": f"{recipe.arch}, width {width}, batch {recipe.batch_size}, PGD-{recipe.steps} training, "
-                 f"{recipe.precision}{', compiled' if recipe.compile else ''}, on {_in_words(device)}",
+        "title": f"{recipe.arch}, width {width}, batch {recipe.batch_size}, PGD-{recipe.steps} training"
+                 f"{', compiled' if recipe.compile else ''}, on {_in_words(device)}",
         "device": device_description(str(device), recipe.precision), "versions": versions(),
-        "recipe": recipe.model_dump(mode="json"), "repeats": repeats,
-        "cases": [{"case": name, "seconds": seconds, "images_per_second": recipe.batch_size / seconds}
-                  for name, seconds in fastest.items()],
+        "recipe": recipe.model_dump(mode="json"), "repeats": repeats, "cases": measured,
     }
 
 
-def _cases(recipe: TrainingSettings, device: torch.device) -> dict[str, Case]:
+def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, progress: Progress
+              ) -> Iterator[dict[str, Any]]:
+    rate = matrix_rate(device, recipe.precision)
+    with number_formats(recipe.precision, device):
+        cases = list(_cases(recipe, device))
+        uncompiled = list(_cases(recipe.model_copy(update={"compile": False}), device)) if recipe.compile else cases
+        counted, memory = [], []
+        for case, plain in zip(cases, uncompiled, strict=True):
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            case.run()  # warm-up: memory, kernels' own choices, compiling, recording
+            memory.append(torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None)
+            counted.append(work_of(plain.plain or plain.run))
+        times: list[list[float]] = [[] for _ in cases]
+        for number in range(repeats):
+            for case, own in zip(cases, times, strict=True):
+                own.append(seconds(case.run, device))
+            progress.line(f"{recipe.precision}: round {number + 1} of {repeats} done")
+    for case, own, work, peak in zip(cases, times, counted, memory, strict=True):
+        yield {"case": case.name, "precision": recipe.precision, "seconds": sorted(own), "images": recipe.batch_size,
+               "gradients": case.gradients, "flops": work.flops, "launches": work.launches, "matrix_rate": rate,
+               "peak_bytes": peak}
+
+
+def _cases(recipe: TrainingSettings, device: torch.device) -> Iterator[Case]:
     size = ARCHITECTURES[recipe.arch].image_size
     generator = stream(recipe.seed, "bench")
     pixels = torch.rand(recipe.batch_size, size, size, 3, generator=generator).to(device)
     batch = Batch(pixels.permute(0, 3, 1, 2), torch.randint(10, (recipe.batch_size,), generator=generator).to(device),
                   list(range(recipe.batch_size)))
-    plain = recipe.model_copy(update={"space": "bn"})
-    cases: dict[str, Case] = {"textbook step, bn": _textbook_step(plain, batch, device)}
-    cases["training step, bn"] = _step(plain, batch, device)
-    for granularity in ("batch", "sample"):
-        ours = recipe.model_copy(update={"granularity": granularity})
-        cases[f"training step, {recipe.space}, path per {granularity}"] = _step(ours, batch, device)
+    yield Case("textbook step, bn", recipe.steps + 1, _textbook_step(recipe, batch, device))
+    for space, granularity in (("bn", "batch"), ("in", "batch"), (recipe.space, "batch"), (recipe.space, "sample"),
+                               ("gn[1-64]", "sample")):
+        path = f", path per {granularity}" if "+" in space or "[" in space else ""
+        ours = recipe.model_copy(update={"space": space, "granularity": granularity})
+        name = f"training step, {space}{path}"
+        plain = _step(ours, batch, device)
+        yield Case(name, recipe.steps + 1, plain)
+        if device.type == "cuda":
+            yield Case(f"{name}, captured", recipe.steps + 1, _step(ours, batch, device, captured=True), plain)
+    yield from _attacks(recipe, batch, device, generator)
+
+
+def _attacks(recipe: TrainingSettings, batch: Batch, device: torch.device, generator: torch.Generator) -> Iterator[Case]:
     model = _model(recipe, device).eval()
-    attack = BIM(steps=PGD_STEPS, step_size=recipe.step)
-    path = model.space.sample(generator)
+    one = model.space.sample(generator)
 
-    def pgd() -> object:
-        with frozen_parameters(model):
-            return attack.run(OnePath(model, path), batch.images, batch.labels, _no_noise, Linf(recipe.eps))
-
-    def eot(rows: int) -> Case:
-        def draw(count: int) -> Any:
-            return model.space.sample(generator, rows * count if rows > 1 else 1)
+    def attacked(attack: Attack, captured: bool) -> Callable[[], object]:
+        recorded = _recorded(model, captured)
 
         def run() -> object:
-            with frozen_parameters(model):
-                return Expectation(model, draw, EOT_SAMPLES).gradient(batch.images, batch.labels)
+            with recorded(), frozen_parameters(model):
+                return attack.run(OnePath(model, one), batch.images, batch.labels, _noise, Linf(recipe.eps))
 
         return run
 
-    cases[f"PGD-{PGD_STEPS}, {recipe.space}"] = pgd
-    cases[f"one EOT gradient of {EOT_SAMPLES} paths, path per batch"] = eot(1)
-    cases[f"one EOT gradient of {EOT_SAMPLES} paths, path per sample"] = eot(recipe.batch_size)
-    return cases
+    def averaged(rows: int, captured: bool) -> Callable[[], object]:
+        recorded = _recorded(model, captured)
+
+        def draw(count: int) -> Path:
+            return model.space.sample(generator, rows * count if rows > 1 else 1)
+
+        def run() -> object:
+            estimator: Estimator = Expectation(model, draw, EOT_SAMPLES)
+            with recorded(), frozen_parameters(model):
+                return estimator.gradient(batch.images, batch.labels)
+
+        return run
+
+    def _noise(*shape: int) -> Tensor:
+        return torch.full((len(batch.labels), *shape), 0.5, device=device)
+
+    pgd, apgd = BIM(steps=PGD_STEPS, step_size=recipe.step), APGD(steps=APGD_STEPS)
+    for captured in (False, True) if device.type == "cuda" else (False,):
+        suffix = ", captured" if captured else ""
+        for name, gradients, make in (
+                (f"PGD-{PGD_STEPS}, {recipe.space}", PGD_STEPS, lambda on: attacked(pgd, on)),
+                (f"APGD-{APGD_STEPS}, {recipe.space}", APGD_STEPS + 1, lambda on: attacked(apgd, on)),
+                (f"gradient over {EOT_SAMPLES} paths, path per batch", EOT_SAMPLES, lambda on: averaged(1, on)),
+                (f"gradient over {EOT_SAMPLES} paths, path per sample", EOT_SAMPLES,
+                 lambda on: averaged(recipe.batch_size, on))):
+            yield Case(name + suffix, gradients, make(captured), make(False) if captured else None)
 
 
-def _no_noise(*shape: int) -> Tensor:
-    raise AssertionError("an attack without a random start asks for no noise")
+def _recorded(model: RandomizedClassifier, captured: bool) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which passes are recorded the first time, and replayed each time after."""
+    if not captured:
+        return nullcontext
+    with recorded_passes(model):
+        passes = model.recorded
+
+    class Recorded(AbstractContextManager[None]):
+        def __enter__(self) -> None:
+            model.recorded = passes
+
+        def __exit__(self, *raised: object) -> None:
+            model.recorded = None
+
+    return Recorded
 
 
 def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifier:
@@ -116,14 +183,14 @@ def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifi
     return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _step(recipe: TrainingSettings, batch: Batch, device: torch.device) -> Case:
+def _step(recipe: TrainingSettings, batch: Batch, device: torch.device, captured: bool = False
+          ) -> Callable[[], object]:
     """One step of `rnabench train`."""
-    model = _model(recipe, device)
-    update = Update(TrainingStep(model, recipe))
+    update = (CapturedUpdate if captured else Update)(TrainingStep(_model(recipe, device), recipe))
     return lambda: update(batch, 0, 0, recipe.lr)
 
 
-def _textbook_step(recipe: TrainingSettings, batch: Batch, device: torch.device) -> Case:
+def _textbook_step(recipe: TrainingSettings, batch: Batch, device: torch.device) -> Callable[[], object]:
     """Madry-style training as tutorials write it: torch's own layers and memory format, and at every step of the
     attack a `loss.backward()` that also computes all parameter gradients."""
     model = textbook_network(recipe).to(device)
@@ -163,8 +230,3 @@ def textbook_network(recipe: TrainingSettings) -> nn.Module:
 def _in_words(device: torch.device) -> str:
     described = device_description(str(device))
     return f"{described['name']}" + (f", {described['threads']} threads" if "threads" in described else "")
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

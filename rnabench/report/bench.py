@@ -3,34 +3,77 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
+from rnabench.errors import InvalidValue
 from rnabench.runtime.files import write_text
 
-HEADINGS = ("case", "ms", "images/s", "speed / textbook", "time / bn step")
+HEADINGS = ("case", "format", "ms", "fastest - slowest", "images/s", "TFLOP/s", "of the chip", "launches/gradient",
+            "memory", "speed / textbook", "time / bn step")
+FIRST = ("textbook step, bn", "training step, bn")  # what the ratios refer to
 
 
-def display_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row per case; the ratios are of training steps only (the first two cases are what they refer to)."""
-    textbook, plain = (case["seconds"] for case in result["cases"][:2])
+def headings(against: bool) -> tuple[str, ...]:
+    return (*HEADINGS, "against") if against else HEADINGS
+
+
+def display_rows(result: Mapping[str, Any], other: Mapping[str, Any] | None = None) -> list[tuple[str, ...]]:
+    """One row per case: the median of its rounds. With another result, also how its time over that of the bn step
+    compares with the same there: times of two machines do not compare, ratios do."""
+    ratios, others = _ratios(result), _ratios(other) if other else {}
+    textbook = {case["precision"]: median(case["seconds"]) for case in result["cases"] if case["case"] == FIRST[0]}
     rows: list[tuple[str, ...]] = []
     for case in result["cases"]:
-        is_step = "step," in case["case"]
-        rows.append((
-            case["case"], f"{1000 * case['seconds']:,.1f}", f"{case['images_per_second']:,.1f}",
-            f"{textbook / case['seconds']:.2f}" if is_step else "-",
-            f"{case['seconds'] / plain:.2f}" if is_step else "-",
-        ))
+        key, times = (case["case"], case["precision"]), case["seconds"]
+        middle, is_step = median(times), "step," in case["case"]
+        rate = case["flops"] / middle
+        row = (
+            case["case"], case["precision"], f"{1000 * middle:,.1f}",
+            f"{1000 * min(times):,.1f} - {1000 * max(times):,.1f}", f"{case['images'] / middle:,.1f}",
+            f"{rate / 1e12:,.3g}", f"{rate / case['matrix_rate']:.1%}",
+            f"{case['launches'] / case['gradients']:,.0f}",
+            "-" if case["peak_bytes"] is None else f"{case['peak_bytes'] / 2**30:.2f} GiB",
+            f"{textbook[case['precision']] / middle:.2f}" if is_step else "-", f"{ratios[key]:.2f}",
+        )
+        if other:
+            row += (f"{ratios[key] / others[key]:.2f} x" if key in others else "-",)
+        rows.append(row)
     return rows
 
 
-def write_bench(result: dict[str, Any], folder: Path) -> None:
+def _ratios(result: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+    """Time over that of the bn step of the same format, by case and format."""
+    times = {(case["case"], case["precision"]): median(case["seconds"]) for case in result["cases"]}
+    return {(name, precision): time / times[FIRST[1], precision] for (name, precision), time in times.items()}
+
+
+def read_bench(file: Path) -> dict[str, Any]:
+    """An earlier `bench.json`. Raises InvalidValue for another file."""
+    try:
+        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        display_rows(result)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidValue("--against", str(file), "a bench.json of `rnabench bench --out`, of today's form") from error
+    return result
+
+
+def lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """What the columns mean."""
+    yield f"Medians of {result['repeats']} rounds, each of which runs every case once."
+    rates = {case["precision"]: case["matrix_rate"] for case in result["cases"]}
+    yield "The chip: a matrix product of " + ", ".join(
+        f"{precision} runs at {rate / 1e12:,.3g} TFLOP/s" for precision, rate in rates.items()) + "."
+
+
+def write_bench(result: Mapping[str, Any], folder: Path, other: Mapping[str, Any] | None = None) -> None:
     """Write `bench.json` and `bench.md`."""
     write_text(folder / "bench.json", json.dumps(result, indent=1) + "\n")
-    table = pd.DataFrame(display_rows(result), columns=list(HEADINGS)).to_markdown(
-        index=False, disable_numparse=True, colalign=("left",) + ("right",) * 4)
-    settings = f"{result['title']}; fastest of {result['repeats']} rounds."
-    write_text(folder / "bench.md", f"# Speed\n\n{settings}\n\n{table}\n")
+    table = pd.DataFrame(display_rows(result, other), columns=list(headings(other is not None))).to_markdown(
+        index=False, disable_numparse=True, colalign=("left", "left") + ("right",) * (len(headings(bool(other))) - 2))
+    text = "\n".join(lines(result))
+    write_text(folder / "bench.md", f"# Speed\n\n{result['title']}.\n\n{text}\n\n{table}\n")

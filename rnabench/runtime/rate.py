@@ -1,0 +1,77 @@
+"""How much arithmetic something does, and how much this device could do: what share of the chip is used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from rnabench.runtime.device import number_formats
+from rnabench.settings.base import Precision
+
+SIDE = {"cpu": 1024, "cuda": 8192}
+NO_WORK = frozenset((  # operations that make views, or memory that holds nothing yet
+    "alias as_strided chunk detach empty empty_like empty_strided expand lift_fresh new_empty new_empty_strided permute "
+    "reshape select slice split split_with_sizes squeeze t transpose unbind unsqueeze view _reshape_alias _unsafe_view "
+    "is_same_size _local_scalar_dense").split())
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call does: floating-point operations of its matrix products and convolutions (a multiplication and an
+    addition are two), and calls of torch's operations that compute: as many kernels, at least, are launched."""
+
+    flops: int
+    launches: int
+
+
+class _Counting(TorchDispatchMode):
+    """torch's own FlopCounterMode stops at `autograd.grad`; its formulas do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = self.launches = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        self.launches += function._schema.name.partition("::")[2] not in NO_WORK
+        if formula := flop_registry.get(function._overloadpacket):
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def work_of(run: Callable[[], object]) -> Work:
+    """Counted in one call, which is run as it comes: what is compiled or recorded cannot be looked into."""
+    with _Counting() as counting:
+        run()
+    return Work(counting.flops, counting.launches)
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """How long a call takes, to the end of what it gave the device to do."""
+    _wait(device)
+    started = time.perf_counter()
+    run()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def matrix_rate(device: torch.device, precision: Precision, repeats: int = 5) -> float:
+    """Floating-point operations per second of a large matrix product in that format: the fastest of a few."""
+    side = SIDE.get(device.type, 1024)
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (torch.rand(side, side, device=device).to(kind) for _ in range(2))
+    with number_formats(precision, device):
+        left @ right
+        fastest = min(seconds(lambda: left @ right, device) for _ in range(repeats))
+    return 2 * side**3 / fastest
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
