@@ -25,8 +25,15 @@ class Digits(Dataset):
 
         bunch = load_digits()
         grey = torch.from_numpy(bunch.images).float()[:, None] / 16
-        large = F.interpolate(grey, size=(32, 32), mode="bilinear", align_corners=False)
+        large = F.interpolate(grey, size=(cls.size, cls.size), mode="bilinear", align_corners=False)
         images = (large * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
         order = torch.randperm(len(images), generator=stream(0, "digits split")).numpy()
         chosen = np.sort(order[:cls.test_images] if split == "test" else order[cls.test_images:])
         return ImageSet(cls.classes, images[chosen], bunch.target[chosen].astype(np.int64), chosen)
+
+
+@DATASETS.register("digits16")
+class SmallDigits(Digits):
+    """The same at 16x16, where a network takes a third of the time: there is no more to see in them at 32x32."""
+
+    size = 16
