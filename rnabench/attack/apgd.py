@@ -89,7 +89,7 @@ class APGD(Attack):
         found = estimator.estimate(candidate, labels, loss, rows)
         best.offer(candidate, found, rows)
         gradient, last = found.gradient, found.loss
-        peak, peak_loss, peak_gradient = candidate.clone(), found.loss.clone(), found.gradient.clone()
+        peak, peak_loss, peak_gradient = candidate, found.loss, found.gradient
         size = torch.full((len(images), 1, 1, 1), 2 * threat.eps, device=images.device)
         rises, loss_at_check = torch.zeros_like(last), peak_loss.clone()
         halved = torch.ones_like(last, dtype=torch.bool)
@@ -107,7 +107,8 @@ class APGD(Attack):
             last = found.loss
             higher = found.loss > peak_loss
             peak_loss = torch.where(higher, found.loss, peak_loss)
-            peak[higher], peak_gradient[higher] = candidate[higher], gradient[higher]
+            where = higher.view(-1, 1, 1, 1)
+            peak, peak_gradient = torch.where(where, candidate, peak), torch.where(where, gradient, peak_gradient)
             since += 1
             if step + 1 in checks:
                 stalled = (rises <= RHO * since) | (~halved & (loss_at_check >= peak_loss))

@@ -78,7 +78,8 @@ def check(name: str, adversarial: Tensor, images: Tensor, threat: Threat) -> Non
 class Strongest:
     """The best candidate so far for each example: misclassified on most draws; of equals, with the highest loss.
 
-    An attack that fails thus hands back its best try, not the image that it started from.
+    An attack that fails thus hands back its best try, not the image that it started from. Nothing here waits for the
+    device to say which examples these are.
     """
 
     def __init__(self, images: Tensor) -> None:
@@ -91,6 +92,6 @@ class Strongest:
         places = torch.arange(len(self.images), device=self.images.device) if rows is None else rows
         better = (found.wrong > self.wrong[places]) | (
             (found.wrong == self.wrong[places]) & (found.loss > self.loss[places]))
-        chosen = places[better]
-        self.images[chosen] = candidate.detach()[better]
-        self.wrong[chosen], self.loss[chosen] = found.wrong[better], found.loss[better]
+        self.images[places] = torch.where(better.view(-1, 1, 1, 1), candidate.detach(), self.images[places])
+        self.wrong[places] = torch.where(better, found.wrong, self.wrong[places])
+        self.loss[places] = torch.where(better, found.loss, self.loss[places])
