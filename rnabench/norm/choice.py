@@ -24,7 +24,8 @@ class NormChoice(ChoiceLayer):
     def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
         options = [cast(Norm, option) for option in self.options]
         statistics = sample_statistics(x, frozenset().union(*(option.needs for option in options)))
-        pairs = [option.coefficients(statistics, (choice == k).any()) for k, option in enumerate(options)]
+        pairs = [option.coefficients(statistics, (choice == k).any() if option.moves else None)
+                 for k, option in enumerate(options)]
         rows = torch.arange(len(x), device=x.device)
         scale, shift = (
             torch.stack([pair[part].expand(len(x), -1) for pair in pairs])[choice, rows] for part in (0, 1)

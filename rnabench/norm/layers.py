@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnabench.norm.group_norm import EPS, group_norm
 from rnabench.norm.statistics import Source, Sources, Statistic, Statistics, sample_statistics, scale_shift, take
 from rnabench.settings.spaces import NORMS, Spellings
-
-EPS = 1e-5
 
 
 class Norm(nn.Module):
@@ -79,6 +78,11 @@ class Norm(nn.Module):
         """The statistics of the input that the result depends on, in the mode that the layer is in."""
         return self._needs[self.training]
 
+    @property
+    def moves(self) -> bool:
+        """Whether a forward pass, in the mode that the layer is in, moves running statistics."""
+        return self.training and bool(self.tracked) and self.update_running
+
     def standardization(self, statistics: Mapping[Statistic, Tensor]) -> tuple[Tensor, Tensor]:
         """Centre and factor by group, [., groups], from the declared statistics, each [N, groups] or [1, groups]."""
         return statistics["mean"], torch.rsqrt(statistics["var"] + EPS)
@@ -107,8 +111,10 @@ class Norm(nn.Module):
 
     def scale_and_shift(self, centre: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         """By channel, [., C], with the layer's own scale and shift, from centre and factor by group."""
-        scale = self.weight * factor.repeat_interleave(self.group_size, 1)
-        return scale, self.bias - centre.repeat_interleave(self.group_size, 1) * scale
+        if self.group_size > 1:
+            centre, factor = (each.repeat_interleave(self.group_size, 1) for each in (centre, factor))
+        scale = self.weight * factor
+        return scale, self.bias - centre * scale
 
     def _follow(self, values: dict[Statistic, Tensor], statistics: Statistics, used: Tensor | None) -> None:
         """Move the running statistics towards the `values` of a training batch, by torch's conventions: new running =
@@ -152,6 +158,11 @@ class GroupNorm(Norm):
     takes_groups = True
     spellings: ClassVar[Spellings] = (("in", "size", 1), ("ln", "groups", 1))
     family = "GN"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if type(self).standardization is not Norm.standardization:
+            return super().forward(x)
+        return group_norm(x, self.weight, self.bias, self.groups)
 
     def plain(self) -> nn.Module:
         layer = nn.GroupNorm(self.groups, self.channels, EPS, affine=self.affine).to(self.weight)

@@ -33,6 +33,10 @@ class MixtureBatchNorm(Norm):
         return cast(Norm, self.norms[self.branch])
 
     @property
+    def moves(self) -> bool:
+        return self.active.moves
+
+    @property
     def needs(self) -> frozenset[Statistic]:
         return self.active.needs
 

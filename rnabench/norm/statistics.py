@@ -81,14 +81,14 @@ class _Moments(torch.autograd.Function):
         size = x.shape[2] * x.shape[3]
         slope = grad_var * (2 / size)
         offset = grad_mean / size - slope * mean
-        return _map(x, slope, offset)
+        return affine_map(x, slope, offset)
 
 
 class _ScaleShift(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         ctx.save_for_backward(x, scale)
-        return _map(x, scale, shift)
+        return affine_map(x, scale, shift)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -107,11 +107,12 @@ def _mean_var(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (x - mean[:, :, None, None]).square().mean((2, 3))
 
 
-def _map(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def affine_map(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """`scale_shift` as autograd knows it."""
     return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None]).to(x.dtype)
 
 
-def _plain_formulas() -> bool:
+def plain_formulas() -> bool:
     """Whether a compiler, a tracer, torch.func or forward mode is at work.
 
     Functions with `setup_context`, a vmap rule and a `jvp` would do for most of that. But their calls cost 40
@@ -127,7 +128,7 @@ _transforms_active: Callable[[], bool] = getattr(torch._C, "_are_functorch_trans
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance over H, W of x [N, C, H, W]: two tensors [N, C], in float32 or better."""
-    if _plain_formulas():
+    if plain_formulas():
         return _mean_var(x)
     mean, var = _Moments.apply(x)  # type: ignore[no-untyped-call]
     return mean, var
@@ -151,7 +152,7 @@ def pooled(mean: Tensor, var: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Te
 
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x * scale + shift for x [N, C, H, W] and scale, shift [N, C] or [1, C] (both alike); the result has x's dtype."""
-    if _plain_formulas():
-        return _map(x, scale, shift)
+    if plain_formulas():
+        return affine_map(x, scale, shift)
     result: Tensor = _ScaleShift.apply(x, scale, shift)  # type: ignore[no-untyped-call]
     return result

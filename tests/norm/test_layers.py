@@ -136,8 +136,11 @@ def test_cancellation_does_not_spoil_float32() -> None:
 
 
 @pytest.mark.parametrize("label", ["gn[2]", "gn3", "ln", "in", "in-plain", "bn", "bgn2"])
-def test_twice_differentiable(label: str) -> None:
-    norm = GeneralFormula(build_norm(parse_space(label).norms[0], 6).double())
+@pytest.mark.parametrize("general", [True, False])
+def test_twice_differentiable(label: str, general: bool) -> None:
+    norm = build_norm(parse_space(label).norms[0], 6).double()
+    if general:
+        norm = GeneralFormula(norm)
     x = activation(6, 2, 6, 3, 3).requires_grad_()
     assert torch.autograd.gradcheck(norm, x)
     assert torch.autograd.gradgradcheck(norm, x)
