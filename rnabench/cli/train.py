@@ -77,7 +77,7 @@ def bench(
     from rnabench.jobs.bench import measure
 
     with LiveProgress() as progress:
-        result = measure(settings, repeats, device, progress, tuple(formats.split(",")) if formats else ())
+        result = measure(settings, repeats, device, progress, formats.split(",") if formats else ())
     show_table(result["title"], headings(other is not None), display_rows(result, other), text_columns=2)
     for line in lines(result):
         console().print(line, markup=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,9 +63,10 @@ def evaluate(
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     run = _Run(Evaluator(defence, keys, classes, progress, surrogate), source, journal, progress, stop, len(todo))
-    recorded = keys.capture and isinstance(model, RandomizedClassifier) and next(model.parameters()).is_cuda
-    with (in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model),
-          recorded_passes(model) if recorded else nullcontext()):
+    recorded: AbstractContextManager[None] = nullcontext()
+    if keys.capture and isinstance(model, RandomizedClassifier) and next(model.parameters()).is_cuda:
+        recorded = recorded_passes(model)
+    with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model), recorded:
         run.announce([cell for cell in todo if chosen(cell)])
         found: list[Outcome | None] = []
         busy: Busy | None = None

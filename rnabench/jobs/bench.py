@@ -1,10 +1,10 @@
-"""Speed on this machine: training steps and attacks beside a textbook training step and a matrix product, in one run."""
+"""Speed on this machine: training steps and attacks, beside a textbook training step and a matrix product."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from rnabench.attack.apgd import APGD
 from rnabench.attack.attack import Attack
-from rnabench.attack.estimators import Estimator, Expectation, OnePath, frozen_parameters
+from rnabench.attack.estimators import Expectation, OnePath, frozen_parameters
 from rnabench.attack.gradient import BIM
 from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
@@ -49,11 +49,11 @@ class Case:
 
 
 def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: Progress,
-            formats: tuple[Precision, ...] = ()) -> dict[str, Any]:
+            formats: Sequence[str] = ()) -> dict[str, Any]:
     """Seconds of every case in every one of `formats` (the recipe's precision, if there are none), in `repeats` rounds
     that run every case once; what it computes, and the rate of a matrix product beside it.
 
-    Ratios are of times within this one run. Raises InvalidValue for `repeats` below 1 and formats that the device lacks.
+    Ratios are of times within this one run. Raises InvalidValue for `repeats` below 1 and a format that is not there.
     """
     if repeats < 1:
         raise InvalidValue("--repeats", repeats, "at least 1")
@@ -117,62 +117,49 @@ def _cases(recipe: TrainingSettings, device: torch.device) -> Iterator[Case]:
     yield from _attacks(recipe, batch, device, generator)
 
 
-def _attacks(recipe: TrainingSettings, batch: Batch, device: torch.device, generator: torch.Generator) -> Iterator[Case]:
+def _attacks(recipe: TrainingSettings, batch: Batch, device: torch.device, generator: torch.Generator
+             ) -> Iterator[Case]:
     model = _model(recipe, device).eval()
     one = model.space.sample(generator)
+    pgd, apgd = BIM(steps=PGD_STEPS, step_size=recipe.step), APGD(steps=APGD_STEPS)
 
-    def attacked(attack: Attack, captured: bool) -> Callable[[], object]:
-        recorded = _recorded(model, captured)
+    def middle(*shape: int) -> Tensor:
+        return torch.full((len(batch.labels), *shape), 0.5, device=device)
 
-        def run() -> object:
-            with recorded(), frozen_parameters(model):
-                return attack.run(OnePath(model, one), batch.images, batch.labels, _noise, Linf(recipe.eps))
+    def attacked(attack: Attack) -> object:
+        with frozen_parameters(model):
+            return attack.run(OnePath(model, one), batch.images, batch.labels, middle, Linf(recipe.eps))
 
-        return run
-
-    def averaged(rows: int, captured: bool) -> Callable[[], object]:
-        recorded = _recorded(model, captured)
-
+    def averaged(rows: int) -> object:
         def draw(count: int) -> Path:
             return model.space.sample(generator, rows * count if rows > 1 else 1)
 
-        def run() -> object:
-            estimator: Estimator = Expectation(model, draw, EOT_SAMPLES)
-            with recorded(), frozen_parameters(model):
-                return estimator.gradient(batch.images, batch.labels)
+        with frozen_parameters(model):
+            return Expectation(model, draw, EOT_SAMPLES).gradient(batch.images, batch.labels)
 
-        return run
-
-    def _noise(*shape: int) -> Tensor:
-        return torch.full((len(batch.labels), *shape), 0.5, device=device)
-
-    pgd, apgd = BIM(steps=PGD_STEPS, step_size=recipe.step), APGD(steps=APGD_STEPS)
-    for captured in (False, True) if device.type == "cuda" else (False,):
-        suffix = ", captured" if captured else ""
-        for name, gradients, make in (
-                (f"PGD-{PGD_STEPS}, {recipe.space}", PGD_STEPS, lambda on: attacked(pgd, on)),
-                (f"APGD-{APGD_STEPS}, {recipe.space}", APGD_STEPS + 1, lambda on: attacked(apgd, on)),
-                (f"gradient over {EOT_SAMPLES} paths, path per batch", EOT_SAMPLES, lambda on: averaged(1, on)),
-                (f"gradient over {EOT_SAMPLES} paths, path per sample", EOT_SAMPLES,
-                 lambda on: averaged(recipe.batch_size, on))):
-            yield Case(name + suffix, gradients, make(captured), make(False) if captured else None)
+    many = f"gradient over {EOT_SAMPLES} paths, path per"
+    for case in (Case(f"PGD-{PGD_STEPS}, {recipe.space}", PGD_STEPS, partial(attacked, pgd)),
+                 Case(f"APGD-{APGD_STEPS}, {recipe.space}", APGD_STEPS + 1, partial(attacked, apgd)),
+                 Case(f"{many} batch", EOT_SAMPLES, partial(averaged, 1)),
+                 Case(f"{many} sample", EOT_SAMPLES, partial(averaged, recipe.batch_size))):
+        yield case
+        if device.type == "cuda":
+            yield Case(f"{case.name}, captured", case.gradients, _recorded(model, case.run), case.run)
 
 
-def _recorded(model: RandomizedClassifier, captured: bool) -> Callable[[], AbstractContextManager[None]]:
-    """A context in which passes are recorded the first time, and replayed each time after."""
-    if not captured:
-        return nullcontext
+def _recorded(model: RandomizedClassifier, run: Callable[[], object]) -> Callable[[], object]:
+    """The same with passes that are recorded in the first call, and replayed in each one after."""
     with recorded_passes(model):
         passes = model.recorded
 
-    class Recorded(AbstractContextManager[None]):
-        def __enter__(self) -> None:
-            model.recorded = passes
-
-        def __exit__(self, *raised: object) -> None:
+    def recorded() -> object:
+        model.recorded = passes
+        try:
+            return run()
+        finally:
             model.recorded = None
 
-    return Recorded
+    return recorded
 
 
 def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifier:

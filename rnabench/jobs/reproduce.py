@@ -36,7 +36,7 @@ from rnabench.report.record_file import read_record, read_study, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons, reasons
 from rnabench.report.study_record import AnyRecord
-from rnabench.runtime.device import check_precision, find_device
+from rnabench.runtime.device import check_precision, find_device, visible_gpus
 from rnabench.runtime.environment import now
 from rnabench.runtime.locks import check_locks
 from rnabench.runtime.progress import Named, Progress
@@ -101,7 +101,9 @@ def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, 
     if place.refresh:
         for name, why in _stale(chosen, place):
             progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
-    run_in_workers([Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)], jobs, progress, stop)
+    tasks = [Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)]
+    gpus = visible_gpus() if place.device in ("auto", "cuda") else []
+    run_in_workers(tasks, jobs, progress, stop, gpus if len(gpus) > 1 else [])
     records: dict[str, Record] = {}
     missing = []
     for name in recipe.table if chosen.table else ():

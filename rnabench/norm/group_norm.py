@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rnabench.norm.statistics import affine_map, plain_formulas
-
-EPS = 1e-5
+from rnabench.norm.statistics import EPS, affine_map, plain_formulas
 
 
 def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
@@ -81,7 +79,7 @@ class _GroupNorm(torch.autograd.Function):
         return (grad_x, (moved * factor).sum(0) if need_weight else None, total.sum(0) if need_bias else None, None)
 
 
-def _differentiable(ctx: Any, grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
-    wanted = [each for each, needed in zip(inputs, ctx.needs_input_grad, strict=False) if needed]
-    found = iter(torch.autograd.grad(_plain(*inputs, ctx.groups), wanted, grad, create_graph=True))
+def _differentiable(ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = [each for each, needed in zip((x, weight, bias), ctx.needs_input_grad, strict=False) if needed]
+    found = iter(torch.autograd.grad(_plain(x, weight, bias, ctx.groups), wanted, grad, create_graph=True))
     return *(next(found) if needed else None for needed in ctx.needs_input_grad[:3]), None

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.norm.group_norm import EPS, group_norm
-from rnabench.norm.statistics import Source, Sources, Statistic, Statistics, sample_statistics, scale_shift, take
+from rnabench.norm.group_norm import group_norm
+from rnabench.norm.statistics import EPS, Source, Sources, Statistic, Statistics, sample_statistics, scale_shift, take
 from rnabench.settings.spaces import NORMS, Spellings
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from rnabench.norm.layers import EPS, Norm
-from rnabench.norm.statistics import Statistic, take
+from rnabench.norm.layers import Norm
+from rnabench.norm.statistics import EPS, Statistic, take
 from rnabench.settings.spaces import NORMS
 
 

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+EPS = 1e-5  # added to every variance
+
 Statistic = Literal["mean", "var", "range"]
 """Mean, biased variance, and the largest value minus the smallest."""
 Source = Literal["sample", "batch", "running"]

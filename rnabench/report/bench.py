@@ -32,7 +32,7 @@ def display_rows(result: Mapping[str, Any], other: Mapping[str, Any] | None = No
         key, times = (case["case"], case["precision"]), case["seconds"]
         middle, is_step = median(times), "step," in case["case"]
         rate = case["flops"] / middle
-        row = (
+        row: tuple[str, ...] = (
             case["case"], case["precision"], f"{1000 * middle:,.1f}",
             f"{1000 * min(times):,.1f} - {1000 * max(times):,.1f}", f"{case['images'] / middle:,.1f}",
             f"{rate / 1e12:,.3g}", f"{rate / case['matrix_rate']:.1%}",

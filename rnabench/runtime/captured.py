@@ -48,7 +48,7 @@ class Captured:
                 each.copy_(old)
 
     def _graph(self) -> torch.cuda.CUDAGraph:
-        aside = torch.cuda.Stream(self.device)
+        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -27,6 +28,13 @@ def find_device(name: str) -> torch.device:
     elif device.type != "cpu":
         raise InvalidValue("--device", name, "auto, cpu, cuda or cuda:N", ("auto", "cpu", "cuda"))
     return device
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each CUDA device that this process sees."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
 
 
 # tf32: products of float32 rounded to 10 bits of mantissa; bf16: activations in bfloat16 by autocast, the rest in fp32

@@ -8,6 +8,7 @@ stop and shares of the CPU threads would have to be carried beside them, which i
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 import traceback
@@ -36,8 +37,10 @@ class Task:
     arguments: tuple[Any, ...]
 
 
-def run_in_workers(tasks: Sequence[Task], jobs: int, progress: Progress, stop: StopRequest) -> dict[str, Any]:
-    """What each task returns, by its name; up to `jobs` at a time, each with its share of the CPU threads.
+def run_in_workers(tasks: Sequence[Task], jobs: int, progress: Progress, stop: StopRequest, gpus: Sequence[str] = ()
+                   ) -> dict[str, Any]:
+    """What each task returns, by its name; up to `jobs` at a time, each with its share of the CPU threads, and each
+    with one of `gpus` as the only one that it sees (by turns where there are more jobs; see `visible_gpus`).
 
     One job runs them here, in order. If one fails or `stop` asks, the others are stopped where they can go on later;
     then the error, or Stopped, is raised. The number of threads is part of what a network trained on a CPU rounds to.
@@ -45,13 +48,15 @@ def run_in_workers(tasks: Sequence[Task], jobs: int, progress: Progress, stop: S
     """
     if jobs == 1 or len(tasks) < 2:
         return {task.name: task.function(*task.arguments, progress, stop) for task in tasks}
-    return _Workers(tasks, min(jobs, len(tasks)), progress, stop).run()
+    return _Workers(tasks, min(jobs, len(tasks)), progress, stop, gpus).run()
 
 
 class _Workers:
-    def __init__(self, tasks: Sequence[Task], jobs: int, progress: Progress, stop: StopRequest) -> None:
+    def __init__(self, tasks: Sequence[Task], jobs: int, progress: Progress, stop: StopRequest, gpus: Sequence[str]
+                 ) -> None:
         import torch
 
+        self.gpus = {task.name: gpus[number % len(gpus)] for number, task in enumerate(tasks)} if gpus else {}
         self.tasks, self.jobs, self.progress, self.stop = tasks, jobs, progress, stop
         self.threads = max(1, torch.get_num_threads() // jobs)
         self.context = multiprocessing.get_context("spawn")
@@ -82,7 +87,8 @@ class _Workers:
 
     def _start(self, task: Task) -> None:
         receiver, sender = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_work, args=(task, self.threads, sender, self.stop_all))
+        process = self.context.Process(target=_work, args=(task, self.threads, self.gpus.get(task.name), sender,
+                                                           self.stop_all))
         with _signals_held_back():
             process.start()
         sender.close()
@@ -128,8 +134,10 @@ class _WorkerStop(StopRequest):
         return self
 
 
-def _work(task: Task, threads: int, connection: Connection, stop_all: Event) -> None:
+def _work(task: Task, threads: int, gpu: str | None, connection: Connection, stop_all: Event) -> None:
     """What a worker does: its one task, and then tell how that ended."""
+    if gpu is not None:  # before anything here looks for one
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     with _WorkerStop(stop_all) as stop, suppress(KeyboardInterrupt):  # interrupted by the parent, which knows why
         import torch
 

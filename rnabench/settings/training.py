@@ -54,6 +54,9 @@ class TrainingSettings(DataSettings):
     lr: float = setting(0.1, "Peak learning rate of SGD.", "Training", gt=0, le=100)
     momentum: float = setting(0.9, "Momentum of SGD.", "Training", ge=0, lt=1)
     weight_decay: float = setting(5e-4, "Weight decay of SGD.", "Training", ge=0, lt=1)
+    weight_average: float | None = setting(
+        None, "Decay of a moving average of the weights, such as 0.9995, which is then what is judged and kept; the "
+        "paper has none.", "Training", "none", gt=0, lt=1)
     unused_options: Literal["still", "decay"] = setting(
         "still", "Normalisers that a batch's path leaves out stand still, or go on by momentum and weight decay, as in "
         "the released RNA code.", "Training")

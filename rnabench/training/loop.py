@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rnabench.attack.estimators import GRADIENT_COST
 from rnabench.data.batches import BatchSource, batches
@@ -102,6 +103,11 @@ class Trainer:
         captured = self.recipe.capture and self.device.type == "cuda"
         self.update = CapturedUpdate(self.step) if captured else Update(self.step)
         self.rate = self.recipe.lr
+        self.average: AveragedModel | None = None
+        if self.recipe.weight_average is not None:
+            average = get_ema_multi_avg_fn(self.recipe.weight_average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.judged = cast(RandomizedClassifier, self.average.module) if self.average is not None else self.model
         self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
         self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
         attack_passes = self.step.attack_passes if self.step.objective.attacks else 0.0
@@ -110,6 +116,8 @@ class Trainer:
         if self.state.model:
             self.model.load_state_dict(self.state.model)
             self.update.load_state_dict(self.state.optimizer)
+            if self.average is not None and self.state.average is not None:
+                self.average.load_state_dict(self.state.average)
 
     @property
     def epochs_done(self) -> float:
@@ -126,7 +134,7 @@ class Trainer:
         write_text(self.folder / LOG, log_csv(self.state.log))  # once more, should the last write have been cut off
         if self.state.best is not None and self.state.best_epoch is not None:
             return self.state.best, self.state.log[self.state.best_epoch]
-        return self.model.state_dict(), self.state.log[-1]
+        return self.judged.state_dict(), self.state.log[-1]
 
     def _score(self, row: dict[str, float]) -> tuple[float, float]:
         scores = row["holdout_pgd"], row["holdout_natural"]
@@ -148,6 +156,8 @@ class Trainer:
             within = WithinBatch(self.progress, len(batch.indices), self.step_passes)
             self.step.on_pass = within.passed
             loss, hits = self.update(batch, state.epoch, state.step, self.rate)
+            if self.average is not None:
+                self.average.update_parameters(self.model)
             loss_sum += loss * (len(batch.indices) / recipe.batch_size)
             correct += hits
             state.step += 1
@@ -168,7 +178,8 @@ class Trainer:
         self._check_finite()
         held_out = {}
         if len(self.data.holdout):
-            natural, robust = holdout_accuracy(self.model, self.step, self.data.holdout, self.progress)
+            step = TrainingStep(self.judged, recipe)
+            natural, robust = holdout_accuracy(self.judged, step, self.data.holdout, self.progress)
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,
@@ -181,7 +192,7 @@ class Trainer:
         state.log.append(row)
         if recipe.select == "best" and (state.best_epoch is None or self._score(row) > self._score(
                 state.log[state.best_epoch])):
-            state.best_epoch, state.best = state.epoch, copy.deepcopy(self.model.state_dict())
+            state.best_epoch, state.best = state.epoch, copy.deepcopy(self.judged.state_dict())
         state.epoch, state.step, state.loss, state.correct, state.seconds = state.epoch + 1, 0, 0.0, 0, 0.0
         self._save()
         write_text(self.folder / LOG, log_csv(state.log))
@@ -196,6 +207,7 @@ class Trainer:
             self.state.loss, self.state.correct = float(loss), int(correct)
         self._check_finite()
         self.state.model, self.state.optimizer = self.model.state_dict(), self.update.state_dict()
+        self.state.average = self.average.state_dict() if self.average is not None else None
         self.state.save(self.folder)
 
     def _check_finite(self) -> None:

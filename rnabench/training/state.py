@@ -22,7 +22,8 @@ FORMAT = 1
 @dataclass
 class State:
     """Where a run stands: `step` of `epoch` is the next one, sums are over the epoch so far, `log` has a row per
-    finished epoch, and `best` are the weights after `best_epoch` (both counted from 0)."""
+    finished epoch, `average` is that of the weights if there is one, and `best` are the weights after `best_epoch`
+    (both counted from 0)."""
 
     digest: str
     epoch: int = 0
@@ -35,6 +36,7 @@ class State:
     best: dict[str, Any] | None = None
     model: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    average: dict[str, Any] | None = None
     format: int = FORMAT
 
     def save(self, folder: Path) -> None:

@@ -131,6 +131,6 @@ class Unused:
         optimizer.step()
         if changed:
             left_out = choices.to(self._place.device)[self._place] != self._number
-            parts = left_out.to(changed[0].dtype).split(self._sizes)
+            parts = torch.split(left_out.to(changed[0].dtype), self._sizes)
             masks = [mask.view_as(each) for mask, each in zip(parts, self.parameters, strict=True)]
-            torch._foreach_lerp_(changed, before, masks * (len(changed) // len(masks)))
+            torch._foreach_lerp_(changed, list(before), masks * (len(changed) // len(masks)))

@@ -23,6 +23,10 @@ def double(number: int, progress: Progress, stop: StopRequest) -> tuple[int, int
     return 2 * number, torch.get_num_threads()
 
 
+def gpu_seen(progress: Progress, stop: StopRequest) -> str | None:
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def fail(number: int, progress: Progress, stop: StopRequest) -> None:
     raise InvalidValue("number", number, "another one")
 
@@ -54,6 +58,12 @@ class Lines(Silent):
 
     def line(self, text: str) -> None:
         self.lines.append(text)
+
+
+def test_each_job_sees_a_gpu_of_its_own() -> None:
+    tasks = [Task(f"job {number}", gpu_seen, ()) for number in range(3)]
+    seen = run_in_workers(tasks, 3, Silent(), StopRequest(), ["5", "7"])
+    assert list(seen.values()) == ["5", "7", "5"]
 
 
 def test_results_by_name_in_order_whatever_the_number_of_jobs() -> None:

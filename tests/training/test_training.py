@@ -20,6 +20,7 @@ from rnabench import load_model
 from rnabench.data.batches import Batch
 from rnabench.errors import CheckpointError, InvalidSettings, InvalidValue, NumericalError
 from rnabench.jobs.train import train
+from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.runtime.files import sha256
 from rnabench.runtime.progress import Silent
@@ -27,9 +28,11 @@ from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
+from rnabench.training import loop
 from rnabench.training.loop import WARMUP, learning_rate
 from rnabench.training.state import FILE as STATE
 from rnabench.training.step import TrainingStep
+from rnabench.training.update import Update
 from tests.helpers import AfterSteps
 
 SMALL = {"space": "bn+in", "width": 2, "steps": 1, "epochs": 2, "batch_size": 32, "n_train": 96, "n_holdout": 32}
@@ -57,7 +60,8 @@ def test_the_papers_schedule() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"granularity": "sample"}, {"objective": "white-box", "attack_mode": "eval"},
-                                     {"objective": "standard", "schedule": "cosine", "select": "last"}])
+                                     {"objective": "standard", "schedule": "cosine", "select": "last"},
+                                     {"weight_average": 0.6}])
 def test_stopped_after_any_step_it_ends_with_the_same_weights(tmp_path: Path, changes: dict[str, object]) -> None:
     whole = run(tmp_path / "whole", **changes)
     folder, stops = tmp_path / "parts", 0
@@ -155,6 +159,37 @@ def test_a_run_that_diverges_says_so_and_saves_nothing_of_it(tmp_path: Path) -> 
     if state.exists():
         kept = torch.load(state, weights_only=True)
         assert all(bool(torch.isfinite(value).all()) for value in kept["model"].values())
+
+
+def test_the_average_of_weights_is_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """a <- d a + (1 - d) w after every update, from the first one's weights on; statistics too. Judged likewise."""
+    seen: list[dict[str, torch.Tensor]] = []
+    judged: list[dict[str, torch.Tensor]] = []
+    called, accuracy = Update.__call__, loop.holdout_accuracy
+
+    def kept(self: Update, *arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
+        result = called(self, *arguments)  # type: ignore[arg-type]
+        seen.append({name: value.clone() for name, value in self.model.state_dict().items()})
+        return result
+
+    def judge(model: RandomizedClassifier, *arguments: object) -> tuple[float, float]:
+        judged.append({name: value.clone() for name, value in model.state_dict().items()})
+        return accuracy(model, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Update, "__call__", kept)
+    monkeypatch.setattr(loop, "holdout_accuracy", judge)
+    run(tmp_path, weight_average=0.6, select="last")
+    saved = load_model(tmp_path).state_dict()
+    for name, value in saved.items():
+        if not value.is_floating_point():
+            continue
+        expected = seen[0][name]
+        for each in seen[1:]:
+            expected = 0.6 * expected + 0.4 * each[name]
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6, msg=name)
+        assert torch.equal(judged[-1][name], value)
+    assert len(seen) == 6
+    assert recipe(weight_average=0.6).digest() != recipe().digest()
 
 
 def test_pickled_code_in_a_state_is_not_run(tmp_path: Path) -> None:

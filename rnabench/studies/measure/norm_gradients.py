@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from rnabench.attack.losses import cross_entropy
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.norm.layers import EPS, Norm, norm_layers
-from rnabench.norm.statistics import sample_statistics, scale_shift
+from rnabench.norm.layers import Norm, norm_layers
+from rnabench.norm.statistics import EPS, sample_statistics, scale_shift
 from rnabench.path.path import Path
 from rnabench.settings.studies import Results
 from rnabench.studies.measure.work import Arrays, Work

@@ -1,0 +1,47 @@
+"""The bench: every case in every format, and ratios that do not depend on the machine's speed."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from rnabench.errors import InvalidValue
+from rnabench.jobs.bench import measure
+from rnabench.report.bench import display_rows, headings, read_bench, write_bench
+from rnabench.runtime.progress import Silent
+from rnabench.settings.base import from_options
+from rnabench.settings.training import TrainingSettings
+
+
+def test_cases_ratios_and_an_earlier_result(tmp_path: Path) -> None:
+    recipe = from_options(TrainingSettings, {"width": 2, "batch_size": 2, "steps": 1})
+    result = measure(recipe, 2, "cpu", Silent(), ["fp32"])
+    cases = {case["case"]: case for case in result["cases"]}
+    assert len(cases) == 10
+    assert all(len(case["seconds"]) == 2 and case["launches"] > 0 for case in cases.values())
+    # the textbook's attack also makes the gradients of the weights
+    assert cases["textbook step, bn"]["flops"] > cases["training step, bn"]["flops"]
+    # a path for each image is the same arithmetic in convolutions
+    batch, sample = (cases[f"training step, bn+in, path per {what}"]["flops"] for what in ("batch", "sample"))
+    assert batch == sample == cases["training step, bn"]["flops"]
+    slower = copy.deepcopy(result)  # another machine, half as fast, on which IN got slower besides
+    for case in slower["cases"]:
+        factor = 3 if case["case"] == "training step, in" else 2
+        case["seconds"] = [factor * each for each in case["seconds"]]
+    write_bench(result, tmp_path)
+    rows = display_rows(slower, read_bench(tmp_path / "bench.json"))
+    assert all(len(row) == len(headings(True)) for row in rows)
+    assert {row[0]: row[-1] for row in rows} == {name: "1.50 x" if name == "training step, in" else "1.00 x"
+                                                 for name in cases}
+
+
+def test_wrong_values_are_one_line(tmp_path: Path) -> None:
+    recipe = from_options(TrainingSettings, {"width": 2, "batch_size": 2})
+    for repeats, formats in ((0, []), (1, ["fp8"]), (1, ["tf32"])):
+        with pytest.raises(InvalidValue):
+            measure(recipe, repeats, "cpu", Silent(), formats)
+    (tmp_path / "bench.json").write_text('{"cases": [{"case": "of an older form", "seconds": 1.0}]}')
+    with pytest.raises(InvalidValue, match="--against"):
+        read_bench(tmp_path / "bench.json")
