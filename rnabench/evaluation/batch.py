@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnabench.attack.attack import Attack, LibraryAttack, Uniform, check, ready
-from rnabench.attack.estimators import Estimator, Expectation, OnePath, OnPass, Watched, nobody
+from rnabench.attack.estimators import Estimator, Expectation, OnePath, OnPass, Watched, nobody, rows_pay
 from rnabench.attack.libraries import Resampled, by_torchattacks, frozen_view, torchattacks_call
 from rnabench.attack.threat import Threat
 from rnabench.data.batches import Batch
@@ -91,7 +91,9 @@ class Attacker:
         names = batch.indices if self.keys.granularity == "sample" else groups.tolist()
         if len(set(names)) == 1:
             together = ExampleStreams(self.keys.seed, purpose, indices=names[:1])  # its numbers stay on the host
-            return lambda repeats: space.sample_each(together)
+            if not (space.takes_rows and rows_pay(batch.images.device)):
+                return lambda repeats: space.sample_each(together)
+            return lambda repeats: space.sample_each(together, repeats).repeated(len(names) if repeats > 1 else 1)
         streams = ExampleStreams(self.keys.seed, purpose, indices=names, device=batch.images.device)
         return lambda repeats: space.sample_each(streams, repeats)
 

@@ -49,6 +49,10 @@ class Path:
         """The path whose rows are these (int64) of this one, in that order; a one-row path stays as it is."""
         return Path(self.choices[numbers.to(self.choices.device)]) if self.per_sample else self
 
+    def repeated(self, times: int) -> Path:
+        """The path with each row so many times in succession."""
+        return Path(self.choices.repeat_interleave(times, 0)) if times > 1 else self
+
     def __len__(self) -> int:
         return self.choices.shape[1]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
+from rnabench.evaluation import batch
 from rnabench.evaluation.defence import ForeignModel
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
@@ -48,6 +49,27 @@ def test_no_batch_size_changes_an_outcome(granularity: str) -> None:
                            attack_paths=6, batch_size=size) for size in (1, 7, 20)]
     assert same(runs[0], runs[1])
     assert same(runs[0], runs[2])
+
+
+def test_paths_for_a_whole_batch_are_the_same_one_after_the_other_and_in_one_pass(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU one pass has all images on all paths; the draws are those of the passes one by one."""
+    def outcomes() -> Any:
+        return run_evaluation(lively_model(), images=random_images(12), protocols=["eot:5"], attack_paths=1,
+                              batch_size=12)
+
+    one_by_one = outcomes()
+    passes: list[int] = []
+    on = RandomizedClassifier.on
+
+    def spy(self: RandomizedClassifier, path: Path) -> Any:
+        passes.append(len(path.choices))
+        return on(self, path)
+
+    monkeypatch.setattr(batch, "rows_pay", lambda device: True)
+    monkeypatch.setattr(RandomizedClassifier, "on", spy)
+    assert same(one_by_one, outcomes())
+    assert 5 * 12 in passes
 
 
 def test_the_first_images_of_more_meet_the_same_paths() -> None:
