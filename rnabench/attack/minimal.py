@@ -92,7 +92,8 @@ class CarliniWagner(MinimalAttack):
                 check = closer.nonzero().squeeze(1)
                 hit[check] = estimator.wrong((x + moved)[check], labels[rows[check]], rows[check], CONFIRM_CW) > 0.5
             better = hit & (size < nearest[rows])
-            best[rows[better]], nearest[rows[better]] = (x + moved)[better], size[better]
+            best[rows] = torch.where(better.view(-1, 1, 1, 1), x + moved, best[rows])
+            nearest[rows] = torch.where(better, size, nearest[rows])
             gains = objective < lowest[rows] * (1 - GAIN * lowest[rows].sign())
             # a small c counts as enough if its optimum is at the boundary, not if a first large step once crossed it
             if step == 1:
@@ -114,7 +115,7 @@ class CarliniWagner(MinimalAttack):
             if not len(rows):
                 break
         missed = nearest.isinf()
-        best[missed] = (images + change)[missed]
+        best.copy_(torch.where(missed.view(-1, 1, 1, 1), images + change, best))
         return fooled
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:

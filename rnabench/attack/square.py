@@ -82,7 +82,7 @@ class Square(Attack):
                 new = estimator.estimate(tried, labels[rows], margin, rows, gradient=False)
                 old_loss, old_wrong = loss[rows], wrong[rows]
                 better = (new.loss > old_loss) | (new.wrong > old_wrong)
-            best[rows[better]] = tried[better]
+            best[rows] = torch.where(better.view(-1, 1, 1, 1), tried, now)
             loss[rows] = torch.where(better, new.loss, old_loss)
             wrong[rows] = torch.where(better, new.wrong, old_wrong)
         return best
