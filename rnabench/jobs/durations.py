@@ -14,6 +14,7 @@ from rnabench.evaluation.cost import Speed, speed
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.runtime.device import number_formats
+from rnabench.runtime.rate import work_of
 from rnabench.seeding import stream
 from rnabench.settings.base import Precision
 from rnabench.settings.evaluation import EvaluationSettings
@@ -42,6 +43,15 @@ def network_speed(model: RandomizedClassifier, side: int, keys: EvaluationSettin
     batch = Batch(images, torch.zeros(count, dtype=torch.int64, device=device), list(range(count)))
     with number_formats(keys.precision, device), frozen_parameters(model):
         return speed(Attacker(model, keys, classes), batch, work)
+
+
+def training_flops(network: RandomizedClassifier, side: int, training: TrainingSettings) -> float:
+    """Floating-point operations that an image of `side` pixels takes in a training step: a pass with the gradient of
+    the image is two forward passes of them, one with those of image and weights three."""
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        forward = work_of(lambda: network(torch.zeros(1, 3, side, side, device=device))).flops
+    return float(forward * (3 + 2 * (training.steps if OBJECTIVES[training.objective].attacks else 0)))
 
 
 def training_passes(training: TrainingSettings, images: int, epochs: float) -> float:

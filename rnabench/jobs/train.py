@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.errors import Busy, CheckpointError, InvalidValue
-from rnabench.jobs.durations import network_like, network_speed, training_passes
+from rnabench.jobs.durations import network_like, network_speed, training_flops, training_passes
+from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS, read_run
 from rnabench.model.saved import describe_model, load_model, save_weights
@@ -22,6 +24,7 @@ from rnabench.runtime.environment import device_description, git_revision, versi
 from rnabench.runtime.files import remove_leftovers, sha256, write_text, writing
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Progress, about
+from rnabench.runtime.rate import Arithmetic, matrix_rate
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import outdated, training_versions
 from rnabench.settings.architectures import ARCHITECTURES
@@ -109,8 +112,12 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     if (folder / STATE).exists() and (why := stale_reasons(read_run(folder))):
         progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
         (folder / STATE).unlink()
-    trainer = Trainer(model, recipe, data, folder, progress, stop)
-    progress.line(f"takes {_duration(recipe, data, recipe.epochs - trainer.epochs_done, device)}")
+    side = DATASETS[recipe.dataset].size or next(data.train.in_order(1)).images.shape[-1]
+    alike = network_like(recipe, len(data.classes), device, recipe.precision)
+    arithmetic = Arithmetic(training_flops(alike, side, recipe), matrix_rate(device, recipe.precision))
+    description |= {"arithmetic": asdict(arithmetic)}
+    trainer = Trainer(model, recipe, data, folder, progress, stop, arithmetic)
+    progress.line(f"takes {_duration(recipe, data, recipe.epochs - trainer.epochs_done, alike, side)}")
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
     started = time.time()
     weights, chosen = trainer.run()
@@ -126,11 +133,10 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     return description
 
 
-def _duration(recipe: TrainingSettings, data: TrainingData, epochs: float, device: torch.device) -> str:
+def _duration(recipe: TrainingSettings, data: TrainingData, epochs: float, network: RandomizedClassifier, side: int
+              ) -> str:
     """About how long so many epochs take, without compiling."""
-    side = DATASETS[recipe.dataset].size or next(data.train.in_order(1)).images.shape[-1]
     work = training_passes(recipe, len(data.train) + len(data.holdout), epochs)
-    network = network_like(recipe, len(data.classes), device, recipe.precision)
     keys = EvaluationSettings.model_validate({"precision": recipe.precision})
     timed = network_speed(network, side, keys, len(data.classes), work)
     return about(work * timed.gradient, timed.load)

@@ -28,6 +28,20 @@ class Work:
     launches: int
 
 
+@dataclass(frozen=True)
+class Arithmetic:
+    """Floating-point operations that an image takes, and those that a large matrix product does here in a second."""
+
+    per_image: float
+    matrix_rate: float
+
+    def share(self, images_per_second: float) -> str:
+        """What of the device is used, in words."""
+        rate = self.per_image * images_per_second
+        scale, unit = (1e12, "TFLOP/s") if rate >= 1e12 else (1e9, "GFLOP/s")
+        return f"{rate / scale:,.3g} {unit}, {rate / self.matrix_rate:.1%} of a matrix product's"
+
+
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """torch's own FlopCounterMode stops at `autograd.grad`; its formulas do not."""
 

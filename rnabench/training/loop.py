@@ -24,6 +24,7 @@ from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.runs import LOG
 from rnabench.runtime.files import write_text
 from rnabench.runtime.progress import Progress, Silent, WithinBatch
+from rnabench.runtime.rate import Arithmetic
 from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
@@ -96,6 +97,7 @@ class Trainer:
     folder: Path
     progress: Progress
     stop: StopRequest
+    arithmetic: Arithmetic | None = None
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
@@ -197,7 +199,8 @@ class Trainer:
         self._save()
         write_text(self.folder / LOG, log_csv(state.log))
         told = (f"epoch {row['epoch']}/{recipe.epochs}", f"loss {row['loss']:.4f}", self._note(),
-                f"{row['images_per_second']:,.0f} images/s")
+                f"{row['images_per_second']:,.0f} images/s",
+                self.arithmetic.share(row["images_per_second"]) if self.arithmetic else "")
         self.progress.line("  ".join(part for part in told if part))
         if self.stop and state.epoch < recipe.epochs:
             raise self.stop.stopped(f"after epoch {state.epoch} of {recipe.epochs}")

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from rnabench.data.batches import Batch
+from rnabench.jobs.durations import training_flops
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.runtime.captured import Captured
+from rnabench.runtime.rate import work_of
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.step import TrainingStep
@@ -110,3 +112,13 @@ def test_what_is_recorded_must_not_change_what_it_does_not_name() -> None:
     results = [float(captured(torch.tensor([2.0]))[0]) for _ in range(3)]
     assert results == [2.0, 4.0, 6.0]
     assert float(counter) == 3
+
+
+def test_the_arithmetic_of_a_step_is_that_of_its_forward_passes() -> None:
+    """Counted on a step: two forward passes for an attack's gradient, three for the update (but for the first layer's
+    products with the image, which the update does not need)."""
+    for settings in ({"steps": 3}, {"objective": "standard"}):
+        update = update_of("plain", "bn+in", "cpu", settings)
+        counted = work_of(lambda update=update: update(batch(0, "cpu"), 0, 0, RATE)).flops  # type: ignore[misc]
+        expected = 8 * training_flops(update.model, 16, update.step.recipe)
+        assert 0.95 * expected <= counted <= expected
