@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnabench.norm.layers import Norm
-from rnabench.norm.statistics import sample_statistics, scale_shift
+from rnabench.norm.stacked import Stack, stackable, stacked
+from rnabench.norm.statistics import plain_formulas, sample_statistics, scale_shift
 from rnabench.path.choice import ChoiceLayer
 
 
 class NormChoice(ChoiceLayer):
     """Random normalisation aggregation (section 4): n normalisers, one used per forward pass or per sample.
 
-    With per-sample choices every statistic of x that some option needs is taken once, every option turns them into a
-    scale and a shift [N, C], and each sample picks its own: no branch, no second pass. In training mode a
-    batch-dependent option takes its statistics over the whole batch, whichever samples use it, exactly as its own
-    module would.
+    With per-sample choices every statistic of x that some option needs is taken once, and each sample picks the scale
+    and shift [N, C] that its option makes of them: no branch, no second pass. In training mode a batch-dependent option
+    takes its statistics over the whole batch, whichever samples use it, exactly as its own module would.
     """
 
+    def __init__(self, options: Mapping[str, nn.Module]) -> None:
+        super().__init__(options)
+        self._stacks: dict[tuple[bool, torch.device], Stack] = {}
+
     def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
+        options = [cast(Norm, option) for option in self.options]
+        if plain_formulas() or not stackable(options):
+            return self.one_by_one(x, choice)
+        key = options[0].training, x.device
+        if key not in self._stacks:
+            self._stacks[key] = Stack(options, *key)
+        return stacked(x, choice, self._stacks[key], options, self.one_by_one)
+
+    def one_by_one(self, x: Tensor, choice: Tensor) -> Tensor:
+        """The same for any options: each makes its own scale and shift for all samples."""
         options = [cast(Norm, option) for option in self.options]
         statistics = sample_statistics(x, frozenset().union(*(option.needs for option in options)))
         pairs = [option.coefficients(statistics, (choice == k).any() if option.moves else None)

@@ -72,7 +72,7 @@ def _in_groups(values: Tensor, groups: int) -> Tensor:
 class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, var = _mean_var(x)
+        mean, var = mean_and_variance(x)
         ctx.save_for_backward(x, mean)
         return mean, var
 
@@ -103,7 +103,7 @@ class _ScaleShift(torch.autograd.Function):
         return grad_x, grad_scale, grad_shift
 
 
-def _mean_var(x: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
     mean = x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32))
     # two passes: E[x^2] - E[x]^2 cancels where the mean is large against the deviation
     return mean, (x - mean[:, :, None, None]).square().mean((2, 3))
@@ -131,7 +131,7 @@ _transforms_active: Callable[[], bool] = getattr(torch._C, "_are_functorch_trans
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance over H, W of x [N, C, H, W]: two tensors [N, C], in float32 or better."""
     if plain_formulas():
-        return _mean_var(x)
+        return mean_and_variance(x)
     mean, var = _Moments.apply(x)  # type: ignore[no-untyped-call]
     return mean, var
 

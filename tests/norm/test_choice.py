@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.choice import NormChoice
+from rnabench.norm.layers import frozen_statistics
 from rnabench.path.choice import ChoiceLayer, use_path
 from rnabench.path.path import Path
+from rnabench.runtime.rate import work_of
 from rnabench.settings.spaces import parse_space
 
 SPACES = ["bn+in", "bn+in-plain", "bn+in+gn2+ln+bgn3", "bgn+gn[1-4]", "robust+bn-batch+in", "bn+robust-running"]
@@ -37,16 +40,22 @@ def inputs() -> tuple[Tensor, Tensor]:
             torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("training", [True, False])
+MODES = {"training": (True, False), "frozen": (True, True), "evaluation": (False, False)}
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("space", SPACES)
-def test_per_sample_is_each_options_own_module(space: str, training: bool) -> None:
+def test_per_sample_is_each_options_own_module(space: str, mode: str) -> None:
+    """With statistics that stand still, as in inner attacks and in evaluation, the families' options are stacked."""
+    training, frozen = MODES[mode]
     norm = layer(space).train(training)
     x, direction = inputs()
     choices = torch.arange(7) % len(norm.options)
     results = []
     for mixed in (NormChoice.mixed, ChoiceLayer.mixed):  # one pass, against all modules side by side
         module, leaf = copy.deepcopy(norm), x.clone().requires_grad_()
-        out = mixed(module, leaf, choices)
+        with frozen_statistics(module) if frozen else nullcontext():
+            out = mixed(module, leaf, choices)
         wanted = [leaf, *module.parameters()]
         grads = torch.autograd.grad((out * direction).sum(), wanted, allow_unused=True)
         results.append([out, *grads])
@@ -69,6 +78,35 @@ def test_equal_rows_are_the_path_of_the_batch(space: str, training: bool) -> Non
             results.append([out, *grads, *norm.buffers()])
         for per_batch, per_sample in zip(*results, strict=True):
             torch.testing.assert_close(per_batch, per_sample, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_stacked_options_are_twice_differentiable(training: bool) -> None:
+    norm, (x, _) = layer("bn+in+gn2+bgn3").train(training), inputs()
+    leaf, choices = x[:, :, :2, :2].clone().requires_grad_(), torch.tensor([0, 1, 2, 3, 1, 0, 2])
+    with frozen_statistics(norm):
+        assert torch.autograd.gradcheck(lambda each: norm.mixed(each, choices), leaf)
+        assert torch.autograd.gradgradcheck(lambda each: norm.mixed(each, choices), leaf)
+
+
+def test_stacked_options_keep_float32_where_the_mean_is_large() -> None:
+    norm = layer("bn+in+gn2+bgn3").eval()
+    x, choices = inputs()[0] + 1000, torch.tensor([0, 1, 2, 3, 1, 0, 2])
+    exact, rounded = norm.mixed(x, choices), norm.float().mixed(x.float(), choices)
+    own = choices % 2 == 1  # normalised by statistics of their own; those of others move by the thousand
+    torch.testing.assert_close(rounded.double()[own], exact[own], rtol=0, atol=5e-3)
+
+
+def test_the_number_of_options_does_not_change_the_number_of_calls() -> None:
+    """Per-sample choices, in a network of two options and one of seven."""
+    counts = []
+    for space in ("bn+in", "gn[1-64]"):
+        norm = norm_factory(parse_space(space))(64).eval().requires_grad_(False)
+        x, choices = torch.rand(7, 64, 4, 4, requires_grad=True), torch.arange(7) % len(norm.options)
+        norm.mixed(x, choices)  # the first pass also works out what all of them share
+        counts.append(work_of(lambda norm=norm, x=x, choices=choices: torch.autograd.grad(  # type: ignore[misc]
+            norm.mixed(x, choices).sum(), x)).launches)
+    assert counts[1] <= counts[0]
 
 
 def test_a_tensor_path_of_one_row_is_the_same() -> None:
