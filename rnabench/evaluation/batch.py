@@ -20,6 +20,7 @@ from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
 from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate
 from rnabench.evaluation.defence import Defence, check_logits
+from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.runtime.progress import Progress, Silent
 from rnabench.scoring.interval import Groups
@@ -93,7 +94,7 @@ class Attacker:
             together = ExampleStreams(self.keys.seed, purpose, indices=names[:1])  # its numbers stay on the host
             if not (space.takes_rows and rows_pay(batch.images.device)):
                 return lambda repeats: space.sample_each(together)
-            return lambda repeats: space.sample_each(together, repeats).repeated(len(names) if repeats > 1 else 1)
+            return lambda repeats: _for_all(space.sample_each(together, repeats), len(names), batch.images.device)
         streams = ExampleStreams(self.keys.seed, purpose, indices=names, device=batch.images.device)
         return lambda repeats: space.sample_each(streams, repeats)
 
@@ -115,6 +116,11 @@ class Attacker:
     def _uniform(self, batch: Batch) -> Uniform:
         streams = ExampleStreams(self.keys.seed, "attack start", indices=batch.indices, device=batch.images.device)
         return lambda *shape: streams.uniform(*shape).to(batch.images)
+
+
+def _for_all(path: Path, images: int, device: torch.device) -> Path:
+    """A path that has a row for each draw, with one for each draw and image; one row stays as it is."""
+    return Path(path.choices.to(device, non_blocking=True).repeat_interleave(images, 0)) if path.per_sample else path
 
 
 def uses_library(spec: AttackSpec, keys: EvaluationSettings) -> bool:
@@ -211,6 +217,8 @@ class Evaluator:
         if not memory_ran_out(error) or images == 1:
             return False
         self.at_once = images // 2
+        if isinstance(self.defence, RandomizedClassifier) and self.defence.recorded is not None:
+            self.defence.recorded.forget()
         # averaging over paths may then take no more images at once either
         self.attacker.most_pixels = self.at_once * batch.images[0, 0].numel()
         if self.surrogate is not None:

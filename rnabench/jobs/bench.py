@@ -84,8 +84,9 @@ def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, prog
         for case, plain in zip(cases, uncompiled, strict=True):
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
+                before = torch.cuda.memory_allocated(device)
             case.run()  # warm-up: memory, kernels' own choices, compiling, recording
-            memory.append(torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None)
+            memory.append(torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None)
             counted.append(work_of(plain.plain or plain.run))
         times: list[list[float]] = [[] for _ in cases]
         for number in range(repeats):

@@ -285,7 +285,7 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
         "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
         "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
         "versions": versions(), "git": git_revision(),
-        "device": device_description(str(target.device), keys.precision),
+        "device": device_description(str(target.device), keys.precision, keys.capture),
         "sanity": {"diagnosis": asdict(found.diagnosis) | {"changed": list(found.diagnosis.changed)},
                    "probes": probed},
         "results": results,

@@ -103,7 +103,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
         "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)},
-        "versions": versions(), "git": git_revision(), "device": device_description(str(device), recipe.precision),
+        "versions": versions(), "git": git_revision(),
+        "device": device_description(str(device), recipe.precision, recipe.capture),
     }
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,14 @@ def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 Granularity = Literal["batch", "sample"]
+
+
+class Recorded(Protocol):
+    """Passes that are replayed."""
+
+    def __call__(self, images: Tensor, choices: Tensor) -> Tensor: ...
+
+    def forget(self) -> None: ...
 
 
 class FixedPath(nn.Module):
@@ -73,7 +81,7 @@ class RandomizedClassifier(nn.Module):
         self.network, self.granularity, self.layer_based = network, granularity, layer_based
         self.precision: Precision = "fp32"
         self.tensor_paths = False  # whether paths reach the layers as tensors: one graph then serves all paths
-        self.recorded: Callable[[Tensor, Tensor], Tensor] | None = None  # see rnabench.model.recorded
+        self.recorded: Recorded | None = None  # inside rnabench.model.recorded.recorded_passes
         self.space = PathSpace.of(self)
         self.reseed(seed)
 

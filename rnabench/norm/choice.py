@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 import torch
@@ -33,7 +34,19 @@ class NormChoice(ChoiceLayer):
         key = options[0].training, x.device
         if key not in self._stacks:
             self._stacks[key] = Stack(options, *key)
-        return stacked(x, choice, self._stacks[key], options, self.one_by_one)
+        return stacked(x, choice, self._stacks[key], options, partial(self._again, options[0].training))
+
+    def _again(self, training: bool, x: Tensor, choice: Tensor) -> Tensor:
+        """`one_by_one` as in an earlier forward pass of stacked options, whatever has changed since."""
+        options = [cast(Norm, option) for option in self.options]
+        before = [(option.training, option.update_running) for option in options]
+        try:
+            for option in options:
+                option.training, option.update_running = training, False
+            return self.one_by_one(x, choice)
+        finally:
+            for option, (mode, moving) in zip(options, before, strict=True):
+                option.training, option.update_running = mode, moving
 
     def one_by_one(self, x: Tensor, choice: Tensor) -> Tensor:
         """The same for any options: each makes its own scale and shift for all samples."""

@@ -68,7 +68,7 @@ class _GroupNorm(torch.autograd.Function):
         need_x, need_weight, need_bias, _ = ctx.needs_input_grad
         # by chain rule over y = (x - mean) * factor * weight + bias
         total = grad.sum((2, 3), dtype=mean.dtype)
-        moved = torch.addcmul((grad * x).sum((2, 3), dtype=mean.dtype), mean, total, value=-1)
+        moved = torch.addcmul((grad * x.to(mean.dtype)).sum((2, 3)), mean, total, value=-1)
         grad_x = None
         if need_x:
             share = scale / -(x.shape[2] * x.shape[3])

@@ -19,8 +19,9 @@ from rnabench.norm.statistics import EPS, affine_map, mean_and_variance
 
 def stackable(options: Sequence[Norm]) -> bool:
     """Whether these are of the two families, as they stand: nothing moves running statistics, or corrects variances."""
-    return all(option.family is not None and type(option).standardization is Norm.standardization
-               and not option.moves and not (option.training and option.unbiased) for option in options)
+    return len({option.training for option in options}) == 1 and all(
+        option.family is not None and type(option).standardization is Norm.standardization
+        and not option.moves and not (option.training and option.unbiased) for option in options)
 
 
 class Stack:
@@ -73,6 +74,7 @@ class Stack:
         """The adjoint of `averages` and of picking at `places`: from slopes [2, N, C] by what was picked to those by
         the channels' own moments, float64 [2, N, C]; `size` is the number of averages."""
         images, groups = slopes.shape[1], self.pooling.shape[1]
+        # on a GPU in no fixed order, which float64 rounds away in nearly all float32 results
         summed = slopes.new_zeros(2, size).scatter_add_(1, places.flatten().expand(2, -1), slopes.flatten(1))
         rows = images + self.over_batch
         each = summed[:, : rows * groups].view(2, rows, groups) @ self.pooling.T
@@ -116,7 +118,7 @@ class _Stacked(torch.autograd.Function):
             return tuple(next(found) if needed else None for needed in needs)
         # by chain rule over y = (x - mean) * factor * weight + bias
         total = grad.sum((2, 3), dtype=mean.dtype)
-        moved = torch.addcmul((grad * x).sum((2, 3), dtype=mean.dtype), mean, total, value=-1)
+        moved = torch.addcmul((grad * x.to(mean.dtype)).sum((2, 3)), mean, total, value=-1)
         grad_x = None
         if needs[0]:
             by_second = moved * scale / variance * -0.5

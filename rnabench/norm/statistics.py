@@ -98,7 +98,7 @@ class _ScaleShift(torch.autograd.Function):
         (grad,) = grads
         need_x, need_scale, need_shift = ctx.needs_input_grad
         grad_x = (grad * scale[:, :, None, None]).to(x.dtype) if need_x else None
-        grad_scale = (grad * x).sum((2, 3), dtype=scale.dtype).sum_to_size(scale.shape) if need_scale else None
+        grad_scale = (grad * x.to(scale.dtype)).sum((2, 3)).sum_to_size(scale.shape) if need_scale else None
         grad_shift = grad.sum((2, 3), dtype=scale.dtype).sum_to_size(scale.shape) if need_shift else None
         return grad_x, grad_scale, grad_shift
 

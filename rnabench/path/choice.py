@@ -95,7 +95,7 @@ def choices_of(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Ch
     table = path.choices
     choices: Sequence[int | Tensor]
     if path.per_sample or as_tensor or table.device.type != "cpu":
-        device = next(network.parameters()).device if layers else table.device
+        device = next(network.parameters(), table).device  # replicas of DataParallel have none; layers move them then
         # a row for each layer, in one piece: the layers read views of it
         choices = table.to(device, non_blocking=True).T.contiguous().unbind(0)
     else:
@@ -106,6 +106,7 @@ def choices_of(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Ch
 @contextmanager
 def use_choices(choices: Choices) -> Iterator[None]:
     """`use_path` for what `choices_of` returned."""
+    choices = dict(choices)  # of this block alone, so that what one view says may be open twice
     blocks = _blocks.open  # this thread's, also where a generator with a block in it is closed by another thread
     blocks.append(choices)
     try:

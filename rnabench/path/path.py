@@ -11,19 +11,23 @@ from rnabench.errors import InvalidValue
 
 
 class Path:
-    """An immutable choice for each of L layers: one row for a whole batch, or one row per sample.
+    """A choice for each of L layers: one row for a whole batch, or one row per sample.
 
-    `choices`, int64 [R, L] on any device, is what runs: nothing that draws a path or goes along it waits for a GPU.
-    `rows`, the same as Python numbers, is what is compared, printed and recorded. R = 1 applies to every sample of any
-    batch (the paper's granularity); R > 1 needs a batch of exactly R samples. A network without choice layers has the
-    path `Path(((),))`.
+    `choices`, int64 [R, L] on any device, is what runs: nothing that draws a path or goes along it waits for a GPU. A
+    tensor that is given is kept, and must not change. `rows`, the same as Python numbers, is what is compared, printed
+    and recorded. R = 1 applies to every sample of any batch (the paper's granularity); R > 1 needs a batch of exactly R
+    samples. A network without choice layers has the path `Path(((),))`.
     """
 
     def __init__(self, rows: Sequence[Sequence[int]] | Tensor) -> None:
         if not isinstance(rows, Tensor):
             if not rows or any(len(row) != len(rows[0]) for row in rows):
                 raise InvalidValue("path", rows, "one or more rows of the same length")
+            if not all(isinstance(choice, int) for row in rows for choice in row):
+                raise InvalidValue("path", rows, "whole numbers")
             rows = torch.tensor(list(rows), dtype=torch.int64).view(len(rows), len(rows[0]))
+        if rows.dim() != 2 or rows.dtype != torch.int64 or not len(rows):
+            raise InvalidValue("path", f"{rows.dtype} {list(rows.shape)}", "int64 [R, L], R at least 1")
         self.choices = rows
 
     @property
@@ -48,10 +52,6 @@ class Path:
     def take(self, numbers: Tensor) -> Path:
         """The path whose rows are these (int64) of this one, in that order; a one-row path stays as it is."""
         return Path(self.choices[numbers.to(self.choices.device)]) if self.per_sample else self
-
-    def repeated(self, times: int) -> Path:
-        """The path with each row so many times in succession."""
-        return Path(self.choices.repeat_interleave(times, 0)) if times > 1 else self
 
     def __len__(self) -> int:
         return self.choices.shape[1]

@@ -64,7 +64,8 @@ def read_bench(file: Path) -> dict[str, Any]:
 
 def lines(result: Mapping[str, Any]) -> Iterator[str]:
     """What the columns mean."""
-    yield f"Medians of {result['repeats']} rounds, each of which runs every case once."
+    yield (f"Medians of {result['repeats']} rounds, each of which runs every case once. Launches are counted where a "
+           "case runs as it comes, neither compiled nor captured; memory is what its first run adds at its peak.")
     rates = {case["precision"]: case["matrix_rate"] for case in result["cases"]}
     yield "The chip: a matrix product of " + ", ".join(
         f"{precision} runs at {rate / 1e12:,.3g} TFLOP/s" for precision, rate in rates.items()) + "."

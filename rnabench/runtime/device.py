@@ -34,7 +34,7 @@ def visible_gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES calls each CUDA device that this process sees."""
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+    return [each.strip() for each in named.split(",")][:count] if named else [str(number) for number in range(count)]
 
 
 # tf32: products of float32 rounded to 10 bits of mantissa; bf16: activations in bfloat16 by autocast, the rest in fp32

@@ -56,14 +56,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def device_description(name: str, precision: Precision = "fp32") -> dict[str, Any]:
-    """The device in words, with the number of CPU threads (results on a CPU are bit-identical for equal threads), and
-    the number formats in effect for networks of that precision."""
+def device_description(name: str, precision: Precision = "fp32", capture: bool = False) -> dict[str, Any]:
+    """The device in words, with the number of CPU threads (results on a CPU are bit-identical for equal threads), the
+    number formats in effect for networks of that precision, and whether passes are captured, if they can be."""
     import torch
 
     from rnabench.runtime.device import formats_in_effect
 
     formats = {"formats": formats_in_effect(precision, torch.device(name))}
+    if capture and name.startswith("cuda"):
+        formats["formats"]["passes"] = "captured"
     if name.startswith("cuda"):
         return {"device": name, "name": torch.cuda.get_device_name(name), **formats}
     return {"device": name, "name": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),

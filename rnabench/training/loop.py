@@ -10,11 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rnabench.attack.estimators import GRADIENT_COST
 from rnabench.data.batches import BatchSource, batches
@@ -28,6 +27,7 @@ from rnabench.runtime.rate import Arithmetic
 from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
+from rnabench.training.average import WeightAverage
 from rnabench.training.state import State
 from rnabench.training.step import TrainingStep
 from rnabench.training.update import CapturedUpdate, Update
@@ -105,11 +105,9 @@ class Trainer:
         captured = self.recipe.capture and self.device.type == "cuda"
         self.update = CapturedUpdate(self.step) if captured else Update(self.step)
         self.rate = self.recipe.lr
-        self.average: AveragedModel | None = None
-        if self.recipe.weight_average is not None:
-            average = get_ema_multi_avg_fn(self.recipe.weight_average)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        self.judged = cast(RandomizedClassifier, self.average.module) if self.average is not None else self.model
+        decay = self.recipe.weight_average
+        self.average = None if decay is None else WeightAverage(self.model, decay)
+        self.judged = self.average.average if self.average is not None else self.model
         self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
         self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
         attack_passes = self.step.attack_passes if self.step.objective.attacks else 0.0
@@ -119,7 +117,8 @@ class Trainer:
             self.model.load_state_dict(self.state.model)
             self.update.load_state_dict(self.state.optimizer)
             if self.average is not None and self.state.average is not None:
-                self.average.load_state_dict(self.state.average)
+                self.average.average.load_state_dict(self.state.average)
+                self.average.updates = self.state.updates
 
     @property
     def epochs_done(self) -> float:
@@ -159,7 +158,7 @@ class Trainer:
             self.step.on_pass = within.passed
             loss, hits = self.update(batch, state.epoch, state.step, self.rate)
             if self.average is not None:
-                self.average.update_parameters(self.model)
+                self.average.follow(self.model)
             loss_sum += loss * (len(batch.indices) / recipe.batch_size)
             correct += hits
             state.step += 1
@@ -210,12 +209,14 @@ class Trainer:
             self.state.loss, self.state.correct = float(loss), int(correct)
         self._check_finite()
         self.state.model, self.state.optimizer = self.model.state_dict(), self.update.state_dict()
-        self.state.average = self.average.state_dict() if self.average is not None else None
+        if self.average is not None:
+            self.state.average, self.state.updates = self.average.average.state_dict(), self.average.updates
         self.state.save(self.folder)
 
     def _check_finite(self) -> None:
         """A state that has diverged is never saved."""
-        weights = all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
+        weights = all(bool(tensor.isfinite().all()) for network in {self.model, self.judged}
+                      for tensor in network.state_dict().values())
         if not (weights and math.isfinite(self.state.loss)):
             raise NumericalError(f"loss or weights: not finite in epoch {self.state.epoch + 1}; expected numbers; this "
                                  "recipe diverges: train another, with a smaller --lr or --precision fp32")

@@ -22,7 +22,8 @@ FORMAT = 1
 @dataclass
 class State:
     """Where a run stands: `step` of `epoch` is the next one, sums are over the epoch so far, `log` has a row per
-    finished epoch, `average` is that of the weights if there is one, and `best` are the weights after `best_epoch`
+    finished epoch, `average` is that of the weights over so many
+    `updates` if there is one, and `best` are the weights after `best_epoch`
     (both counted from 0)."""
 
     digest: str
@@ -37,6 +38,7 @@ class State:
     model: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     average: dict[str, Any] | None = None
+    updates: int = 0
     format: int = FORMAT
 
     def save(self, folder: Path) -> None:

@@ -39,15 +39,20 @@ class Update:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state)
+        self._fill_momenta(self.optimizer)
 
     def _sgd(self, rate: float | Tensor, **how: bool) -> torch.optim.SGD:
         recipe = self.step.recipe
         optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=recipe.momentum,
                                     weight_decay=recipe.weight_decay, **how)
-        if recipe.momentum:
-            for parameter in self.model.parameters():  # which the first step would make, of the same values
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self._fill_momenta(optimizer)
         return optimizer
+
+    def _fill_momenta(self, optimizer: torch.optim.SGD) -> None:
+        """Those that are not there, with what the first step of their parameter would make them of."""
+        for parameter in self.model.parameters() if self.step.recipe.momentum else ():
+            if optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def _apply(self, images: Tensor, labels: Tensor, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor]:
         loss, hits = self.step.loss(images, labels, drawn, *self.step.attack(epoch))
@@ -65,7 +70,7 @@ class Update:
 
 
 class CapturedUpdate(Update):
-    """The same, recorded as a CUDA graph for the shapes of the first batch, anew when the attack's eps changes.
+    """The same, recorded as a CUDA graph; anew when the attack's eps changes. An incomplete batch runs as it comes.
 
     The recorded network takes its paths as tensors and computes all options, of which each image uses its own.
     """
@@ -89,6 +94,8 @@ class CapturedUpdate(Update):
             state = [*self.model.parameters(), *self.model.buffers(), *momenta]
             self._recorded = attack, Captured(work, state, self.device)
         drawn = self.step.draw(batch, epoch, number).tensors
+        if len(batch.indices) != self.step.recipe.batch_size:
+            return self._apply(batch.images, batch.labels, Drawn.of(*(each.to(self.device) for each in drawn)), epoch)
         loss, hits = self._recorded[1](batch.images, batch.labels, *drawn)
         return loss, hits
 
@@ -103,6 +110,8 @@ class CapturedUpdate(Update):
         self.optimizer.load_state_dict(state | {"param_groups": groups})
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate  # not the copy that was loaded
+        self._fill_momenta(self.optimizer)
+        self._recorded = None  # on other momenta
 
 
 class Unused:

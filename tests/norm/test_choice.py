@@ -89,6 +89,26 @@ def test_stacked_options_are_twice_differentiable(training: bool) -> None:
         assert torch.autograd.gradgradcheck(lambda each: norm.mixed(each, choices), leaf)
 
 
+def test_differentiating_twice_changes_nothing_whenever_it_is_done() -> None:
+    """The second pass, by other formulas, is that of the first: same statistics, none of which moves."""
+    norm, (x, direction) = layer("bn+in").train(), inputs()
+    leaf, choices = x.clone().requires_grad_(), torch.arange(7) % 2
+    found = []
+    for early in (True, False):
+        with frozen_statistics(norm):
+            out = norm.mixed(leaf, choices)
+            if early:
+                (slope,) = torch.autograd.grad((out * direction).sum(), leaf, create_graph=True)
+        norm.train(early)
+        before = [each.clone() for each in norm.buffers()]
+        if not early:
+            (slope,) = torch.autograd.grad((out * direction).sum(), leaf, create_graph=True)
+        found.append((slope, torch.autograd.grad(slope.square().sum(), leaf)[0]))
+        assert all(torch.equal(old, new) for old, new in zip(before, norm.buffers(), strict=True))
+        norm.train()
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
+
+
 def test_stacked_options_keep_float32_where_the_mean_is_large() -> None:
     norm = layer("bn+in+gn2+bgn3").eval()
     x, choices = inputs()[0] + 1000, torch.tensor([0, 1, 2, 3, 1, 0, 2])

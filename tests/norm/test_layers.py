@@ -183,6 +183,16 @@ def test_frozen_statistics_stay_and_are_restored() -> None:
     assert not torch.equal(norm.running_mean, before["running_mean"])
 
 
+def test_bf16_weight_gradients_do_not_cancel() -> None:
+    """A mean of eight deviations: the products are rounded once, not before the mean is taken off."""
+    x, direction = (activation(seed, 8, 4, 16, 16, offset=offset).bfloat16() for seed, offset in ((5, 8.0), (6, 0.0)))
+    slopes = []
+    for kind, dtype in ((GroupNorm(4, 4), torch.bfloat16), (GroupNorm(4, 4).double(), torch.float64)):
+        out = kind(x.to(dtype))
+        slopes.append(torch.autograd.grad(out, kind.weight, direction.to(dtype))[0].double())
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-3, atol=1e-3 * float(slopes[1].abs().max()))
+
+
 def test_bf16_keeps_its_dtype_and_its_statistics_in_float32() -> None:
     x = activation(5, 2, 4, 16, 16, offset=10.0).bfloat16()
     out = GroupNorm(4, 4)(x)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rnabench.errors import InvalidValue
-from rnabench.path.choice import ChoiceLayer, PathNotSet, use_path
+from rnabench.path.choice import ChoiceLayer, PathNotSet, choices_of, use_choices, use_path
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
 from rnabench.seeding import ExampleStreams, stream
@@ -52,6 +52,24 @@ def test_difference_is_a_metric(choices: list[tuple[int, ...]], data: st.DataObj
     assert first.difference(second) == second.difference(first)
     for ab, bc, ac in zip(first.difference(second), second.difference(third), first.difference(third), strict=True):
         assert ac <= ab + bc <= 2 * len(first)
+
+
+def test_one_view_may_be_open_twice() -> None:
+    """Inside itself, with another between: each block ends with its own."""
+    net = network(1)
+    choices, other = (choices_of(net, Path.of(number)) for number in (1, 0))
+    x = torch.ones(1)
+    with use_choices(choices):
+        with use_choices(other), use_choices(choices):
+            assert float(net(x).detach()) == 10
+        assert float(net(x).detach()) == 10
+
+
+def test_a_path_is_whole_numbers_in_rows() -> None:
+    for bad in (((0.7, 1.2),), torch.zeros(2, dtype=torch.int64), torch.zeros(1, 2),
+                torch.zeros(0, 2, dtype=torch.int64)):
+        with pytest.raises(InvalidValue):
+            Path(bad)  # type: ignore[arg-type]
 
 
 def test_rows_must_fit() -> None:

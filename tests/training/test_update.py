@@ -41,7 +41,8 @@ def update_of(kind: str, space: str, device: str, settings: dict[str, object]) -
     if kind == "compiled":
         model.network.compile(backend="aot_eager")
         model.tensor_paths = True
-    recipe = from_options(TrainingSettings, {"space": space, "width": 2, "steps": 2, "eps": 0.1, **settings})
+    recipe = from_options(TrainingSettings, {"space": space, "width": 2, "steps": 2, "eps": 0.1, "batch_size": 8,
+                                              **settings})
     return (CapturedUpdate if kind == "captured" else Update)(TrainingStep(model, recipe))
 
 
