@@ -18,6 +18,7 @@ from rnabench.data.sources import load_images
 from rnabench.jobs.evaluate import Target, attack, open_data
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
+from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
 from rnabench.norm.statistics import Statistic, Statistics
 from rnabench.report.accuracies import read_accuracies
@@ -91,7 +92,8 @@ def the_normalisers_swapped(patch: pytest.MonkeyPatch) -> None:
     for normaliser in (BatchGroupNorm, GroupNorm):
         patch.setattr(normaliser, "group_statistics", of_all_channels)
         patch.setattr(normaliser, "needs", frozenset({"mean", "var"}))
-    patch.setattr(BatchGroupNorm, "forward", Norm.forward)
+        patch.setattr(normaliser, "forward", Norm.forward)
+    patch.setattr(NormChoice, "mixed", NormChoice.one_by_one)
 
 
 @pytest.mark.parametrize("deliberate", [eps_off_by_a_factor, the_norm_of_the_ball_swapped, the_normalisers_swapped])

@@ -14,6 +14,8 @@ from rnabench.runtime.progress import Silent
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
 
+RESULTS = Path(__file__).parents[2] / "results"
+
 
 def test_cases_ratios_and_an_earlier_result(tmp_path: Path) -> None:
     recipe = from_options(TrainingSettings, {"width": 2, "batch_size": 2, "steps": 1})
@@ -23,9 +25,9 @@ def test_cases_ratios_and_an_earlier_result(tmp_path: Path) -> None:
     assert all(len(case["seconds"]) == 2 and case["launches"] > 0 for case in cases.values())
     # the textbook's attack also makes the gradients of the weights
     assert cases["textbook step, bn"]["flops"] > cases["training step, bn"]["flops"]
-    # a path for each image is the same arithmetic in convolutions
+    # a path for each image is the same arithmetic in convolutions; normalisers have hardly any
     batch, sample = (cases[f"training step, bn+in, path per {what}"]["flops"] for what in ("batch", "sample"))
-    assert batch == sample == cases["training step, bn"]["flops"]
+    assert batch == cases["training step, bn"]["flops"] <= sample <= 1.02 * batch
     slower = copy.deepcopy(result)  # another machine, half as fast, on which IN got slower besides
     for case in slower["cases"]:
         factor = 3 if case["case"] == "training step, in" else 2
@@ -42,6 +44,18 @@ def test_wrong_values_are_one_line(tmp_path: Path) -> None:
     for repeats, formats in ((0, []), (1, ["fp8"]), (1, ["tf32"])):
         with pytest.raises(InvalidValue):
             measure(recipe, repeats, "cpu", Silent(), formats)
-    (tmp_path / "bench.json").write_text('{"cases": [{"case": "of an older form", "seconds": 1.0}]}')
+    (tmp_path / "bench.json").write_text('{"cases": [{"case": "nothing that was measured"}]}')
     with pytest.raises(InvalidValue, match="--against"):
         read_bench(tmp_path / "bench.json")
+
+
+@pytest.mark.parametrize("folder", ["bench-cpu", "bench-h200"])
+def test_older_results_are_read(folder: str) -> None:
+    """They have the fastest round alone; the ratios are those of the table that was made of them."""
+    result = read_bench(RESULTS / folder / "bench.json")
+    table = (RESULTS / folder / "bench.md").read_text()
+    for row in display_rows(result):
+        (line,) = (each for each in table.splitlines() if each.startswith(f"| {row[0]} "))
+        cells = [cell.strip() for cell in line.split("|")]
+        assert row[2] == cells[2], "milliseconds"
+        assert "step," not in row[0] or row[-1] == cells[5]

@@ -107,7 +107,7 @@ def test_compiled_equals_eager_with_one_graph_for_all_paths() -> None:
     for model in (eager, compiled):
         torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
     compiled.network.compile(backend="aot_eager")  # the same graph capture, without a C++ compiler
-    compiled.compiled = True
+    compiled.tensor_paths = True
     graphs = []
     for seed in range(4):
         path = eager.space.sample(torch.Generator().manual_seed(seed))

@@ -107,7 +107,7 @@ def _measurements(folder: ResultFolder, taken: set[str], own: str) -> list[Block
     found = []
     if (speed := folder.bench) is not None:
         found.append(Block(
-            fragment(f"{own}-bench", taken), "Speed", f"{speed['title']}; fastest of {speed['repeats']} rounds",
+            fragment(f"{own}-bench", taken), "Speed", f"{speed['title']}. {' '.join(bench.lines(speed))}",
             tables=(table("Time of each case", bench.HEADINGS, bench.display_rows(speed)),),
             folds=(Fold(f"bench: {SETTINGS}", of_measurement(speed, "bench.json")),)))
     if (beside := folder.crosscheck) is not None:
