@@ -29,7 +29,9 @@ class NormChoice(ChoiceLayer):
 
     def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
         options = [cast(Norm, option) for option in self.options]
-        if plain_formulas() or not stackable(options):
+        # in evaluation mode the two of RNA are faster by themselves: running statistics need no averages
+        stacks = len(options) > 2 or options[0].training
+        if plain_formulas() or not (stacks and stackable(options)):
             return self.one_by_one(x, choice)
         key = options[0].training, x.device
         if key not in self._stacks:
