@@ -87,7 +87,8 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
 def write_bench(result: Mapping[str, Any], folder: Path, other: Mapping[str, Any] | None = None) -> None:
     """Write `bench.json` and `bench.md`."""
     write_text(folder / "bench.json", json.dumps(result, indent=1) + "\n")
-    table = pd.DataFrame(display_rows(result, other), columns=list(headings(other is not None))).to_markdown(
-        index=False, disable_numparse=True, colalign=("left", "left") + ("right",) * (len(headings(bool(other))) - 2))
+    columns = list(headings(other is not None))
+    table = pd.DataFrame(display_rows(result, other), columns=columns).to_markdown(
+        index=False, disable_numparse=True, colalign=("left", "left") + ("right",) * (len(columns) - 2))
     text = "\n".join(lines(result))
     write_text(folder / "bench.md", f"# Speed\n\n{result['title']}.\n\n{text}\n\n{table}\n")

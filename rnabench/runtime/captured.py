@@ -20,7 +20,7 @@ WARM_UP = 3  # runs before recording, in which libraries choose kernels and allo
 
 
 class Captured:
-    """`function`, replayed for inputs of the shapes of its first call; for other shapes it is simply called.
+    """`function`, replayed for inputs of the shapes of its first call, which all calls must have.
 
     It must do the same work whatever its inputs hold, look at no value on the host, and draw no random numbers: what
     changes from call to call is an input. `state` are the tensors that it changes in place; the warm-up leaves them as
@@ -34,8 +34,6 @@ class Captured:
     def __call__(self, *inputs: Tensor) -> Tensors:
         if self._replay is None:
             self._record(inputs)
-        if [each.shape for each in inputs] != [each.shape for each in self._inputs]:
-            return self.function(*(each.to(self.device) for each in inputs))
         fill(self._inputs, inputs)
         assert self._replay is not None
         self._replay()

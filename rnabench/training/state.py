@@ -22,9 +22,8 @@ FORMAT = 1
 @dataclass
 class State:
     """Where a run stands: `step` of `epoch` is the next one, sums are over the epoch so far, `log` has a row per
-    finished epoch, `average` is that of the weights over so many
-    `updates` if there is one, and `best` are the weights after `best_epoch`
-    (both counted from 0)."""
+    finished epoch, `average` is that of the weights over so many `updates` if there is one, and `best` are the weights
+    after `best_epoch` (both counted from 0)."""
 
     digest: str
     epoch: int = 0
