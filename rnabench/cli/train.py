@@ -40,7 +40,7 @@ def train(
 
 def describe(
     data: Annotated[dict[str, Any], given("DataSettings", "dataset")],
-    settings: Annotated[TrainingSettings, only("arch", "width", "space", "layer_based")],
+    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "layer_based")],
 ) -> None:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
     from rnabench.settings.datasets import DATASETS
@@ -58,8 +58,8 @@ def describe(
 
 
 def bench(
-    settings: Annotated[TrainingSettings, only("arch", "width", "space", "steps", "precision", "compile", "seed",
-                                               batch_size=Change(default=32))],
+    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "steps", "precision", "compile",
+                                               "seed", batch_size=Change(default=32))],
     device: o.Device = "auto",
     repeats: Annotated[int, o.option("Rounds; each measures every case once.", o.RUN)] = 3,
     formats: Annotated[Optional[str], o.option("Number formats to compare, such as fp32,bf16; instead of --precision.",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import StrictBool, ValidationInfo, field_validator
+from pydantic import StrictBool, ValidationInfo, field_validator, model_validator
 
-from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.architectures import ARCHITECTURES, WITHOUT_NORMS, operators_of, options_of, space_of
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
-from rnabench.settings.spaces import parse_space
 
 OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench.objectives")
 
@@ -27,9 +26,13 @@ class TrainingSettings(DataSettings):
 
     eps: Annotated[Pixels, EPS] = 8 / 255
     step_size: Annotated[Pixels | None, STEP_SIZE] = None
-    arch: str = setting("resnet18", "resnet18, wrn32 or resnet50.", "Network")
-    width: int | None = setting(None, "Channels of the first stage; wrn32: widening factor.", "Network",
-                                "64; wrn32: 10", strict=True, ge=1, le=1024)
+    arch: str = setting("resnet18", "resnet18, resnet50 (ImageNet); resnet20, resnet38, resnet50-cifar (three stages); "
+                        "wrn16, wrn32; vgg11, vgg16; lenet5; super-networks of random operators: rs-resnet18, "
+                        "rs-lenet5.", "Network")
+    width: int | None = setting(None, "Channels of the first stage or convolution; wrn16, wrn32: widening factor.",
+                                "Network", "the paper's, as `rnabench describe` says", strict=True, ge=1, le=1024)
+    operators: int | None = setting(None, "Operators that a choice layer of a super-network chooses from.", "Network",
+                                    "4 for rs-resnet18 and rs-lenet5", strict=True, ge=1, le=16)
     space: str = setting("bn+in", "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
                          "sizes), in-plain (IN without scale and shift); robust, bn-batch, mbn (README).", "Network")
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
@@ -78,10 +81,26 @@ class TrainingSettings(DataSettings):
     compile: StrictBool = setting(False, "Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", "Run")
     seed: Seed = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_norms(cls, values: Any) -> Any:
+        """Where an architecture has no normalisation layers, that need not be said."""
+        arch = values.get("arch") if isinstance(values, dict) else None
+        if isinstance(arch, str) and arch in ARCHITECTURES and not ARCHITECTURES[arch].normalised:
+            return {"space": WITHOUT_NORMS, **values}
+        return values
+
     @field_validator("arch")
     @classmethod
     def _arch(cls, value: str) -> str:
         return judged(ARCHITECTURES.get, value)
+
+    @field_validator("operators")
+    @classmethod
+    def _operators(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if "arch" in info.data:
+            judged(lambda given: operators_of(info.data["arch"], given), value)
+        return value
 
     @field_validator("input_statistics")
     @classmethod
@@ -95,9 +114,10 @@ class TrainingSettings(DataSettings):
 
     @field_validator("space")
     @classmethod
-    def _space(cls, value: str) -> str:
-        judged(parse_space, value)
-        return str(parse_space(value))
+    def _space(cls, value: str, info: ValidationInfo) -> str:
+        arch = info.data.get("arch", "resnet18")  # of one that is not valid, which is told already, any
+        judged(lambda given: space_of(arch, given), value)
+        return str(space_of(arch, value)) or value
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -125,6 +145,11 @@ class TrainingSettings(DataSettings):
     def step(self) -> float:
         """The step size in pixel units: eps / 4 unless given, which is the paper's 2/255 at its eps of 8/255."""
         return self.eps / 4 if self.step_size is None else self.step_size
+
+    @property
+    def options(self) -> int:
+        """The most options that a choice layer of the network has; 1: nothing is random."""
+        return options_of(self.arch, self.space, self.operators)
 
     def identity(self) -> dict[str, Any]:
         """What decides the network: every value that is not the default, and nothing about where the files lie.
