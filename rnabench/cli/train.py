@@ -51,8 +51,11 @@ def describe(
     from rnabench.jobs.describe import describe_network
 
     network = describe_network(settings, data["dataset"])
-    show_table(network.title, ("layer", "channels", *network.columns), network.rows, text_columns=1)
     out = console()
+    if network.rows:
+        show_table(network.title, network.headings, network.rows, network.text_columns)
+    else:
+        out.print(network.title, markup=False)
     for line in network.lines:
         out.print(line, markup=False)
 

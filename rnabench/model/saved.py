@@ -34,7 +34,8 @@ def describe_model(
     """The part "model" of a run.json: what `load_model` builds the network from, and its counts."""
     of_super_network = {} if operators is None else {"operators": operators}
     return {
-        "arch": arch, "space": space, "width": width, **of_super_network, "classes": list(classes), "mean": list(mean), "std": list(std),
+        "arch": arch, "space": space, "width": width, **of_super_network, "classes": list(classes),
+        "mean": list(mean), "std": list(std),
         "layer_based": model.layer_based, "granularity": model.granularity,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "paths": str(model.space.count), "choice_layers": len(model.space.layers),
@@ -44,8 +45,8 @@ def describe_model(
 def load_model(run_folder: str | Path) -> RandomizedClassifier:
     """The trained network of a run folder, in eval mode: [0, 1] images [N, 3, H, W] to logits [N, classes].
 
-    Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture, space or number of
-    operators.
+    Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture, space or
+    number of operators.
     """
     folder = Path(run_folder)
     run = read_run(folder)

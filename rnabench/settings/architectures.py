@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rnabench.errors import InvalidValue
+from rnabench.errors import InvalidValue, one_of
 from rnabench.settings.registry import Registry
 from rnabench.settings.spaces import Space, parse_space
 
@@ -48,6 +48,11 @@ def architecture(name: str, *, width: int, width_means: str, image_size: int, op
     return register
 
 
+def usual_space(arch: str) -> str:
+    """The space of a network whose settings do not say one. Raises InvalidValue for an unknown architecture."""
+    return "bn+in" if ARCHITECTURES.get(arch).normalised else WITHOUT_NORMS
+
+
 def space_of(arch: str, space: str) -> Space:
     """The space that `space` spells, for this architecture: an empty one if it has no normalisation layers. Raises
     InvalidValue, also for normalisers that it has no place for."""
@@ -64,7 +69,7 @@ def operators_of(arch: str, operators: int | None) -> int | None:
     own = ARCHITECTURES.get(arch).operators
     if operators is not None and own is None:
         supers = [name for name, each in ARCHITECTURES.items() if each.operators is not None]
-        raise InvalidValue("operators", operators, f"none: {arch} is no super-network, as {' and '.join(supers)} are")
+        raise InvalidValue("operators", operators, f"none for {arch}, or a super-network: {one_of(supers)}")
     return own if operators is None else operators
 
 

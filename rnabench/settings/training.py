@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import StrictBool, ValidationInfo, field_validator, model_validator
+from pydantic import StrictBool, ValidationInfo, field_validator
 
-from rnabench.settings.architectures import ARCHITECTURES, WITHOUT_NORMS, operators_of, options_of, space_of
+from rnabench.settings.architectures import ARCHITECTURES, operators_of, options_of, space_of, usual_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
@@ -33,8 +33,9 @@ class TrainingSettings(DataSettings):
                                 "Network", "the paper's, as `rnabench describe` says", strict=True, ge=1, le=1024)
     operators: int | None = setting(None, "Operators that a choice layer of a super-network chooses from.", "Network",
                                     "4 for rs-resnet18 and rs-lenet5", strict=True, ge=1, le=16)
-    space: str = setting("bn+in", "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
-                         "sizes), in-plain (IN without scale and shift); robust, bn-batch, mbn (README).", "Network")
+    space: str = setting(None, "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
+                         "sizes), in-plain (IN without scale and shift); robust, bn-batch, mbn (README).", "Network",
+                         "bn+in; none for lenet5 and rs-lenet5, which have no place for one", validate_default=True)
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "
@@ -81,15 +82,6 @@ class TrainingSettings(DataSettings):
     compile: StrictBool = setting(False, "Compile the network (pays on CUDA; needs a C++ compiler on a CPU).", "Run")
     seed: Seed = 0
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_norms(cls, values: Any) -> Any:
-        """Where an architecture has no normalisation layers, that need not be said."""
-        arch = values.get("arch") if isinstance(values, dict) else None
-        if isinstance(arch, str) and arch in ARCHITECTURES and not ARCHITECTURES[arch].normalised:
-            return {"space": WITHOUT_NORMS, **values}
-        return values
-
     @field_validator("arch")
     @classmethod
     def _arch(cls, value: str) -> str:
@@ -111,6 +103,11 @@ class TrainingSettings(DataSettings):
     @classmethod
     def _objective(cls, value: str) -> str:
         return judged(OBJECTIVES.get, value)
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _usual_space(cls, value: Any, info: ValidationInfo) -> Any:
+        return usual_space(info.data.get("arch", "resnet18")) if value is None else value
 
     @field_validator("space")
     @classmethod
