@@ -40,7 +40,7 @@ def train(
 
 def describe(
     data: Annotated[dict[str, Any], given("DataSettings", "dataset")],
-    settings: Annotated[TrainingSettings, only("arch", "width", "space", "layer_based")],
+    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "layer_based")],
 ) -> None:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
     from rnabench.settings.datasets import DATASETS
@@ -51,15 +51,18 @@ def describe(
     from rnabench.jobs.describe import describe_network
 
     network = describe_network(settings, data["dataset"])
-    show_table(network.title, ("layer", "channels", *network.columns), network.rows, text_columns=1)
     out = console()
+    if network.rows:
+        show_table(network.title, network.headings, network.rows, network.text_columns)
+    else:
+        out.print(network.title, markup=False)
     for line in network.lines:
         out.print(line, markup=False)
 
 
 def bench(
-    settings: Annotated[TrainingSettings, only("arch", "width", "space", "steps", "precision", "compile", "seed",
-                                               batch_size=Change(default=32))],
+    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "steps", "precision", "compile",
+                                               "seed", batch_size=Change(default=32))],
     device: o.Device = "auto",
     repeats: Annotated[int, o.option("Rounds; each measures every case once.", o.RUN)] = 3,
     formats: Annotated[Optional[str], o.option("Number formats to compare, such as fp32,bf16; instead of --precision.",

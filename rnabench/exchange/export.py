@@ -16,7 +16,7 @@ from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.runs import read_run
 from rnabench.model.saved import load_model
 from rnabench.norm.layers import norm_layers
-from rnabench.path.choice import choice_layers, use_path
+from rnabench.path.choice import ChoiceLayer, use_path
 from rnabench.path.path import Path
 from rnabench.runtime.files import atomic, writing
 from rnabench.seeding import stream
@@ -30,16 +30,22 @@ def frozen(model: RandomizedClassifier, path: Path) -> nn.Module:
     """
     if path.per_sample:
         raise InvalidValue("path", f"{len(path.rows)} rows", "1 row")
-    with use_path(model, path):
-        chosen = {name: layer.current for name, layer in choice_layers(model.network).items()}
     network = copy.deepcopy(model.network)
-    for name, layer in choice_layers(network).items():
-        number = chosen[name]
-        assert isinstance(number, int)
-        network.set_submodule(name, layer.options[number])
+    with use_path(network, path):
+        network = _chosen(network)
     for name, norm in norm_layers(network).items():
         network.set_submodule(name, norm.plain())
     return network.eval()
+
+
+def _chosen(module: nn.Module) -> nn.Module:
+    """The module with the current option in the place of every choice layer in it, also of those within options."""
+    while isinstance(module, ChoiceLayer):
+        assert isinstance(module.current, int)
+        module = module.options[module.current]
+    for name, child in list(module.named_children()):
+        module.set_submodule(name, _chosen(child))
+    return module
 
 
 ABOUT = "rnabench.json"

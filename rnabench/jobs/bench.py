@@ -28,7 +28,7 @@ from rnabench.runtime.environment import device_description, versions
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.rate import matrix_rate, seconds, work_of
 from rnabench.seeding import stream
-from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.architectures import ARCHITECTURES, operators_of
 from rnabench.settings.base import Precision
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.step import TrainingStep
@@ -53,8 +53,11 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
     """Seconds of every case in every one of `formats` (the recipe's precision, if there are none), in `repeats` rounds
     that run every case once; what it computes, and the rate of a matrix product beside it.
 
-    Ratios are of times within this one run. Raises InvalidValue for `repeats` below 1 and a format that is not there.
+    Ratios are of times within this one run. Raises InvalidValue for `repeats` below 1, a format that is not there and
+    an architecture without normalisation layers.
     """
+    if not ARCHITECTURES[recipe.arch].normalised:
+        raise InvalidValue("--arch", recipe.arch, "a network with normalisation layers, which are what is compared")
     if repeats < 1:
         raise InvalidValue("--repeats", repeats, "at least 1")
     device = find_device(device_name)
@@ -106,11 +109,13 @@ def _cases(recipe: TrainingSettings, device: torch.device) -> Iterator[Case]:
     batch = Batch(pixels.permute(0, 3, 1, 2), torch.randint(10, (recipe.batch_size,), generator=generator).to(device),
                   list(range(recipe.batch_size)))
     yield Case("textbook step, bn", recipe.steps + 1, _textbook_step(recipe, batch, device))
-    for space, granularity in (("bn", "batch"), ("in", "batch"), (recipe.space, "batch"), (recipe.space, "sample"),
-                               ("gn[1-64]", "sample")):
-        path = f", path per {granularity}" if "+" in space or "[" in space else ""
-        ours = recipe.model_copy(update={"space": space, "granularity": granularity})
-        name = f"training step, {space}{path}"
+    own, single = operators_of(recipe.arch, recipe.operators), _single_operator(recipe)
+    for space, granularity, operators in (
+            ("bn", "batch", single), ("in", "batch", single), (recipe.space, "batch", own),
+            (recipe.space, "sample", own), ("gn[1-64]", "sample", single)):
+        ours = recipe.model_copy(update={"space": space, "granularity": granularity, "operators": operators})
+        path = f", path per {granularity}" if ours.options > 1 else ""
+        name = f"training step, {space}{f', {operators} operators' if operators != single else ''}{path}"
         plain = _step(ours, batch, device)
         yield Case(name, recipe.steps + 1, plain)
         if device.type == "cuda":
@@ -164,7 +169,8 @@ def _recorded(model: RandomizedClassifier, run: Callable[[], object]) -> Callabl
 
 
 def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifier:
-    model = build_model(recipe.arch, recipe.space, 10, recipe.width, granularity=recipe.granularity, seed=recipe.seed)
+    model = build_model(recipe.arch, recipe.space, 10, recipe.width, operators=recipe.operators,
+                        granularity=recipe.granularity, seed=recipe.seed)
     model.precision = recipe.precision
     if recipe.compile:
         model.compile_network()
@@ -206,13 +212,20 @@ def _textbook_step(recipe: TrainingSettings, batch: Batch, device: torch.device)
 
 
 def textbook_network(recipe: TrainingSettings) -> nn.Module:
-    """The plain-BN network of the recipe with torch's own nn.BatchNorm2d layers."""
-    model = build_model(recipe.arch, "bn", 10, recipe.width, seed=recipe.seed).network
+    """The plain-BN network of the recipe with torch's own nn.BatchNorm2d layers; of a super-network, with one operator
+    a layer."""
+    model = build_model(recipe.arch, "bn", 10, recipe.width, operators=_single_operator(recipe), seed=recipe.seed
+                        ).network
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, BatchGroupNorm):
                 setattr(module, name, nn.BatchNorm2d(child.channels))
     return model
+
+
+def _single_operator(recipe: TrainingSettings) -> int | None:
+    """The setting `operators` of a network like the recipe's that is no super-network."""
+    return None if operators_of(recipe.arch, None) is None else 1
 
 
 def _in_words(device: torch.device) -> str:

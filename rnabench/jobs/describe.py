@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
+from rnabench.model.operators import OperatorChoice
 from rnabench.norm.layers import Norm, norm_layers
-from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.architectures import ARCHITECTURES, operators_of, space_of
 from rnabench.settings.datasets import DATASETS
-from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings
 
 ASSUMED_CLASSES = 10
@@ -18,54 +18,84 @@ SOURCES = {"sample": "of each image", "batch": "of the batch", "running": "runni
 
 @dataclass(frozen=True)
 class Description:
-    """A table of the normalisation layers (a column per option: its number of groups), and lines of totals."""
+    """A table of the layers that choose or normalise (a column per normaliser: its number of groups), the first
+    `text_columns` of its columns being texts, and lines of totals."""
 
     title: str
-    columns: tuple[str, ...]
+    headings: tuple[str, ...]
+    text_columns: int
     rows: list[tuple[str, ...]]
     lines: list[str]
+
+
+@dataclass
+class _Layer:
+    """A place in the network: the names of the operators there, if it is a choice among those, and the options of its
+    normalisation layer (of one operator's: the others' are like it), if it has one."""
+
+    channels: int
+    operators: tuple[str, ...]
+    norms: list[Norm]
 
 
 def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
     """Build the network and count. A `*` marks a group count or size that was clipped to the layer's channels."""
     data, architecture = DATASETS.get(dataset), ARCHITECTURES.get(recipe.arch)
     classes = data.class_count() or ASSUMED_CLASSES
-    model = build_model(recipe.arch, recipe.space, classes, recipe.width, layer_based=recipe.layer_based)
-    specs = parse_space(recipe.space).norms
+    model = build_model(recipe.arch, recipe.space, classes, recipe.width, operators=recipe.operators,
+                        layer_based=recipe.layer_based)
+    specs, layers = space_of(recipe.arch, recipe.space).norms, _layers(model)
+    with_operators = any(layer.operators for layer in layers.values())
     rows, clipped = [], 0
-    layers = _norms(model)
-    for name, norms in layers.items():
-        channels = norms[0].channels
-        if len(norms) < len(specs):
-            rows.append((name, str(channels), *("always bn" for _ in specs)))
-            continue
-        cut = [spec.clipped(channels) for spec in specs]
-        clipped += sum(cut)
-        rows.append((name, str(channels), *(f"{n.groups}{'*' if c else ''}" for n, c in zip(norms, cut, strict=True))))
-    width = recipe.width or architecture.width
+    for name, layer in layers.items():
+        named = [", ".join(layer.operators) or "-"] if with_operators else []
+        if len(layer.norms) < len(specs):
+            cells = ["always bn" for _ in specs]
+        else:
+            cut = [spec.clipped(layer.channels) for spec in specs]
+            clipped += sum(cut)
+            cells = [f"{n.groups}{'*' if c else ''}" for n, c in zip(layer.norms, cut, strict=True)]
+        rows.append((name, *named, str(layer.channels), *cells))
+    operators = operators_of(recipe.arch, recipe.operators)
+    counted = "" if operators is None else f"{operators} operator{'s' * (operators > 1)}, "
     size = data.size or architecture.image_size
+    sizes = sorted({len(names) for names in model.space.options}) or [1]
+    options = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else sizes[0]
     free = "one draw for all layers" if recipe.layer_based else "one draw per layer"
     return Description(
-        f"{recipe.arch}, width {width}, space {recipe.space}, {size}x{size} images, {classes} classes"
-        f"{'' if data.class_count() else ' (assumed)'}; cells are numbers of groups",
-        tuple(spec.label for spec in specs), rows,
+        f"{recipe.arch}, width {recipe.width or architecture.width}, "
+        f"{counted}space {recipe.space}, {size}x{size} images, "
+        f"{classes} classes{'' if data.class_count() else ' (assumed)'}"
+        f"{'; cells are numbers of groups' if specs else ''}",
+        ("layer", *(["operators"] if with_operators else []), "channels", *(spec.label for spec in specs)),
+        2 if with_operators else 1, rows,
         [
-            f"choice layers: {len(model.space.layers)}, options per layer: {len(specs) if len(specs) > 1 else 1}, "
-            f"paths: {model.space.count:,} ({free})",
+            f"choice layers: {len(model.space.layers)}, options per layer: {options}, paths: {model.space.count:,} "
+            f"({free})",
             f"parameters: {sum(p.numel() for p in model.parameters()):,}",
-            f"clipped groups (*): {clipped}",
+            f"clipped groups (*): {clipped}" if specs else "no normalisation layers",
             *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"
-              for spec, norm in zip(specs, next(iter(layers.values())), strict=True)),
+              for spec, norm in zip(specs, next(iter(layers.values())).norms if specs else (), strict=True)),
         ],
     )
 
 
-def _norms(model: RandomizedClassifier) -> dict[str, list[Norm]]:
-    """The layers that stand where the original network has a BN, with their options."""
-    layers: dict[str, list[Norm]] = {}
+def _layers(model: RandomizedClassifier) -> dict[str, _Layer]:
+    """The layers that are choices among operators, or stand where the original network has a BN."""
+    def place(name: str) -> str:  # without what is in front of the input normalisation, and inside of a choice
+        return name.partition(".")[2].partition(".options.")[0]
+
+    layers, norms_at = dict[str, _Layer](), dict[str, list[Norm]]()
     for name, norm in norm_layers(model.network).items():
-        layer = name.partition(".")[2]  # without the place behind the input normalisation
-        layers.setdefault(layer.partition(".options.")[0], []).append(norm)
+        norms_at.setdefault(place(name), []).append(norm)
+    for name, module in model.network.named_modules():
+        if isinstance(module, OperatorChoice):
+            norms = norms_at.get(place(name), [])
+            channels = len(next(module.parameters()))  # the first weight's
+            layers[place(name)] = _Layer(channels, module.names, norms[: len(norms) // len(module.names)])
+        elif place(name) in norms_at and place(name) not in layers:
+            norms = norms_at[place(name)]
+            layers[place(name)] = _Layer(norms[0].channels, (), norms)
     return layers
 
 

@@ -27,7 +27,8 @@ UPDATE = 1.5  # what a pass with the gradients of all weights takes, in passes w
 def network_like(training: TrainingSettings, classes: int, device: torch.device, precision: Precision
                  ) -> RandomizedClassifier:
     """An untrained network like the one that is trained, in evaluation mode."""
-    model = build_model(training.arch, training.space, classes, training.width, layer_based=training.layer_based)
+    model = build_model(training.arch, training.space, classes, training.width, operators=training.operators,
+                        layer_based=training.layer_based)
     model.precision = precision
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval()

@@ -54,7 +54,7 @@ def forecast(recipe: Recipe, place: Place) -> list[Piece]:
 class _Forecast:
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self.recipe, self.place, self.device = recipe, place, find_device(place.device)
-        self._speeds: dict[tuple[str, int | None, str, str], Speed] = {}
+        self._speeds: dict[tuple[str, int | None, int | None, str, str], Speed] = {}
         self.data = PlannedData(recipe, place, self.device)
         self.without = self.data.without()
 
@@ -143,7 +143,7 @@ class _Forecast:
 
     def _speed(self, name: str, keys: EvaluationSettings) -> Speed:
         training = self.recipe.models[name]
-        key = (training.arch, training.width, training.space, keys.precision)
+        key = (training.arch, training.width, training.operators, training.space, keys.precision)
         if key not in self._speeds:
             model, classes = self._network(name, keys)
             self._speeds[key] = network_speed(model, self.data.test_images(name, keys).side, keys, classes)

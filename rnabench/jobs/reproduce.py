@@ -45,8 +45,9 @@ from rnabench.runtime.workers import Task, run_in_workers
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
-from rnabench.settings.studies import Attacking
+from rnabench.settings.studies import Attacking, Splitting
 from rnabench.settings.training import TrainingSettings
+from rnabench.studies.measure.subject import subjects
 
 POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two attempts at what other processes have claimed
 HEAD = 200  # characters of a record's file, in which its digest is
@@ -243,20 +244,24 @@ def _test_data(recipe: Recipe) -> dict[str, Any]:
 
 def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
     """Raise what can be known before the first training: every network can be built, all test images are there, and
-    every study can attack. Models `without` test images are not checked for these."""
+    every study has its paths and can attack. Models `without` test images are not checked for these."""
     torch_device = find_device(device)
     check_precision(recipe.evaluate.precision, torch_device)
+    networks = {}
     for name, training in recipe.models.items():
         with _named(f"models.{name}"):
             check_precision(training.precision, torch_device)
             with torch.device("meta"):
-                build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
+                networks[name] = build_model(training.arch, training.space, 10, training.width,
+                                             operators=training.operators, layer_based=training.layer_based)
             if name not in without:
                 images(recipe, name, recipe.evaluate, torch_device)
     for name, figure in recipe.figures.items():
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
             check_precision(evaluation.precision, torch_device)
+            if isinstance(figure.study, Splitting):
+                subjects([(model, networks[model]) for model in figure.models], figure.study.paths, figure.study.seed)
             if any(model in without for model in figure.models):
                 continue
             data = {model: images(recipe, model, evaluation, torch_device) for model in figure.models}

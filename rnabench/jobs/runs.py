@@ -65,10 +65,10 @@ class _Measured:
 
 def _row(run: Run) -> tuple[str, ...]:
     recipe, model = run.described.get("recipe", {}), run.described.get("model", {})
-    width = f" width {model['width']}" if "width" in model else ""
+    size = "".join(f" {name} {model[name]}" for name in ("width", "operators") if name in model)
     measured = _Measured() if run.fault else _on_test_images(run) or _held_out(run)
     return (
-        str(run.folder), f"{model.get('arch', '-')}{width}", str(model.get("space", "-")), run.data, _state(run),
+        str(run.folder), f"{model.get('arch', '-')}{size}", str(model.get("space", "-")), run.data, _state(run),
         measured.on, _epochs(run, recipe.get("epochs")), _percent(measured.natural), _percent(measured.attacked),
         f"{_bytes(run.folder) / 1e6:.1f}",
     )

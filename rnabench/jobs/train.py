@@ -27,7 +27,7 @@ from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.rate import Arithmetic, matrix_rate
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import outdated, training_versions
-from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.architectures import ARCHITECTURES, operators_of
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.training import TrainingSettings
@@ -37,8 +37,9 @@ from rnabench.training.state import FILE as STATE
 
 def run_name(recipe: TrainingSettings) -> str:
     """The default name of a run's folder: readable, and different for every recipe."""
-    width = f"-w{recipe.width}" if recipe.width else ""
-    return f"{recipe.title}-{recipe.arch}{width}-{recipe.space}-{recipe.digest()}"
+    width, operators = (f"-{letter}{number}" if number else "" for letter, number in (
+        ("w", recipe.width), ("m", recipe.operators)))
+    return f"{recipe.title}-{recipe.arch}{width}{operators}-{recipe.space}-{recipe.digest()}"
 
 
 def train(
@@ -83,8 +84,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     if recipe.drop_last and len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
     model = build_model(
-        recipe.arch, recipe.space, len(data.classes), recipe.width, mean=data.mean, std=data.std,
-        layer_based=recipe.layer_based, granularity=recipe.granularity, seed=recipe.seed,
+        recipe.arch, recipe.space, len(data.classes), recipe.width, operators=recipe.operators, mean=data.mean,
+        std=data.std, layer_based=recipe.layer_based, granularity=recipe.granularity, seed=recipe.seed,
     ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     use_bgn_conventions(model, recipe.bgn_momentum, recipe.bgn_variance == "unbiased")
     model.precision = recipe.precision
@@ -98,7 +99,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "recipe": recipe.model_dump(mode="json"),
         "resolved": {"step_size": recipe.step, "width": recipe.width or ARCHITECTURES[recipe.arch].width},
         "model": describe_model(model, recipe.arch, recipe.space, recipe.width or ARCHITECTURES[recipe.arch].width,
-                                data.classes, data.mean, data.std),
+                                data.classes, data.mean, data.std, operators_of(recipe.arch, recipe.operators)),
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},

@@ -9,9 +9,8 @@ from rnabench.errors import InvalidValue
 from rnabench.model.classifier import Granularity, RandomizedClassifier
 from rnabench.model.normalizers import InputNormalization, norm_factory
 from rnabench.seeding import derive
-from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.architectures import ARCHITECTURES, operators_of, space_of
 from rnabench.settings.datasets import Channels, published_statistics
-from rnabench.settings.spaces import parse_space
 
 
 def build_model(
@@ -20,6 +19,7 @@ def build_model(
     num_classes: int = 10,
     width: int | None = None,
     *,
+    operators: int | None = None,
     mean: Channels | None = None,
     std: Channels | None = None,
     layer_based: bool = False,
@@ -28,19 +28,22 @@ def build_model(
 ) -> RandomizedClassifier:
     """A freshly initialised network, in training mode, from [0, 1] images [N, 3, H, W] to logits [N, num_classes].
 
-    `space` is in the grammar of `rnabench.settings.spaces`; `width` None is the architecture's own, and `mean`,
-    `std` (of each channel in [0, 1]) None are CIFAR-10's. `layer_based` draws one choice for all layers (Table 5).
-    The weights depend on `seed` alone. Raises InvalidValue.
+    `space` is in the grammar of `rnabench.settings.spaces`, "none" for an architecture without normalisation layers;
+    `width` and `operators` (how many a choice layer of a super-network has) None are the architecture's own, and
+    `mean`, `std` (of each channel in [0, 1]) None are CIFAR-10's. `layer_based` draws one choice for all layers
+    (Table 5). The weights depend on `seed` alone. Raises InvalidValue.
     """
     architecture = ARCHITECTURES.get(arch)
-    norms = parse_space(space)
+    norms, count = space_of(arch, space), operators_of(arch, operators)
     if num_classes < 2:
         raise InvalidValue("num_classes", num_classes, "at least 2")
-    if width is not None and width < 1:
-        raise InvalidValue("width", width, "at least 1")
+    for name, number in (("width", width), ("operators", operators)):
+        if number is not None and number < 1:
+            raise InvalidValue(name, number, "at least 1")
     with torch.random.fork_rng(devices=[]):  # torch's initialisers draw from the global generator
         torch.default_generator.manual_seed(derive(seed, "initial weights"))
-        network = architecture.build(norm_factory(norms), num_classes, width or architecture.width)
+        network = architecture.build(norm_factory(norms), num_classes, width or architecture.width,
+                                     **({} if count is None else {"operators": count}))
     if mean is None or std is None:
         cifar10 = published_statistics("cifar10")
         mean, std = mean or cifar10[0], std or cifar10[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,6 +34,17 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
 
 
+def shortcut(norm: NormFactory, inputs: int, outputs: int, stride: int) -> nn.Module:
+    """The way around a block: the identity, or a normalised 1x1 convolution where the shape changes."""
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    return nn.Sequential(pointwise(inputs, outputs, stride), norm(outputs))
+
+
+Block = Callable[[NormFactory, int, int, int], nn.Module]
+"""(norm factory, input channels, output channels, stride) -> a residual block."""
+
+
 class BasicBlock(nn.Module):
     def __init__(self, norm: NormFactory, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -39,9 +52,7 @@ class BasicBlock(nn.Module):
         self.norm1 = norm(outputs)
         self.conv2 = conv3x3(outputs, outputs)
         self.norm2 = norm(outputs)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(pointwise(inputs, outputs, stride), norm(outputs))
+        self.shortcut = shortcut(norm, inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.norm1(self.conv1(x)), inplace=True)
@@ -49,17 +60,21 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, norm: NormFactory, classes: int, width: int, blocks: tuple[int, ...]) -> None:
+    """A 3x3 stem of `width` channels, and as many stages as `blocks` has numbers of blocks; the blocks of the first
+    send out `width * expansion` channels, those of each further stage twice as many at half the resolution."""
+
+    def __init__(self, norm: NormFactory, classes: int, width: int, blocks: tuple[int, ...], block: Block = BasicBlock,
+                 expansion: int = 1) -> None:
         super().__init__()
         self.conv1 = conv3x3(3, width)
         self.norm1 = norm(width)
         stages, inputs = [], width
         for stage, count in enumerate(blocks):
-            outputs = width * 2**stage
+            outputs = width * expansion * 2**stage
             strides = [1 if stage == 0 else 2] + [1] * (count - 1)
             layers = []
             for stride in strides:
-                layers.append(BasicBlock(norm, inputs, outputs, stride))
+                layers.append(block(norm, inputs, outputs, stride))
                 inputs = outputs
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)

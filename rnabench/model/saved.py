@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ def save_weights(model_state: dict[str, Any], folder: Path) -> None:
 
 def describe_model(
     model: RandomizedClassifier, arch: str, space: str, width: int, classes: Sequence[str], mean: Sequence[float],
-    std: Sequence[float],
+    std: Sequence[float], operators: int | None = None,
 ) -> dict[str, Any]:
     """The part "model" of a run.json: what `load_model` builds the network from, and its counts."""
+    of_super_network = {} if operators is None else {"operators": operators}
     return {
-        "arch": arch, "space": space, "width": width, "classes": list(classes), "mean": list(mean), "std": list(std),
+        "arch": arch, "space": space, "width": width, **of_super_network, "classes": list(classes),
+        "mean": list(mean), "std": list(std),
         "layer_based": model.layer_based, "granularity": model.granularity,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "paths": str(model.space.count), "choice_layers": len(model.space.layers),
@@ -43,7 +45,8 @@ def describe_model(
 def load_model(run_folder: str | Path) -> RandomizedClassifier:
     """The trained network of a run folder, in eval mode: [0, 1] images [N, 3, H, W] to logits [N, classes].
 
-    Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture or space.
+    Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture, space or
+    number of operators.
     """
     folder = Path(run_folder)
     run = read_run(folder)
@@ -52,6 +55,7 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
     try:
         model = build_model(
             described["arch"], described["space"], len(described["classes"]), described["width"],
+            operators=described.get("operators"),
             mean=tuple(described["mean"]), std=tuple(described["std"]),
             layer_based=described["layer_based"], granularity=described["granularity"],
         )
@@ -67,11 +71,16 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
         raise CheckpointError(f"run: {str(file)!r} is truncated or not a safetensors file ({error})") from None
     if run.get("weights_sha256", digest := sha256(file)) != digest:
         raise CheckpointError(f"run: {str(file)!r} is not the file that this run wrote (its hash differs from that in "
-                              f"{RUN_FILE}); expected the weights of {described['arch']} with space "
-                              f"{described['space']}")
-    check_weights(model.state_dict(), weights, f"{described['arch']} with space {described['space']}", file)
+                              f"{RUN_FILE}); expected the weights of {_in_words(described)}")
+    check_weights(model.state_dict(), weights, _in_words(described), file)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def _in_words(described: Mapping[str, Any]) -> str:
+    """Which network the part "model" of a run.json describes."""
+    operators = f"{described['operators']} operators and " if "operators" in described else ""
+    return f"{described['arch']} with {operators}space {described['space']}"
 
 
 def check_weights(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], what: str, file: Path) -> None:

@@ -1,4 +1,5 @@
-"""The paper's "WideResNet32": depth 34, widening factor 10, pre-activation; 30 normalisation layers and a final BN."""
+"""Wide ResNets, pre-activation, widening factor 10: the RNA paper's "WideResNet32" of depth 34 (30 normalisation layers
+and a final BN), and WRN-16-10 (13 normalisation layers)."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    def __init__(self, norm: NormFactory, classes: int, depth: int, widen: int) -> None:
+    """Three stages of (depth - 4) / 6 blocks; `last_norm` makes the normalisation layer in front of the classifier."""
+
+    def __init__(self, norm: NormFactory, last_norm: NormFactory, classes: int, depth: int, widen: int) -> None:
         super().__init__()
         self.conv1 = conv3x3(3, 16)
         blocks, inputs = [], 16
@@ -41,7 +44,7 @@ class WideResNet(nn.Module):
                 blocks.append(WideBlock(norm, inputs, outputs, 2 if stage and not block else 1))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.norm = build_norm(parse_space("bn").norms[0], inputs)  # stays a BN in every space
+        self.norm = last_norm(inputs)
         self.linear = nn.Linear(inputs, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -54,6 +57,17 @@ class WideResNet(nn.Module):
         return logits
 
 
+def batch_norm(channels: int) -> nn.Module:
+    return build_norm(parse_space("bn").norms[0], channels)
+
+
 @architecture("wrn32", width=10, width_means="widening factor", image_size=32)
 def wrn32(norm: NormFactory, classes: int, width: int) -> nn.Module:
-    return WideResNet(norm, classes, depth=34, widen=width)
+    """Its last normalisation layer is a BN in every space, as in the RNA paper's released code."""
+    return WideResNet(norm, batch_norm, classes, depth=34, widen=width)
+
+
+@architecture("wrn16", width=10, width_means="widening factor", image_size=32)
+def wrn16(norm: NormFactory, classes: int, width: int) -> nn.Module:
+    """WRN-16-10 of the RobustNorm paper, in which every BN is replaced."""
+    return WideResNet(norm, norm, classes, depth=16, widen=width)

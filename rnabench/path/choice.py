@@ -67,9 +67,27 @@ class ChoiceLayer(nn.Module):
         return torch.stack([option(x) for option in self.options])[choice, torch.arange(len(x), device=x.device)]
 
 
+def choose_alike(layers: Sequence[nn.Module]) -> None:
+    """Make those of these modules that are choice layers one place in a path: what it chooses there, all of them use.
+
+    For layers of which a forward pass runs only one, such as those inside the options of another choice layer: choices
+    of their own would tell paths apart that are the same network. Raises ValueError unless they have as many options.
+    """
+    chosen = [layer for layer in layers if isinstance(layer, ChoiceLayer)]
+    if len({len(layer.options) for layer in chosen}) > 1:
+        raise ValueError("layers that choose alike have different numbers of options")
+    for layer in chosen:
+        layer.key = chosen[0].key
+
+
 def choice_layers(network: nn.Module) -> dict[str, ChoiceLayer]:
-    """The choice layers of a network by their module name, in the order of a path's choices."""
-    return {name: module for name, module in network.named_modules() if isinstance(module, ChoiceLayer)}
+    """The choice layers of a network by their module name, in the order of a path's choices; of those that choose
+    alike, the first."""
+    layers: dict[object, tuple[str, ChoiceLayer]] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, ChoiceLayer):
+            layers.setdefault(module.key, (name, module))
+    return dict(layers.values())
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from rnabench.report.study import ADVERSARIAL
 from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
 from rnabench.runtime.files import write_text
+from rnabench.settings.architectures import options_of, space_of
 from rnabench.settings.attacks import parse_attack
 from rnabench.settings.recipe import Defined, Recipe
 from rnabench.settings.spaces import parse_space
@@ -51,9 +52,9 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
     if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"]:
         return False
     norms = set(parse_space(ASSUMED.get(row["space"], row["space"])).norms)
-    if norms != set(parse_space(model.space).norms):
+    if norms != set(space_of(model.arch, model.space).norms):
         return False
-    if len(norms) == 1:  # one path: black-box training is white-box training
+    if options_of(model.arch, model.space, None) == 1:  # one path: black-box training is white-box training
         return model.objective in ADVERSARIAL
     return row["training"] in ("", model.objective) and (
         not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)

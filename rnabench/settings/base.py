@@ -62,6 +62,7 @@ class Part(BaseModel):
 
 
 P = TypeVar("P", bound=Part)
+V = TypeVar("V")
 
 
 def from_options(kind: type[P], options: Mapping[str, Any]) -> P:
@@ -136,7 +137,7 @@ def digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def judged(parse: Callable[[str], object], value: str) -> str:
+def judged(parse: Callable[[V], object], value: V) -> V:
     """Let one of the package's own parsers judge a name, and say its verdict in the form that pydantic understands."""
     try:
         parse(value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SerializeAsAny
+from typing import Any
+
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue, one_of
+from rnabench.settings.architectures import usual_space
 from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
@@ -34,9 +37,14 @@ class Defined(Part):
 
     dataset: str = "digits"
     arch: str = "resnet18"
-    space: str = "bn+in"
+    space: str = Field(None, validate_default=True)
     objective: str = "black-box"
     layer_based: bool = False
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _usual_space(cls, value: Any, info: ValidationInfo) -> Any:
+        return usual_space(info.data.get("arch", "resnet18")) if value is None else value
 
 
 class Recipe(Part):

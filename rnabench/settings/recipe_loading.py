@@ -14,7 +14,6 @@ from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Claim, Defined, Figure, Recipe
 from rnabench.settings.recipe_source import KEY, Seeds, by_seed, part, read_source, settings_and_seeds
-from rnabench.settings.spaces import parse_space
 from rnabench.settings.studies import STUDIES
 from rnabench.settings.training import TrainingSettings
 
@@ -202,7 +201,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Trainings, problem
             return None
     if study is None or not all(models[name] for name in chosen):
         return None
-    spaces = {name: parse_space(next(iter(models[name].values())).space) for name in chosen}
-    for line in study.misfits(spaces):
+    options = {name: next(iter(models[name].values())).options for name in chosen}
+    for line in study.misfits(options):
         problems.lines.append(f"{problems.file}: {place}.{line}")
     return Figure(study=study, models=tuple(chosen), title=str(title or kind))

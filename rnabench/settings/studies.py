@@ -36,7 +36,6 @@ from rnabench.settings.base import (
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.pixels import EPS, STEP_SIZE, ThreatSize
 from rnabench.settings.registry import Registry
-from rnabench.settings.spaces import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +47,8 @@ Table = tuple[str, list[str], list[list[str]]]
 """Title, headings, and lines of cells; the first column is text."""
 
 PATHS = described("What a randomised network stands for: itself with a draw per group of images (deployed), one path "
-                  "per normaliser (normalisers), or a number of random paths.", "Network")
+                  "per normaliser, or operator, that all layers have (normalisers), or a number of random paths.",
+                  "Network")
 RADIUS = described("Euclidean length, in pixel values, up to which the loss is looked at.", "Attack",
                    "the longest change within --eps", gt=0)
 LENGTHS = described("Steps along the gradient up to that length.", "Attack", strict=True, ge=1, le=100)
@@ -104,10 +104,11 @@ class Study(Part):
         """Whether it is about the paths within a network, so that only networks with several are of use."""
         return False
 
-    def misfits(self, spaces: Mapping[str, Space]) -> Iterator[str]:
-        """What keeps it from being done on models of these spaces, as `key: what is wrong`."""
-        for name, space in spaces.items():
-            if self.of_paths and len(space.norms) < 2:
+    def misfits(self, options: Mapping[str, int]) -> Iterator[str]:
+        """What keeps it from being done on these models, as `key: what is wrong`. `options`: by model, the most options
+        that a layer of it chooses from (normalisers, operators); 1: nothing is random."""
+        for name, count in options.items():
+            if self.of_paths and count < 2:
                 yield f"models: {name!r} is not valid; expected randomised models, with several paths"
 
     @classmethod
@@ -173,7 +174,7 @@ class Attacking(Study):
 
 class Splitting(Study):
     """A study of several networks; a randomised one stands for itself (`deployed`: a fresh draw per batch), for the
-    paths that take one normaliser throughout (`normalisers`), or for so many random paths."""
+    paths that take one normaliser, or operator, throughout (`normalisers`), or for so many random paths."""
 
     paths: Annotated[str, PATHS] = "deployed"
 
@@ -185,10 +186,9 @@ class Splitting(Study):
             raise ValueError("expected deployed, normalisers, or a number of random paths from 1 to 100")
         return text
 
-    def too_few(self, spaces: Mapping[str, Space]) -> Iterator[str]:
-        """A misfit for a study of pairs, unless there are two networks or paths."""
-        counts = [len(space.norms) for space in spaces.values()]
+    def too_few(self, options: Mapping[str, int]) -> Iterator[str]:
+        """A misfit for a study of pairs, unless there are two networks or paths; `options` as in `misfits`."""
         split = [1 if count < 2 or self.paths == "deployed" else count if self.paths == "normalisers"
-                 else int(self.paths) for count in counts]
+                 else int(self.paths) for count in options.values()]
         if sum(split) < 2:
-            yield f"models: {list(spaces)} is not valid; expected two networks or more, or paths of a randomised one"
+            yield f"models: {list(options)} is not valid; expected two networks or more, or paths of a randomised one"

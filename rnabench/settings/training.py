@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StrictBool, ValidationInfo, field_validator
 
-from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.architectures import ARCHITECTURES, operators_of, options_of, space_of, usual_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
-from rnabench.settings.spaces import parse_space
 
 OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench.objectives")
 
@@ -27,11 +26,16 @@ class TrainingSettings(DataSettings):
 
     eps: Annotated[Pixels, EPS] = 8 / 255
     step_size: Annotated[Pixels | None, STEP_SIZE] = None
-    arch: str = setting("resnet18", "resnet18, wrn32 or resnet50.", "Network")
-    width: int | None = setting(None, "Channels of the first stage; wrn32: widening factor.", "Network",
-                                "64; wrn32: 10", strict=True, ge=1, le=1024)
-    space: str = setting("bn+in", "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
-                         "sizes), in-plain (IN without scale and shift); robust, bn-batch, mbn (README).", "Network")
+    arch: str = setting("resnet18", "resnet18, resnet50 (ImageNet); resnet20, resnet38, resnet50-cifar (three stages); "
+                        "wrn16, wrn32; vgg11, vgg16; lenet5; super-networks of random operators: rs-resnet18, "
+                        "rs-lenet5.", "Network")
+    width: int | None = setting(None, "Channels of the first stage or convolution; wrn16, wrn32: widening factor.",
+                                "Network", "the paper's, as `rnabench describe` says", strict=True, ge=1, le=1024)
+    operators: int | None = setting(None, "Operators that a choice layer of a super-network chooses from.", "Network",
+                                    "4 for rs-resnet18 and rs-lenet5", strict=True, ge=1, le=16)
+    space: str = setting(None, "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
+                         "sizes), in-plain (IN without scale and shift); robust, bn-batch, mbn (README).", "Network",
+                         "bn+in; none for lenet5 and rs-lenet5, which have no place for one", validate_default=True)
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "
@@ -83,6 +87,13 @@ class TrainingSettings(DataSettings):
     def _arch(cls, value: str) -> str:
         return judged(ARCHITECTURES.get, value)
 
+    @field_validator("operators")
+    @classmethod
+    def _operators(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if "arch" in info.data:
+            judged(lambda given: operators_of(info.data["arch"], given), value)
+        return value
+
     @field_validator("input_statistics")
     @classmethod
     def _input_statistics(cls, value: str | None) -> str | None:
@@ -93,11 +104,17 @@ class TrainingSettings(DataSettings):
     def _objective(cls, value: str) -> str:
         return judged(OBJECTIVES.get, value)
 
+    @field_validator("space", mode="before")
+    @classmethod
+    def _usual_space(cls, value: Any, info: ValidationInfo) -> Any:
+        return usual_space(info.data.get("arch", "resnet18")) if value is None else value
+
     @field_validator("space")
     @classmethod
-    def _space(cls, value: str) -> str:
-        judged(parse_space, value)
-        return str(parse_space(value))
+    def _space(cls, value: str, info: ValidationInfo) -> str:
+        arch = info.data.get("arch", "resnet18")  # of one that is not valid, which is told already, any
+        judged(lambda given: space_of(arch, given), value)
+        return str(space_of(arch, value)) or value
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -125,6 +142,11 @@ class TrainingSettings(DataSettings):
     def step(self) -> float:
         """The step size in pixel units: eps / 4 unless given, which is the paper's 2/255 at its eps of 8/255."""
         return self.eps / 4 if self.step_size is None else self.step_size
+
+    @property
+    def options(self) -> int:
+        """The most options that a choice layer of the network has; 1: nothing is random."""
+        return options_of(self.arch, self.space, self.operators)
 
     def identity(self) -> dict[str, Any]:
         """What decides the network: every value that is not the default, and nothing about where the files lie.

@@ -12,7 +12,6 @@ from rnabench.errors import InvalidValue
 from rnabench.report.figure import COLOURS, between, curves_by_difference, heatmap, new_figure, plain
 from rnabench.report.study import caption, family, spaces
 from rnabench.settings.base import setting
-from rnabench.settings.spaces import Space
 from rnabench.settings.studies import Record, Results, Splitting, Table, study
 
 if TYPE_CHECKING:
@@ -49,8 +48,8 @@ is looked at on one path per group. Images on which a gradient is exactly zero h
     def of_paths(self) -> bool:
         return self.by_difference
 
-    def misfits(self, spaces: Mapping[str, Space]) -> Iterator[str]:
-        yield from super().misfits(spaces) if self.by_difference else self.too_few(spaces)
+    def misfits(self, options: Mapping[str, int]) -> Iterator[str]:
+        yield from super().misfits(options) if self.by_difference else self.too_few(options)
 
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
         return (2.0 * self.pairs * layers, 0.0) if self.by_difference else (1.0, 0.0)

@@ -128,6 +128,8 @@ gradient that a GN takes away, **left** what remains by the formula and as measu
                 if layer["measured"] is not None]
         if gaps:
             found.append(f"Eq. 5 and automatic differentiation agree in all {len(gaps)} layers to {max(gaps):.1e}.")
+        if without := [each["label"] for each in subjects if each["layers"] == []]:
+            found.append(f"Eq. 5 says nothing of {', '.join(without)}: no normalisation layers.")
         return found
 
     @classmethod

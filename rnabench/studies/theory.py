@@ -12,7 +12,6 @@ from rnabench.report.figure import COLOURS, new_figure, plain
 from rnabench.report.study import caption, with_interval
 from rnabench.settings.attacks import parse_attack
 from rnabench.settings.pixels import Length
-from rnabench.settings.spaces import Space
 from rnabench.settings.studies import LENGTHS, PATHS, RADIUS, Attacking, Record, Results, Splitting, Table, study
 
 if TYPE_CHECKING:
@@ -65,10 +64,10 @@ networks, not how other networks would come out."""
         """The eps in effect: the attack's own, if it has one."""
         return self.eps if self.spec.eps is None else self.spec.eps
 
-    def misfits(self, spaces: Mapping[str, Space]) -> Iterator[str]:
-        if self.paths == "deployed" and any(len(space.norms) > 1 for space in spaces.values()):
+    def misfits(self, options: Mapping[str, int]) -> Iterator[str]:
+        if self.paths == "deployed" and any(count > 1 for count in options.values()):
             yield f"paths: 'deployed' is not valid; expected {FIXED}"
-        yield from self.too_few(spaces)
+        yield from self.too_few(options)
 
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
         gradients, forwards = self.attack_passes(classes)

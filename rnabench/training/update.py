@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.path.choice import choice_layers
+from rnabench.path.choice import ChoiceLayer, choice_layers
 from rnabench.runtime.captured import Captured
 from rnabench.training.step import Drawn, TrainingStep
 
@@ -119,16 +119,21 @@ class Unused:
     optimiser's step applies momentum and weight decay to them."""
 
     def __init__(self, model: RandomizedClassifier) -> None:
-        options = [(place, number, parameter) for place, layer in enumerate(choice_layers(model).values())
+        places = {layer.key: place for place, layer in enumerate(choice_layers(model).values())}
+        options = [(places[layer.key], number, parameter) for layer in model.modules() if isinstance(layer, ChoiceLayer)
                    for number, option in enumerate(layer.options) for parameter in option.parameters()]
-        self.parameters = [parameter for _, _, parameter in options]
+        self.parameters = list(dict.fromkeys(parameter for _, _, parameter in options))
         self._sizes = [parameter.numel() for parameter in self.parameters]
+        owner = {parameter: row for row, parameter in enumerate(self.parameters)}
         device = next(model.parameters()).device
+        # what must be chosen for a parameter to be used: an option of a layer, and where that layer is part of an
+        # option itself, that one too; then the parameter that each value belongs to
+        self._place, self._number, self._owner = (
+            torch.tensor(numbers, dtype=torch.int64).to(device) for numbers in (
+                [place for place, _, _ in options], [number for _, number, _ in options],
+                [owner[parameter] for _, _, parameter in options]))
         sizes = torch.tensor(self._sizes, dtype=torch.int64)
-        # the layer and the option that each value belongs to
-        self._place, self._number = (
-            torch.tensor([option[part] for option in options], dtype=torch.int64).repeat_interleave(sizes).to(device)
-            for part in (0, 1))
+        self._of_value = torch.arange(len(sizes)).repeat_interleave(sizes).to(device)
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer, choices: Tensor) -> None:
@@ -139,7 +144,8 @@ class Unused:
         before = torch._foreach_mul(changed, 1) if changed else []
         optimizer.step()
         if changed:
-            left_out = choices.to(self._place.device)[self._place] != self._number
-            parts = torch.split(left_out.to(changed[0].dtype), self._sizes)
+            missed = (choices.to(self._place.device)[self._place] != self._number).to(changed[0].dtype)
+            left_out = missed.new_zeros(len(self.parameters)).index_add_(0, self._owner, missed).clamp_max_(1)
+            parts = torch.split(left_out[self._of_value], self._sizes)
             masks = [mask.view_as(each) for mask, each in zip(parts, self.parameters, strict=True)]
             torch._foreach_lerp_(changed, list(before), masks * (len(changed) // len(masks)))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rnabench.attack.losses import cross_entropy
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import Norm, norm_layers
 from rnabench.norm.statistics import EPS, sample_statistics, scale_shift
 from rnabench.path.path import Path
@@ -51,7 +52,10 @@ def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels:
 
 def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) -> list[Results]:
     """Eq. 5 by layer: `gain`, the factor gamma^2/sigma^2 on the squared gradient; the shares of it that a GN takes
-    away; `predicted`, what is left, and `measured`, the same by automatic differentiation."""
+    away; `predicted`, what is left, and `measured`, the same by automatic differentiation. No rows of a network without
+    normalisation layers."""
+    if not norm_layers(model):
+        return []
     names: list[str] = []
 
     def on_batch(batch: Batch, first: int) -> Arrays:
@@ -63,7 +67,8 @@ def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) 
     if not names:  # all batches came from the journal
         batch = next(work.source.in_order(1))
         names[:] = layer_terms(model, path, batch.images, batch.labels)
-    options = {short_name(name): option for name, option in model.space.describe(path).items()}
+    options = {short_name(name): option for name, option in model.space.describe(path).items()
+               if isinstance(model.get_submodule(name), NormChoice)}
     rows = []
     for place, name in enumerate(names):
         total = {key: float(values[:, place].sum()) for key, values in terms_of_images.items()}

@@ -13,6 +13,7 @@ from rnabench.attack.estimators import frozen_parameters
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.defence import Defence, Draws
 from rnabench.model.classifier import RandomizedClassifier, in_mode
+from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams, stream
@@ -73,7 +74,7 @@ def held(label: str, model: RandomizedClassifier, path: Path) -> Subject:
 def subjects(networks: Networks, paths: str, seed: int) -> list[Subject]:
     """The networks, each randomised one split as `paths` says (see `rnabench.settings.studies.Splitting`).
 
-    Raises InvalidValue for a network that has no path of one normaliser throughout.
+    Raises InvalidValue for a network that has no path of one option throughout.
     """
     found = []
     for label, model in networks:
@@ -92,10 +93,13 @@ def subjects(networks: Networks, paths: str, seed: int) -> list[Subject]:
 
 
 def described(subject: Subject) -> Results:
-    """What a record says of it; `space`: the normalisers of the path that it is held on."""
+    """What a record says of it; `space`: the normalisers that the path chooses that it is held on, None if it chooses
+    none."""
     path = subject.path
-    space = "+".join(dict.fromkeys(subject.model.space.describe(path).values())) if path and len(path) else None
-    return {"label": subject.label, "space": space, "path": str(path) if path else None, "draws": subject.is_random}
+    chosen = subject.model.space.describe(path) if path and len(path) else {}
+    norms = [option for layer, option in chosen.items() if isinstance(subject.model.get_submodule(layer), NormChoice)]
+    return {"label": subject.label, "space": "+".join(dict.fromkeys(norms)) or None,
+            "path": str(path) if path else None, "draws": subject.is_random}
 
 
 @contextmanager
