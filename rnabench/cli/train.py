@@ -17,6 +17,9 @@ def train(
     device: o.Device = "auto",
     refresh: o.Refresh = False,
     max_minutes: o.MaxMinutes = None,
+    teacher: Annotated[Optional[Path], o.option("Run folder of a trained network of one path, whose predicted "
+                                                "probabilities are learnt beside the labels (objective sors).",
+                                                o.TRAINING)] = None,
     out: Annotated[Optional[Path], o.option("Run folder.  [default: runs/<data>-<arch>-<space>-<digest>]", o.RUN)
                    ] = None,
 ) -> None:
@@ -25,12 +28,15 @@ def train(
     Writes model.safetensors, run.json and log.csv. Ctrl-C stops cleanly; the same command goes on.
     """
     from rnabench.cli.console import LiveProgress, console, stop_request
+    from rnabench.jobs.teacher import with_teacher
     from rnabench.jobs.train import run_name, train
     from rnabench.settings.pixels import written
 
+    if teacher is not None:
+        settings = with_teacher(settings, teacher)
     folder = out or Path("runs") / run_name(settings)
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        run = train(settings, folder, progress, stop, device, refresh)
+        run = train(settings, folder, progress, stop, device, refresh, teacher)
     chosen = run["selected"]
     held_out = "nothing held out" if "holdout_pgd" not in chosen else (
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{settings.steps} {chosen['holdout_pgd']:.1%}")

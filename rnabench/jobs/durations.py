@@ -21,7 +21,6 @@ from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
 
 TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
-UPDATE = 1.5  # what a pass with the gradients of all weights takes, in passes with that of the images
 
 
 def network_like(training: TrainingSettings, classes: int, device: torch.device, precision: Precision
@@ -46,16 +45,29 @@ def network_speed(model: RandomizedClassifier, side: int, keys: EvaluationSettin
         return speed(Attacker(model, keys, classes), batch, work)
 
 
-def training_flops(network: RandomizedClassifier, side: int, training: TrainingSettings) -> float:
-    """Floating-point operations that an image of `side` pixels takes in a training step: a pass with the gradient of
-    the image is two forward passes of them, one with those of image and weights three."""
+PASS = 2  # forward passes of arithmetic in a pass with the gradient of the images
+
+
+def training_flops(network: RandomizedClassifier, side: int, training: TrainingSettings,
+                   teacher: RandomizedClassifier | None = None) -> float:
+    """Floating-point operations that an image of `side` pixels takes in a training step: those of the objective, of the
+    attack, and of the teacher's forward pass if there is one."""
+    objective = OBJECTIVES[training.objective]
+    attack = PASS * training.steps if objective.attacks else 0
+    taught = _forward_flops(teacher, side) if teacher is not None else 0
+    return float(_forward_flops(network, side) * (objective.cost(training) + attack) + taught)
+
+
+def _forward_flops(network: RandomizedClassifier, side: int) -> int:
     device = next(network.parameters()).device
     with torch.no_grad():
-        forward = work_of(lambda: network(torch.zeros(1, 3, side, side, device=device))).flops
-    return float(forward * (3 + 2 * (training.steps if OBJECTIVES[training.objective].attacks else 0)))
+        return work_of(lambda: network(torch.zeros(1, 3, side, side, device=device))).flops
 
 
 def training_passes(training: TrainingSettings, images: int, epochs: float) -> float:
-    """Passes with a gradient that so many `epochs` of so many `images` (held-out ones with them) take."""
-    attack = training.steps if OBJECTIVES[training.objective].attacks else 0
-    return epochs * images * (attack + UPDATE)
+    """Passes with the gradient of the images that so many `epochs` of so many `images` (held-out ones with them) take;
+    a teacher is taken to be as large as the network."""
+    objective = OBJECTIVES[training.objective]
+    attack = training.steps if objective.attacks else 0
+    step = float(objective.cost(training)) + bool(training.teacher)
+    return epochs * images * (attack + step / PASS)

@@ -17,7 +17,7 @@ from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.defence import Defence, ForeignModel, import_model, logits_sha256, source_sha256
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
 from rnabench.model.classifier import in_mode
-from rnabench.model.runs import WEIGHTS, read_run
+from rnabench.model.runs import WEIGHTS, read_run, without_places
 from rnabench.model.saved import load_model
 from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result
 from rnabench.report.record_file import read_record, write_record
@@ -75,7 +75,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
-        "recipe": {name: value for name, value in run["recipe"].items() if name not in ("data_dir", "download")},
+        "recipe": without_places(run["recipe"]),
     }
     return Target(model, model, data, description, device)
 

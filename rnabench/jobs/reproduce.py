@@ -27,6 +27,7 @@ from rnabench.jobs.evaluate import (
     stale,
 )
 from rnabench.jobs.study import run_study, stale_study
+from rnabench.jobs.teacher import check_teacher
 from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, read_run
@@ -46,7 +47,7 @@ from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Attacking, Splitting
-from rnabench.settings.training import TrainingSettings
+from rnabench.settings.training import OBJECTIVES, TrainingSettings
 from rnabench.studies.measure.subject import subjects
 
 POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two attempts at what other processes have claimed
@@ -147,8 +148,7 @@ def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) ->
     """Train, attack and study until nothing is left. What other processes have claimed is theirs: it is waited for."""
     once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
     left: list[tuple[str, Callable[[], object]]] = [
-        *((run.name, lambda run=run, training=training: train(training, run, progress, stop, place.device,
-                                                                       place.refresh))
+        *((run.name, lambda training=training: _train(training, place, progress, stop))
           for run, training in once.items()),
         *((name, lambda name=name: _attack(recipe, place, name, progress, stop)) for name in recipe.table),
         *((name, lambda name=name: _study(recipe, place, name, progress, stop)) for name in recipe.figures),
@@ -179,6 +179,12 @@ def _sleep(seconds: float, stop: StopRequest) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and not stop:
         time.sleep(0.2)
+
+
+def _train(training: TrainingSettings, place: Place, progress: Progress, stop: StopRequest) -> None:
+    if training.teacher is not None and not place.has(training.teacher):
+        raise Busy(f"{place.run(training.teacher).name}, a teacher, is not trained yet")
+    train(training, place.run(training), progress, stop, place.device, place.refresh)
 
 
 def trained(run: Path) -> bool:
@@ -254,6 +260,9 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
             with torch.device("meta"):
                 networks[name] = build_model(training.arch, training.space, 10, training.width,
                                              operators=training.operators, layer_based=training.layer_based)
+            OBJECTIVES[training.objective].check(training, networks[name].space)
+            if training.teacher is not None:
+                check_teacher(training.teacher)
             if name not in without:
                 images(recipe, name, recipe.evaluate, torch_device)
     for name, figure in recipe.figures.items():

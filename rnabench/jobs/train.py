@@ -14,6 +14,7 @@ import torch
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.errors import Busy, CheckpointError, InvalidValue
 from rnabench.jobs.durations import network_like, network_speed, training_flops, training_passes
+from rnabench.jobs.teacher import Teacher, load_teacher
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS, read_run
@@ -30,7 +31,7 @@ from rnabench.settings.algorithms import outdated, training_versions
 from rnabench.settings.architectures import ARCHITECTURES, operators_of
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.training import TrainingSettings
+from rnabench.settings.training import OBJECTIVES, TrainingSettings
 from rnabench.training.loop import Trainer
 from rnabench.training.state import FILE as STATE
 
@@ -44,13 +45,15 @@ def run_name(recipe: TrainingSettings) -> str:
 
 def train(
     recipe: TrainingSettings, folder: Path, progress: Progress, stop: StopRequest, device_name: str = "auto",
-    refresh: bool = False,
+    refresh: bool = False, teacher: Path | None = None,
 ) -> dict[str, Any]:
-    """Train, or go on training, in `folder`; returns the content of its run.json.
+    """Train, or go on training, in `folder`; returns the content of its run.json. The recipe's teacher, if it has one,
+    is the network in the folder `teacher` (by default, its usual name beside the student's).
 
     A finished run of the same recipe is returned as it is; with `refresh` only if today's algorithms made it. A state
     that other algorithms saved is not continued but begun anew. Raises Stopped (state saved), CheckpointError if the
-    folder holds something else, Busy if another process trains in it, and the errors of the data set and the recipe.
+    folder holds something else, Busy if another process trains in it, and the errors of the data set, the recipe and
+    the teacher.
     """
     if is_claimed(folder):  # asked before the images are read: who waits for it asks again and again
         raise Busy(f"{folder.name}: another process trains it; wait until it is done")
@@ -66,20 +69,37 @@ def train(
         return finished
     check_locks(folder.parent, progress)
     with claimed(folder, folder.name), number_formats(recipe.precision, device):
-        return _same_run(recipe, folder, data.fingerprint, refresh) or _run(
-            recipe, folder, data, progress, stop, device_name)
+        if (finished := _same_run(recipe, folder, data.fingerprint, refresh)) is not None:
+            return finished
+        taught_in = teacher or folder.parent / run_name(recipe.teacher or recipe)
+        return _run(recipe, folder, data, progress, stop, device_name, load_teacher(recipe, taught_in, data, device))
 
 
 def stale_reasons(run: Mapping[str, Any]) -> list[str]:
-    """How the algorithms that made a run (its run.json) differ from today's; empty for one that was trained elsewhere,
-    of which that is not known."""
+    """How the algorithms that made a run (its run.json), or its teacher, differ from today's; empty for one that was
+    trained elsewhere, of which that is not known."""
     if run.get("status") == "converted":
         return []
+    why, teacher = _own_reasons(run), run.get("teacher")
+    if teacher:
+        versions = training_versions(run["recipe"]["teacher"]["select"])
+        why += [f"its teacher: {each}" for each in outdated(teacher["algorithms"], versions)]
+    return why
+
+
+def _own_reasons(run: Mapping[str, Any]) -> list[str]:
     return outdated(run.get("algorithms"), training_versions(run["recipe"].get("select", "best")))
 
 
+def _state_reasons(run: Mapping[str, Any], teacher: Teacher | None) -> list[str]:
+    """Why a stopped run is not gone on with."""
+    before = (run.get("teacher") or {}).get("weights_sha256")
+    changed = teacher is not None and before != teacher.description["weights_sha256"]
+    return _own_reasons(run) + (["its teacher was trained anew"] if changed else [])
+
+
 def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: Progress, stop: StopRequest,
-         device_name: str) -> dict[str, Any]:
+         device_name: str, teacher: Teacher | None) -> dict[str, Any]:
     device = find_device(device_name)
     if recipe.drop_last and len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
@@ -87,6 +107,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         recipe.arch, recipe.space, len(data.classes), recipe.width, operators=recipe.operators, mean=data.mean,
         std=data.std, layer_based=recipe.layer_based, granularity=recipe.granularity, seed=recipe.seed,
     ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    OBJECTIVES[recipe.objective].check(recipe, model.space)
     use_bgn_conventions(model, recipe.bgn_momentum, recipe.bgn_variance == "unbiased")
     model.precision = recipe.precision
     if recipe.compile:
@@ -106,19 +127,20 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)},
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(device), recipe.precision, recipe.capture),
-    }
+    } | ({"teacher": teacher.description} if teacher else {})
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, (RUN_FILE, WEIGHTS, STATE, LOG))
     progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
-    if (folder / STATE).exists() and (why := stale_reasons(read_run(folder))):
+    if (folder / STATE).exists() and (why := _state_reasons(read_run(folder), teacher)):
         progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
         (folder / STATE).unlink()
     side = DATASETS[recipe.dataset].size or next(data.train.in_order(1)).images.shape[-1]
     alike = network_like(recipe, len(data.classes), device, recipe.precision)
-    arithmetic = Arithmetic(training_flops(alike, side, recipe), matrix_rate(device, recipe.precision))
+    taught_by = teacher.network if teacher else None
+    arithmetic = Arithmetic(training_flops(alike, side, recipe, taught_by), matrix_rate(device, recipe.precision))
     description |= {"arithmetic": asdict(arithmetic)}
-    trainer = Trainer(model, recipe, data, folder, progress, stop, arithmetic)
+    trainer = Trainer(model, recipe, data, folder, progress, stop, arithmetic, taught_by)
     progress.line(f"takes {_duration(recipe, data, recipe.epochs - trainer.epochs_done, alike, side)}")
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
     started = time.time()
@@ -155,7 +177,9 @@ def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh:
         return None
     run = read_run(folder)
     if run.get("digest") != recipe.digest():
-        theirs, ours = run.get("recipe") or {}, recipe.identity()
+        theirs, ours = dict(run.get("recipe") or {}), recipe.identity()
+        if recipe.teacher:  # in a few words
+            theirs["teacher"], ours["teacher"] = (run.get("teacher") or {}).get("digest"), recipe.teacher.digest()
         changed = [f"{key} is {'not set' if theirs.get(key) is None else repr(theirs[key])} there and {value!r} here"
                    for key, value in ours.items() if theirs.get(key) != value]
         raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,12 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("model", "recipe")):
         raise CheckpointError(f"run: {str(file)!r} describes no model; expected JSON written by `rnabench train`")
     return content
+
+
+def without_places(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of a run, and that of its teacher, but not where their data sets lie."""
+    kept = {name: value for name, value in recipe.items() if name not in ("data_dir", "download")}
+    return kept | ({"teacher": without_places(recipe["teacher"])} if recipe.get("teacher") else {})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from rnabench.path.choice import choice_layers
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
 
+INDEPENDENT = 2**20  # paths; in larger spaces two independent draws are hardly ever the same
+
 
 @dataclass(frozen=True)
 class PathSpace:
@@ -68,6 +70,24 @@ class PathSpace:
     def sample_each(self, streams: ExampleStreams, repeats: int = 1) -> Path:
         """A path of repeats x N rows, on the streams' device: row k * N + i is the k-th draw of example i's stream."""
         return self._path_of(streams.below(self._free, repeats).flatten(0, 1))
+
+    def sample_other(self, path: Path, streams: ExampleStreams) -> Path:
+        """For each row of `path` (a row for each stream) another path, uniform among all others.
+
+        In a space of more than INDEPENDENT paths it is drawn independently, and is the same less often than once in so
+        many draws. Raises InvalidValue for a space of one path.
+        """
+        if not self.is_random:
+            raise InvalidValue("path space", "1 path", "several paths, to draw another one from")
+        if self.count > INDEPENDENT:
+            return self.sample_each(streams)
+        # a path is a number in the mixed radix of the options: a step round from one to any other, digit by digit,
+        # without a look at what was drawn
+        step, choices = 1 + streams.below([self.count - 1])[0], []
+        for layer, size in enumerate(self._free):
+            choices.append((path.choices[:, layer] + step[:, 0]) % size)
+            step = step // size
+        return self._path_of(torch.stack(choices, 1))
 
     def at_difference(self, path: Path, difference: int, generator: torch.Generator) -> Path:
         """A path that differs from the one-row `path` in exactly so many layers, uniform among all of these.

@@ -54,7 +54,8 @@ BATCH_SIZE = "Images per batch."
 class Part(BaseModel):
     """A part of the settings: frozen, and unknown keys are errors.
 
-    `unused` are fields that say nothing, which records have all the same: a command has no options for them.
+    `unused` are fields that no option is made of: those that say nothing, which records have all the same, and those
+    that a command is told of in a way of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -115,7 +116,7 @@ def expectation(item: Mapping[str, Any]) -> str:
 
 
 def _not_valid(value: object) -> str:
-    plain = str(value) if isinstance(value, Path) else value
+    plain = str(value) if isinstance(value, Path | Part) else value
     return not_valid(plain) if len(repr(plain)) <= 80 else f"{repr(plain)[:77]}... is not valid"
 
 

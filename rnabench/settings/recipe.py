@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
@@ -96,6 +97,11 @@ class Recipe(Part):
             return None
         return next((name for name in names if self.models[name].seed == self.models[training].seed), names[0])
 
+    def with_teachers(self, trainings: Mapping[str, TrainingSettings]) -> dict[str, TrainingSettings]:
+        """These trainings and those that they learn from, in the recipe's order."""
+        teachers = {teacher for training in trainings.values() for teacher in training.teachers}
+        return {name: training for name, training in self.models.items() if name in trainings or training in teachers}
+
     def only(self, chosen: str) -> Recipe:
         """The part of it that a comma-separated list names: `table`, figures, `model=NAME` and `attack=NAME` of the
         table; a model's name stands for all its trainings. Raises InvalidValue."""
@@ -122,9 +128,10 @@ class Recipe(Part):
         if wanted["model"]:
             table = tuple(name for name in self.table if name in wanted["model"])
         models = {name for figure in wanted[""] if figure != "table" for name in self.figures[figure].models}
+        needed = {name: training for name, training in self.models.items()
+                  if name in models or name in table or name in wanted["model"]}
         return self.model_copy(update={
             "table": table,
             "attacks": tuple(wanted["attack"]) or None,
-            "models": {name: training for name, training in self.models.items()
-                       if name in models or name in table or name in wanted["model"]},
+            "models": self.with_teachers(needed),
             "figures": {name: figure for name, figure in self.figures.items() if name in wanted[""]}})

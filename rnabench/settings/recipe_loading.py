@@ -55,8 +55,10 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     # a study is of one network: of several trainings, the first
     first = {name: next(iter(trainings)) for name, trainings in models.items()}
     drawn = {name for figure in figures.values() for name in figure.models}
+    named = [training for name, own in models.items() if name in table or name in drawn for training in own.values()]
+    teachers = {teacher for training in named for teacher in training.teachers}  # trained, and nothing else
     trainings = {name: own if name in table else {first[name]: own[first[name]]}
-                 for name, own in models.items() if name in table or name in drawn}
+                 for name, own in models.items() if name in table or name in drawn or own[first[name]] in teachers}
     return Recipe.model_validate({
         "name": content["name"], "title": content["title"], "baseline": content.get("baseline"), "test": attacked,
         "models": {name: training for own in trainings.values() for name, training in own.items()},
@@ -104,8 +106,34 @@ class Problems:
 
 def _models(content: Mapping[str, Any], problems: Problems) -> Trainings:
     shared, models = part(content, "train"), part(content, "models")
-    trainings = {name: _trainings(name, own if isinstance(own, dict) else {}, shared, problems)
-                 for name, own in models.items()}
+    found: dict[str, dict[str, TrainingSettings]] = {}
+
+    def judge(name: str, students: tuple[str, ...] = ()) -> None:
+        """After the model that it learns from, of which the first training counts."""
+        own = models[name] if isinstance(models[name], dict) else {}
+        teacher = {**shared, **own}.get("teacher")
+        if teacher is None:
+            found[name] = _trainings(name, own, shared, problems)
+            return
+        learning, others = (*students, name), [other for other in models if other != name]
+        found[name] = {}
+        if not isinstance(teacher, str) or teacher not in models:
+            problems.add(f"models.{name}.teacher", unknown(teacher, others))
+            return
+        if teacher in learning:
+            problems.add(f"models.{name}.teacher",
+                         f"{teacher!r} is not valid; expected a model that does not learn from {name!r} itself")
+            return
+        if teacher not in found:
+            judge(teacher, learning)
+        if found[teacher]:
+            settings = next(iter(found[teacher].values()))
+            found[name] = _trainings(name, {**own, "teacher": settings}, shared, problems)
+
+    for name in models:
+        if name not in found:
+            judge(name)
+    trainings = {name: found[name] for name in models}
     for model, own in trainings.items():
         for name in own:
             if name != model and name in models:

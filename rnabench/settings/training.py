@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import StrictBool, ValidationInfo, field_validator
 
@@ -23,6 +23,8 @@ class TrainingSettings(DataSettings):
     `track_attack_stats` and `unused_options` keep what that code does; BGNs of one channel per group are batch
     normalisations, and keep torch's momentum and variance.
     """
+
+    unused: ClassVar[tuple[str, ...]] = ("teacher",)  # `train` is told in which run folder it lies
 
     eps: Annotated[Pixels, EPS] = 8 / 255
     step_size: Annotated[Pixels | None, STEP_SIZE] = None
@@ -46,7 +48,13 @@ class TrainingSettings(DataSettings):
         None, "Data set whose mean and deviation normalise the input, such as cifar10, cifar100 or imagenet; the "
         "released RNA code takes cifar10's for cifar100.", "Network", "its own")
     objective: str = setting("black-box", "black-box: train another path than the attacked one (Algorithm 1); "
-                             "white-box: the attacked one; standard: without attack.", "Training")
+                             "white-box: the attacked one; standard: without attack; sors: two paths without attack, "
+                             "whose input gradients are made orthogonal.", "Training")
+    orthogonality: float = setting(10, "Weight of the squared cosine between the input gradients of two paths "
+                                   "(objective sors; 0: none, and no such gradients).", "Training", ge=0, le=1e6)
+    teacher: TrainingSettings | None = setting(
+        None, "A trained network whose predicted probabilities are learnt beside the labels (objective sors).",
+        "Training", "none")
     steps: int = setting(10, "PGD steps per training batch.", "Attack", strict=True, ge=1, le=1000)
     eps_warmup: int = setting(0, "Epochs over which the inner attack's eps grows to its full value.", "Attack",
                               strict=True, ge=0, le=10000)
@@ -109,6 +117,24 @@ class TrainingSettings(DataSettings):
     def _usual_space(cls, value: Any, info: ValidationInfo) -> Any:
         return usual_space(info.data.get("arch", "resnet18")) if value is None else value
 
+    @field_validator("orthogonality", "teacher")
+    @classmethod
+    def _of_some_objectives(cls, value: Any, info: ValidationInfo) -> Any:
+        name, chosen = str(info.field_name), info.data.get("objective")
+        if chosen is not None and value != cls.model_fields[name].default and name not in OBJECTIVES[chosen].settings:
+            users = [repr(each) for each, objective in OBJECTIVES.items() if name in objective.settings]
+            raise ValueError(f"expected objective {' or '.join(users)} with it, not {chosen!r}")
+        return value
+
+    @field_validator("teacher")
+    @classmethod
+    def _of_the_same_data(cls, value: TrainingSettings | None, info: ValidationInfo) -> TrainingSettings | None:
+        own = tuple(info.data.get(name) for name in ("dataset", "dataset_name"))
+        if value is not None and own[0] is not None and own != (value.dataset, value.dataset_name):
+            raise ValueError(f"expected a network for data set {own[1] or own[0]!r}: this is a teacher of another data "
+                             f"set, {value.title!r}")
+        return value
+
     @field_validator("space")
     @classmethod
     def _space(cls, value: str, info: ValidationInfo) -> str:
@@ -148,14 +174,22 @@ class TrainingSettings(DataSettings):
         """The most options that a choice layer of the network has; 1: nothing is random."""
         return options_of(self.arch, self.space, self.operators)
 
+    @property
+    def teachers(self) -> tuple[TrainingSettings, ...]:
+        """Its teacher, that one's teacher, and so on."""
+        return (self.teacher, *self.teacher.teachers) if self.teacher else ()
+
+    def __str__(self) -> str:
+        return f"{self.title}-{self.arch}-{self.space}"
+
     def identity(self) -> dict[str, Any]:
         """What decides the network: every value that is not the default, and nothing about where the files lie.
 
         Defaults are left out so that a new option does not make every run folder stale; so a default never changes.
         """
-        return self.model_dump(mode="json", exclude={"data_dir", "download"}, exclude_defaults=True) | {
+        return self.model_dump(mode="json", exclude={"data_dir", "download", "teacher"}, exclude_defaults=True) | {
             "dataset": self.dataset, "arch": self.arch, "space": self.space, "step_size": self.step,
-        }
+        } | ({"teacher": self.teacher.identity()} if self.teacher else {})
 
     def digest(self) -> str:
         return digest(self.identity())

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnabench.attack.estimators import GRADIENT_COST
 from rnabench.data.batches import BatchSource, batches
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError
@@ -28,6 +27,7 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.average import WeightAverage
+from rnabench.training.objective import Network
 from rnabench.training.state import State
 from rnabench.training.step import TrainingStep
 from rnabench.training.update import CapturedUpdate, Update
@@ -89,7 +89,8 @@ SAVE_SECONDS = 60.0  # a killed run loses at most this much work
 
 @dataclass
 class Trainer:
-    """Trains `model` by `recipe` on `data`, keeping its state in `folder` (see `State`)."""
+    """Trains `model` by `recipe`, with its `teacher` if it has one, on `data`, keeping its state in `folder` (see
+    `State`)."""
 
     model: RandomizedClassifier
     recipe: TrainingSettings
@@ -98,10 +99,11 @@ class Trainer:
     progress: Progress
     stop: StopRequest
     arithmetic: Arithmetic | None = None
+    teacher: Network | None = None
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
-        self.step = TrainingStep(self.model, self.recipe)
+        self.step = TrainingStep(self.model, self.recipe, self.teacher)
         captured = self.recipe.capture and self.device.type == "cuda"
         self.update = CapturedUpdate(self.step) if captured else Update(self.step)
         self.rate = self.recipe.lr
@@ -111,7 +113,7 @@ class Trainer:
         self.steps_per_epoch = batches(len(self.data.train), self.recipe.batch_size, self.recipe.drop_last)
         self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
         attack_passes = self.step.attack_passes if self.step.objective.attacks else 0.0
-        self.step_passes = GRADIENT_COST + attack_passes  # per image, as forward passes
+        self.step_passes = self.step.objective.cost(self.recipe) + attack_passes  # per image, as forward passes
         self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
         if self.state.model:
             self.model.load_state_dict(self.state.model)

@@ -2,34 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.settings.training import OBJECTIVES
+from rnabench.errors import InvalidValue
+from rnabench.path.space import PathSpace
+from rnabench.settings.training import OBJECTIVES, TrainingSettings
+
+Network = Callable[[Tensor], Tensor]
+"""Images [N, 3, H, W] in [0, 1] to float32 logits [N, classes], on one path."""
 
 
 class Objective:
-    """Which path is attacked, which one is trained, and by what loss. One class, registered under its name.
+    """Which paths are attacked and trained, and by what loss. One class, registered under its name.
 
-    A step draws a path, and attacks the batch through it with the recipe's PGD if the objective `attacks`; it then
-    trains another path that it draws, or the attacked one if the objective `trains_attacked_path`.
+    A step draws the `paths` that are trained, and attacks the batch with the recipe's PGD if the objective `attacks`:
+    through another path that it draws, or through the first trained one if the objective `trains_attacked_path`.
+    `settings` are those that other objectives refuse.
     """
 
     attacks: ClassVar[bool] = True
     trains_attacked_path: ClassVar[bool] = False
+    paths: ClassVar[int] = 1
+    settings: ClassVar[tuple[str, ...]] = ()
 
-    def loss(self, network: Callable[[Tensor], Tensor], images: Tensor, adversarial: Tensor, labels: Tensor
-             ) -> tuple[Tensor, Tensor]:
-        """The scalar to minimise, and the logits [N, classes] of which the log counts the correct ones.
+    def __init__(self, model: nn.Module, recipe: TrainingSettings, teacher: Network | None = None) -> None:
+        """`model` is the network that is trained, for what is set on it (as the branch of a mixture BN); `teacher` the
+        recipe's."""
+        self.model, self.recipe, self.teacher = model, recipe, teacher
+
+    @classmethod
+    def check(cls, recipe: TrainingSettings, space: PathSpace) -> None:
+        """Raises InvalidValue for a network, of that space of paths, that cannot be trained like that."""
+        if cls.paths > 1 and not space.is_random:
+            raise InvalidValue("--objective", recipe.objective, "another one for a network of one path: this one "
+                               f"trains {cls.paths} at a time; or more paths, as those of --space bn+in")
+
+    @classmethod
+    def cost(cls, recipe: TrainingSettings) -> float:
+        """The arithmetic of a step per image, without the attack and the teacher, in forward passes of the network: one
+        forward pass, one for the gradients by the activations and one for those by the weights, on every path."""
+        return 3.0 * cls.paths
+
+    def during_attack(self) -> AbstractContextManager[None]:
+        """What holds while a training batch is attacked; nothing here."""
+        return nullcontext()
+
+    def taught(self, images: Tensor) -> Tensor:
+        """The teacher's probabilities [N, classes], without gradients. Raises ValueError if it is not there."""
+        if self.teacher is None:
+            raise ValueError("this step was made without a teacher")
+        with torch.no_grad():
+            return self.teacher(images).float().softmax(1)
+
+    def loss(self, network: Network, images: Tensor, adversarial: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The scalar to minimise for one path, and the logits [N, classes] of which the log counts the correct ones.
 
         `network` maps images [N, 3, H, W] in [0, 1] to float32 logits on the trained path; `adversarial` are `images`
         after the attack (without one, the same); labels int64 [N].
         """
         logits = network(adversarial)
         return F.cross_entropy(logits, labels), logits
+
+    def joint_loss(self, networks: Sequence[Network], images: Tensor, adversarial: Tensor, labels: Tensor
+                   ) -> tuple[Tensor, Tensor]:
+        """The same for all trained paths together: the mean of their losses, and the first one's logits."""
+        each = [self.loss(network, images, adversarial, labels) for network in networks]
+        return torch.stack([loss for loss, _ in each]).mean(), each[0][1]
 
 
 @OBJECTIVES.register("standard")

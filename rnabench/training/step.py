@@ -18,28 +18,36 @@ from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
-from rnabench.training.objective import Objective
+from rnabench.training.objective import Network, Objective
 
 
 @dataclass(frozen=True)
 class Drawn:
     """What is random in a step: the path that is trained, the one that is attacked, and the attack's start, uniform on
-    [0, 1) and of the images' shape; None where the objective attacks nothing."""
+    [0, 1) and of the images' shape (None where the objective attacks nothing); `others` are trained as well."""
 
     trained: Path
     attacked: Path | None = None
     start: Tensor | None = None
+    others: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, trained: Tensor, attacked: Tensor | None = None, start: Tensor | None = None) -> Drawn:
         """The inverse of `tensors`."""
-        return cls(Path(trained), None if attacked is None else Path(attacked), start)
+        first, *others = map(Path, trained.unbind())
+        return cls(first, None if attacked is None else Path(attacked), start, tuple(others))
+
+    @property
+    def all_trained(self) -> tuple[Path, ...]:
+        return self.trained, *self.others
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
+        """The choices of the trained paths, int64 [P, R, L], and what belongs to the attack."""
+        trained = torch.stack([path.choices for path in self.all_trained])
         if self.attacked is None or self.start is None:
-            return (self.trained.choices,)
-        return self.trained.choices, self.attacked.choices, self.start
+            return (trained,)
+        return trained, self.attacked.choices, self.start
 
 
 class TrainingStep:
@@ -48,9 +56,10 @@ class TrainingStep:
     Every draw is named by (seed, what, epoch, and the example or, for a batch's path, the step).
     """
 
-    def __init__(self, model: RandomizedClassifier, recipe: TrainingSettings) -> None:
+    def __init__(self, model: RandomizedClassifier, recipe: TrainingSettings, teacher: Network | None = None) -> None:
+        """`teacher` is the recipe's; without it a step can attack, but has no loss."""
         self.model, self.recipe = model, recipe
-        self.objective: Objective = OBJECTIVES[recipe.objective]()
+        self.objective: Objective = OBJECTIVES[recipe.objective](model, recipe, teacher)
         self.on_pass: OnPass = nobody  # told of every pass of the inner attack
 
     def attack(self, epoch: int | None = None) -> tuple[PGD, Linf]:
@@ -66,22 +75,27 @@ class TrainingStep:
 
     def draw(self, batch: Batch, epoch: int, step: int) -> Drawn:
         """What is random in step number `step` of an epoch, on this batch."""
-        trained = self._path("update path", batch, epoch, step)
-        if not self.objective.attacks:
-            return Drawn(trained)
-        attacked = self._path("attack path", batch, epoch, step)
+        objective = self.objective
+        attacked = self._path(("attack path",), batch, epoch, step) if objective.attacks else None
+        trained = attacked if attacked is not None and objective.trains_attacked_path else self._path(
+            ("update path",), batch, epoch, step)
+        others = tuple(self._path(("update path", number), batch, epoch, step, other_than=trained)
+                       for number in range(1, objective.paths))
+        if attacked is None:
+            return Drawn(trained, others=others)
         start = ExampleStreams(self.recipe.seed, "attack start", indices=batch.indices, first=epoch,
                                device=batch.images.device).uniform(*batch.images.shape[1:])
-        return Drawn(attacked if self.objective.trains_attacked_path else trained, attacked, start)
+        return Drawn(trained, attacked, start, others)
 
     def loss(self, images: Tensor, labels: Tensor, drawn: Drawn, attack: PGD, threat: Linf) -> tuple[Tensor, Tensor]:
         """Mean loss and number of correct predictions; tensor work alone, the same whatever the tensors hold."""
         adversarial = images
         if drawn.attacked is not None and drawn.start is not None:
             start = drawn.start
-            adversarial = self.adversarial(attack, threat, images, labels, drawn.attacked, lambda *shape: start)
-        network = self.model.on(drawn.trained)
-        loss, logits = self.objective.loss(lambda each: network(each).float(), images, adversarial, labels)
+            with self.objective.during_attack():
+                adversarial = self.adversarial(attack, threat, images, labels, drawn.attacked, lambda *shape: start)
+        networks = [self._on(path) for path in drawn.all_trained]
+        loss, logits = self.objective.joint_loss(networks, images, adversarial, labels)
         return loss, (logits.detach().argmax(1) == labels).sum()
 
     def adversarial(self, attack: PGD, threat: Linf, images: Tensor, labels: Tensor, path: Path, uniform: Uniform
@@ -98,8 +112,14 @@ class TrainingStep:
         """What an attack in training costs per image, in forward passes."""
         return GRADIENT_COST * self.recipe.steps
 
-    def _path(self, what: str, batch: Batch, epoch: int, step: int) -> Path:
+    def _on(self, path: Path) -> Network:
+        view = self.model.on(path)
+        return lambda images: view(images).float()
+
+    def _path(self, what: tuple[str | int, ...], batch: Batch, epoch: int, step: int, other_than: Path | None = None
+              ) -> Path:
         rows = self.recipe.granularity == "sample"
-        streams = ExampleStreams(self.recipe.seed, what, indices=batch.indices if rows else [step], first=epoch,
+        streams = ExampleStreams(self.recipe.seed, *what, indices=batch.indices if rows else [step], first=epoch,
                                  device=batch.images.device if rows else "cpu")
-        return self.model.space.sample_each(streams)
+        space = self.model.space
+        return space.sample_each(streams) if other_than is None else space.sample_other(other_than, streams)

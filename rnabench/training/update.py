@@ -17,7 +17,7 @@ from rnabench.training.step import Drawn, TrainingStep
 class Update:
     """Changes the network by one batch after the other.
 
-    The options that a batch's path does not use stand still, or go on by momentum and weight decay if the recipe says
+    The options that a batch's paths do not use stand still, or go on by momentum and weight decay if the recipe says
     `unused_options: decay`: torch 1.7.1, on which the released code runs, sets gradients to zero between steps, which
     does the latter; torch 2 drops them.
     """
@@ -65,7 +65,7 @@ class Update:
         if decay or self._unused is None or drawn.trained.per_sample:
             self.optimizer.step()
         else:
-            self._unused.step(self.optimizer, drawn.trained.choices[0])
+            self._unused.step(self.optimizer, torch.cat([path.choices for path in drawn.all_trained]))
         return loss.detach(), hits
 
 
@@ -115,7 +115,7 @@ class CapturedUpdate(Update):
 
 
 class Unused:
-    """The options that a one-row path leaves out, where paths are tensors: their gradients are then zeros, by which an
+    """The options that one-row paths leave out, where paths are tensors: their gradients are then zeros, by which an
     optimiser's step applies momentum and weight decay to them."""
 
     def __init__(self, model: RandomizedClassifier) -> None:
@@ -137,15 +137,15 @@ class Unused:
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer, choices: Tensor) -> None:
-        """The optimiser's step, without effect on the options that `choices`, int64 [L], leave out."""
+        """The optimiser's step, without effect on the options that all of `choices`, int64 [P, L], leave out."""
         buffers = [value for parameter in self.parameters for value in optimizer.state[parameter].values()
                    if value is not None]
         changed = [*self.parameters, *buffers]
         before = torch._foreach_mul(changed, 1) if changed else []
         optimizer.step()
         if changed:
-            missed = (choices.to(self._place.device)[self._place] != self._number).to(changed[0].dtype)
-            left_out = missed.new_zeros(len(self.parameters)).index_add_(0, self._owner, missed).clamp_max_(1)
-            parts = torch.split(left_out[self._of_value], self._sizes)
+            missed = (choices.to(self._place.device)[:, self._place] != self._number).to(changed[0].dtype)
+            left_out = missed.new_zeros(len(choices), len(self.parameters)).index_add_(1, self._owner, missed)
+            parts = torch.split(left_out.clamp_max_(1).amin(0)[self._of_value], self._sizes)
             masks = [mask.view_as(each) for mask, each in zip(parts, self.parameters, strict=True)]
             torch._foreach_lerp_(changed, list(before), masks * (len(changed) // len(masks)))
