@@ -144,6 +144,8 @@ def _study_cells(name: str, record: dict[str, Any]) -> Iterator[tuple[AccuracyKe
     """Nothing of a study whose rows are no accuracies."""
     study = study_of(record)
     for row in study.rows(record) if study.accuracy_by else ():
+        if row["accuracy"] is None:  # what could not be measured
+            continue
         said = ", ".join(f"{column} {row[column]}" for column in study.accuracy_by)
         yield (name, said, study.name), _shares(row, {"images": len(record["data"]["indices"])})
 

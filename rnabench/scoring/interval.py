@@ -152,6 +152,38 @@ def crossed_difference(first: NDArray[Any], second: NDArray[Any]) -> Difference:
     return Difference(gap, math.sqrt(variance), degrees)
 
 
+def crossed_share(hits: Bits, counted: Bits) -> tuple[float, float, float] | None:
+    """The share of `hits` among what is `counted`, both [N images, D draws], and its 95 % interval, where all images
+    meet the same D draws; None if nothing is counted. A single column is of what does not draw."""
+    total = int(counted.sum())
+    if total == 0:
+        return None
+    share = float((hits & counted).sum()) / total
+    linear = share + counted * (hits - share) * (counted.size / total)  # its mean errs as the share does
+    if linear.shape[1] == 1:
+        linear = np.repeat(linear, 2, axis=1)  # another draw would be the same
+    return share, *crossed_interval(linear)
+
+
+def mean_interval(values: NDArray[Any]) -> tuple[float, float, float] | None:
+    """The mean of numbers of any size, and its 95 % interval by Student's t. `values`: [N] independent ones, or [N
+    images, D draws] where all images meet the same D draws (one of them: of what does not draw). NaN are left out; None
+    if all are. The limits are NaN for a single image."""
+    table = np.asarray(values, dtype=float).reshape(len(values), -1)
+    counted = ~np.isnan(table)
+    if not counted.any():
+        return None
+    mean = float(table[counted].mean())
+    linear = np.where(counted, table - mean, 0.0) * (table.size / counted.sum())
+    if len(table) == 1:
+        return mean, math.nan, math.nan
+    parts = [(float(each.var(ddof=1)) / len(each), len(each) - 1.0)
+             for each in (linear.mean(1), linear.mean(0)) if len(each) > 1]
+    variance, slack = sum(part for part, _ in parts), sum(part**2 / degrees for part, degrees in parts)
+    half = _quantile(variance**2 / slack, 0.95) * math.sqrt(variance) if slack > 0 else 0.0
+    return mean, mean - half, mean + half
+
+
 def wilson(share: float, count: float, z: float = Z) -> tuple[float, float]:
     """Wilson's interval of a share seen in `count` independent trials; 95 % unless another quantile `z` is given."""
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
@@ -54,7 +54,7 @@ def written(value: float) -> str:
 class WrittenBy:
     """Metadata of a type whose values are not written as Python writes them."""
 
-    write: Callable[[float], str]
+    write: Callable[[Any], str]
 
 
 Pixels = Annotated[float, BeforeValidator(pixel_units), WrittenBy(written)]

@@ -19,6 +19,9 @@ STUDIES = {
     "smoothness": ["--points", "3", "--surfaces", "1", "--samples", "2", "--lengths", "2"],
     "gradient-similarity": [],
     "theory": ["--attack", "fgsm", "--lengths", "2"],
+    "statistics-shift": ["--attack", "fgsm"],
+    "batch-size": ["--attack", "fgsm", "--sizes", "2,12", "--modes", "running,batch"],
+    "orthogonality": ["--attack", "fgsm", "--pairs", "2"],
 }
 
 
@@ -117,6 +120,9 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (["transfer-matrix", "bn", "in", "--attack", "pdg7"], "as in pgd20"),
     (["transfer-matrix", "bn", "in", "--paths", "some"], "deployed, normalisers, or a number"),
     (["smoothness", "bn", "--points", "4"], "odd"),
+    (["statistics-shift", "in"], "keep running statistics of batches"),
+    (["batch-size", "bn", "--sizes", "4,2"], "growing numbers"),
+    (["orthogonality", "bn"], "a randomised network, or two networks"),
     (["theory", "bn", "in", "--attack", "deepfool"], "within eps"),
     (["gradient-similarity", "bn+in", "--by-difference", "--paths", "2"], "'deployed' with it"),
     (["smoothness", "bn", "--radius", "0"], "greater than 0"),

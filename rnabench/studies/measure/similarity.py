@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnabench.attack.estimators import OnePath
+from rnabench.attack.estimators import OnePath, OnPath
 from rnabench.data.batches import Batch
 from rnabench.path.path import Path
 from rnabench.scoring.outcome import path_groups
@@ -36,7 +37,8 @@ def between_networks(subjects: Sequence[Subject], seed: int, work: Work) -> NDAr
         groups = path_groups(first, len(batch.indices), GROUPS).tolist()
         paths = [subject.defence.space.sample_each(ExampleStreams(seed, "gradient path", place, indices=groups))
                  if subject.is_random else subject.fixed() for place, subject in enumerate(subjects)]
-        gradients = [_gradient(subject, path, batch) for subject, path in zip(subjects, paths, strict=True)]
+        gradients = [input_gradient(subject.defence, path, batch.images, batch.labels)
+                     for subject, path in zip(subjects, paths, strict=True)]
         rows = [torch.stack([cosine(one, other) for other in gradients], 1) for one in gradients]
         return {"cosine": torch.stack(rows, 1).cpu().numpy()}
     return work(f"gradients of {len(subjects)} networks", on_batch)["cosine"]
@@ -48,13 +50,23 @@ def by_difference(subject: Subject, pairs: int, seed: int, work: Work) -> NDArra
     drawn = path_pairs(subject, pairs, seed)
 
     def on_batch(batch: Batch, start: int) -> Arrays:
+        def slope(path: Path) -> Tensor:
+            return input_gradient(subject.defence, path, batch.images, batch.labels)
         found = []
         for first, others in drawn:
-            gradient = _gradient(subject, first, batch)
-            found.append(torch.stack([cosine(gradient, _gradient(subject, other, batch)) for other in others], 1))
+            gradient = slope(first)
+            found.append(torch.stack([cosine(gradient, slope(other)) for other in others], 1))
         return {"cosine": torch.stack(found, 1).cpu().numpy()}
     return work(f"gradients of {subject.label} on {pairs} pairs of paths", on_batch)["cosine"]
 
 
-def _gradient(subject: Subject, path: Path, batch: Batch) -> Tensor:
-    return OnePath(subject.defence, path).gradient(batch.images, batch.labels)
+def input_gradient(network: OnPath, path: Path, images: Tensor, labels: Tensor) -> Tensor:
+    """The gradient of the cross-entropy with respect to images, [N, C, H, W], on a path."""
+    return OnePath(network, path).gradient(images, labels)
+
+
+def random_orthogonality(dimension: int) -> float:
+    """The mean of 1 - |cosine| of two independent directions that are uniform in that many dimensions: what gradients
+    have that know nothing of each other. 1 - Gamma(d / 2) / (sqrt(pi) Gamma((d + 1) / 2)), about 1 - sqrt(2 / (pi d)).
+    """
+    return 1 - math.exp(math.lgamma(dimension / 2) - math.lgamma((dimension + 1) / 2)) / math.sqrt(math.pi)

@@ -37,22 +37,24 @@ class Work:
     stop: StopRequest
     announce: Callable[[], None] | None = None
 
-    def __call__(self, name: str, on_batch: OnBatch) -> Arrays:
+    def __call__(self, name: str, on_batch: OnBatch, together: int = 1) -> Arrays:
         """The arrays of all images; batches that the journal has under `name` are not worked on again.
 
-        A batch for which memory runs out is worked on in halves. Raises Stopped between two batches if asked to.
+        `together`: images that have a part in each other's results stay together in so many, from the first on; what is
+        handed over is a multiple of that, but for the last. A batch for which memory runs out is worked on in halves,
+        as far as they may be parted. Raises Stopped between two batches if asked to.
         """
         self._begin()
         kept = self.journal.batches((name,))
-        self._at_once = self.batch_size
+        size = self._at_once = max(1, self.batch_size // together) * together
         parts = [{key: _array(value) for key, value in content["arrays"].items()} for content in kept]
         total = len(self.source)
-        self.progress.begin(name, total, min(total, len(parts) * self.batch_size))
-        for number, batch in enumerate(self.source.in_order(self.batch_size, start=len(parts)), start=len(parts)):
+        self.progress.begin(name, total, min(total, len(parts) * size))
+        for number, batch in enumerate(self.source.in_order(size, start=len(parts)), start=len(parts)):
             if self.stop:
-                raise self.stop.stopped(f"{name}, {number * self.batch_size} of {total} images")
+                raise self.stop.stopped(f"{name}, {number * size} of {total} images")
             check_images(batch.images)
-            parts.append(self._in_pieces(on_batch, batch, number * self.batch_size))
+            parts.append(self._in_pieces(on_batch, batch, number * size, together))
             self.journal.append((name,), {"arrays": {key: _json(value) for key, value in parts[-1].items()}})
             self.progress.advance(len(batch.indices))
         return _joined(parts)
@@ -73,7 +75,7 @@ class Work:
             self.announce()
             self.announce = None
 
-    def _in_pieces(self, on_batch: OnBatch, batch: Batch, first: int) -> Arrays:
+    def _in_pieces(self, on_batch: OnBatch, batch: Batch, first: int, together: int) -> Arrays:
         pieces: list[Arrays] = []
         place = 0
         while place < len(batch.indices):
@@ -83,10 +85,10 @@ class Work:
                 continue
             except RuntimeError as error:
                 images = min(self._at_once, len(batch.indices) - place)
-                if not memory_ran_out(error) or images == 1:
+                if not memory_ran_out(error) or images <= together:
                     raise
             # outside the handler, which holds on to the failed work's tensors
-            self._at_once = images // 2
+            self._at_once = max(1, images // 2 // together) * together
             self.progress.line(f"out of memory: going on with {self._at_once} images at once")
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()

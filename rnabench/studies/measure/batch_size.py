@@ -1,0 +1,130 @@
+"""Accuracy by evaluation batch size (RobustNorm paper, Figure 7): batches of so many images, attacked and scored whole,
+with running statistics or with those of the batch."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from rnabench.data.batches import Batch
+from rnabench.errors import InvalidValue, ModelError, NumericalError
+from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.norm.layers import norm_layers
+from rnabench.scoring.interval import FEW_GROUPS, Bits, Groups, accuracy_interval, difference_interval
+from rnabench.scoring.outcome import bits, path_groups
+from rnabench.settings.attacks import AttackSpec
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.protocols import parse_protocol
+from rnabench.settings.studies import Results
+from rnabench.studies.measure.statistics_from import statistics_from
+from rnabench.studies.measure.work import Arrays, OnBatch, Work
+
+OWN = "own"
+
+
+def using(network: nn.Module, statistics: str) -> AbstractContextManager[None]:
+    """Inside the block, statistics from there: `own`, the network's own, or what `statistics_from` knows."""
+    return nullcontext() if statistics == OWN else statistics_from(network, statistics)
+
+
+def statistics_of(network: nn.Module, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the `asked` ones that a network has: `own` alone, if it keeps no running statistics."""
+    return asked if any(norm.active.tracked for norm in norm_layers(network).values()) else (OWN,)
+
+
+def depends_on_batch(network: nn.Module) -> bool:
+    """Whether statistics of batches go into predictions, so that images of one batch are not independent."""
+    return any(norm.active.tracked and norm.active.needs for norm in norm_layers(network).values())
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Who is right in batches of `size` images, bool [N, D] each: `clean`, and `attacked` in those batches. `groups`
+    [N]: which images share draws of paths, or a batch."""
+
+    size: int
+    clean: Bits
+    attacked: Bits
+    groups: Groups | None
+
+    def compared(self, largest: Sized) -> Results:
+        """Accuracies, and how much higher they are than in batches of the largest size: `change`."""
+        found: Results = {"size": self.size, "reason": None}
+        # images that share a large batch have shared, or are in, the small ones
+        groups = self.groups if largest.groups is None else largest.groups
+        for kind, ours, theirs in (("clean", self.clean, largest.clean), ("attacked", self.attacked, largest.attacked)):
+            change = None if self is largest else difference_interval(ours, theirs, groups)
+            found[kind] = {"accuracy": float(ours.mean()), "interval95": list(accuracy_interval(ours, self.groups)),
+                           "change": change, "correct": [bits(draw) for draw in ours.T]}
+        return found
+
+
+def by_batch_size(label: str, model: RandomizedClassifier, statistics: str, attacked: str, sizes: tuple[int, ...],
+                  spec: AttackSpec, keys: EvaluationSettings, classes: int, work: Work) -> list[Results]:
+    """A point for each size, on the same images, attacked through `attacked` statistics and scored with `statistics`; a
+    size at which the network cannot run has a `reason` and no numbers."""
+    check_plan(keys, [(spec, 0)], False, classes)
+    with using(model, statistics):
+        dependent = depends_on_batch(model)
+    measured: dict[int, Sized] = {}
+    reasons: dict[int, str] = {}
+    for size in sizes:
+        reason = _reason(model, {statistics, attacked}, size, work)
+        if reason is not None:
+            reasons[size] = reason
+            continue
+        found = work(f"{spec.name} on {label}, {statistics} statistics, batches of {size}",
+                     _in_batches(model, statistics, attacked, size, spec, keys, classes), together=size)
+        groups = _groups(len(work.source), size, keys.attack_paths if model.space.is_random else None, dependent)
+        measured[size] = Sized(size, found["clean"], found["attacked"], groups)
+    largest = measured[max(measured)] if measured else None
+    return [{"size": size, "reason": reasons[size]} if largest is None or size in reasons
+            else measured[size].compared(largest) for size in sizes]
+
+
+def _in_batches(model: RandomizedClassifier, statistics: str, attacked: str, size: int, spec: AttackSpec,
+                keys: EvaluationSettings, classes: int) -> OnBatch:
+    evaluator, protocol = Evaluator(model, keys, classes), parse_protocol("paper")
+
+    def on_batch(batch: Batch, first: int) -> Arrays:
+        clean: list[torch.Tensor] = []
+        after: list[torch.Tensor] = []
+        for low in range(0, len(batch.indices), size):
+            part = batch.part(low, low + size)
+            groups = path_groups(first + low, len(part.indices), keys.attack_paths)
+            with using(model, attacked):
+                images, _ = evaluator.attacker(spec, protocol, part, groups)
+            with using(model, statistics):
+                for right, seen in ((clean, part.images), (after, images)):
+                    right.append(evaluator.predictions(seen, None, part, groups) == part.labels)
+        return {"clean": torch.cat(clean, 1).T.cpu().numpy(), "attacked": torch.cat(after, 1).T.cpu().numpy()}
+    return on_batch
+
+
+def _reason(model: RandomizedClassifier, statistics: set[str], size: int, work: Work) -> str | None:
+    """Why the network cannot run on batches of that size, or on the smaller one that remains at the end; None if it
+    can."""
+    path = model.space.sample(torch.Generator())
+    images = next(work.source.in_order(size)).images
+    try:
+        for name in sorted(statistics):
+            for count in sorted({len(images), len(work.source) % size or len(images)}):
+                with using(model, name), torch.no_grad():
+                    model.on(path)(images[:count])
+    except (InvalidValue, ModelError, NumericalError) as error:
+        return str(error)
+    return None
+
+
+def _groups(images: int, size: int, attack_paths: int | None, dependent: bool) -> Groups | None:
+    """Which images share a draw of a path; where nothing is drawn, but statistics are of batches, which are in one
+    batch, if there are enough batches to tell how they differ."""
+    if attack_paths is not None:
+        return path_groups(0, images, attack_paths)
+    batches = -(-images // size)
+    return np.arange(images, dtype=np.int64) // size if dependent and batches >= FEW_GROUPS else None
