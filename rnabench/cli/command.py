@@ -173,7 +173,8 @@ def _option(name: str, field: FieldInfo, change: Change | None, given: bool) -> 
     if field.is_required():
         default = inspect.Parameter.empty
     elif default is not None and kind is not bool:
-        default = written_by.write(default) if written_by else str(default)
+        default = (written_by.write(default) if written_by else ",".join(default) if isinstance(default, tuple) else
+                   str(default))
     info = next((copy(each) for each in metadata if isinstance(each, OptionInfo)), None) or _info(
         field, change or Change(), default is None)
     info.metavar = None if kind is bool else _metavar(str if written_by else kind)

@@ -13,29 +13,32 @@ from rnabench.cli.options import Change, only
 if TYPE_CHECKING:
     from rnabench.settings.training import TrainingSettings
 
-MEAN, STD = "0.4914,0.4822,0.4465", "0.2471,0.2435,0.2616"
+EXAMPLE = "0.4914,0.4822,0.4465"
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="Released RNA checkpoint: a PyTorch state_dict.")],
+    file: Annotated[Path, typer.Argument(help="Released RNA checkpoint, or torchvision's weights of a ResNet-50: a "
+                                         "PyTorch state_dict (.pth, .pt) or .safetensors.")],
     out: Annotated[Path, o.option("Run folder to write, new or empty.", o.RUN)],
     settings: Annotated[TrainingSettings, only(
-        "layer_based", "dataset_name", arch=Change(help="resnet18 or wrn32; the width is the file's."),
+        "layer_based", "dataset_name", arch=Change(help="resnet18, wrn32, or resnet50 (torchvision's); the width is "
+                                                       "the file's."),
         objective=Change(help="How it was trained, as far as you know: standard, white-box or black-box; results "
                               "repeat it."))],
     space: Annotated[str, o.option("Normalisers in the order of the file's options, joined by +: bn, in (with scale "
                                    "and shift), in-plain (without), and by the file's own names gn_4, gbn_4 (numbers "
                                    "of groups), gnr_4, gbnr_4 (channels per group).", o.MODEL)] = "bn+in",
-    mean: Annotated[str, o.option("Input normalisation, which is not in the file: mean per channel of [0, 1] images. "
-                                  "The default is CIFAR-10's, as in the released code, for CIFAR-100 too.", o.MODEL)
-                    ] = MEAN,
-    std: Annotated[str, o.option("The same: standard deviation.", o.MODEL)] = STD,
-    dataset: Annotated[str, o.option("What it was trained on, which names the classes: cifar10, cifar100, digits or "
-                                     "folder.", o.DATA)] = "cifar10",
+    mean: Annotated[Optional[str], o.option(
+        "Input normalisation, which is not in the file: mean per channel of [0, 1] images.  [default: CIFAR-10's, as "
+        "in the released code, for CIFAR-100 too; resnet50: ImageNet's]", o.MODEL)] = None,
+    std: Annotated[Optional[str], o.option("The same: standard deviation.  [default: the same]", o.MODEL)] = None,
+    dataset: Annotated[str, o.option("What it was trained on, which names the classes: cifar10, cifar100, digits, "
+                                     "imagenet or folder.", o.DATA)] = "cifar10",
     data_dir: Annotated[Optional[Path], o.option("Folder of the data set, where later commands look for the images; "
-                                                 "converting itself reads that of `folder` only.", o.DATA)] = None,
+                                                 "converting itself reads the names of classes there, of imagenet and "
+                                                 "folder.", o.DATA)] = None,
 ) -> None:
-    """Make a run folder from a released RNA checkpoint, which every other command can use.
+    """Make a run folder from a released RNA checkpoint or torchvision's weights, which every other command can use.
 
     Nothing but tensors is read from the file. Every tensor must be used and every parameter filled; only batch
     normalisations' counters may be absent, and the output says so.
@@ -50,7 +53,8 @@ def convert(
     training = from_options(TrainingSettings, settings.model_dump(exclude_unset=True) | {"space": ours})
     data = {"dataset": dataset, "data_dir": data_dir and str(data_dir), "dataset_name": settings.dataset_name,
             "download": False}
-    means, stds = _three("--mean", mean, least=0.0), _three("--std", std, least=1e-4)
+    means = None if mean is None else _three("--mean", mean, least=0.0)
+    stds = None if std is None else _three("--std", std, least=1e-4)
 
     from rnabench.cli.console import console
     from rnabench.exchange.convert import convert as run_convert
@@ -64,9 +68,12 @@ def convert(
         show.print(f"read as: {read}", markup=False)
     for absent in run["source"]["absent"]:
         show.print(f"not in the file: {absent}", markup=False)
-    show.print(f"taken from the options: classes of {dataset}, mean {mean}, std {std}, objective {settings.objective}",
+    if data_dir is None and isinstance(DATASETS[dataset].classes, int):
+        show.print(f"classes: called by their numbers, as no --data-dir names those of {dataset}", markup=False)
+    mean, std = (",".join(map(str, model[part])) for part in ("mean", "std"))
+    show.print(f"not from the file: classes of {dataset}, mean {mean}, std {std}, objective {settings.objective}",
                markup=False)
-    show.print("training unknown; the released code keeps the epoch that is best on the test set", markup=False)
+    show.print(f"training unknown; epoch chosen by: {run['selected']['by']}", markup=False)
     needed = " --data-dir DATA" if DATASETS[dataset].needs_folder and data_dir is None else ""
     show.print(f"next: rnabench attack {out}{needed}", markup=False)
 
@@ -79,7 +86,7 @@ def _three(option: str, text: str, least: float) -> tuple[float, ...]:
     except ValueError:
         values = ()
     if len(values) != 3 or not all(least <= value <= 1 for value in values):
-        raise InvalidValue(option, text, f"three numbers from {least:g} to 1 joined by commas, such as {MEAN}")
+        raise InvalidValue(option, text, f"three numbers from {least:g} to 1 joined by commas, such as {EXAMPLE}")
     return values
 
 

@@ -70,8 +70,7 @@ def study(kind: str) -> Callable[..., None]:
     ) -> None:
         from rnabench.cli.console import LiveProgress, stop_request
         from rnabench.cli.output import finish_study
-        from rnabench.jobs.evaluate import load_run
-        from rnabench.jobs.study import run_study, short_labels, study_identity
+        from rnabench.jobs.study import load_for_study, run_study, short_labels, study_identity
         from rnabench.report.origin import taken_over
         from rnabench.runtime.environment import now
 
@@ -81,7 +80,7 @@ def study(kind: str) -> Callable[..., None]:
 
             runs, choice = runs_for_study(settings, among)
             tell(choice)
-        targets = short_labels([load_run(run, data, settings.evaluation(), device) for run in runs])
+        targets = short_labels([load_for_study(run, data, settings, device) for run in runs])
         folder = out or runs[0] / f"{kind}-{study_identity(targets, settings)}"
         started = now()
         with stop_request(max_minutes) as stop, LiveProgress() as progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,7 +80,7 @@ class ResidentSource:
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
                  ) -> Iterator[Batch]:
-        order = ExampleStreams(seed, "order", indices=self.indices, first=epoch).order()
+        order = epoch_order(self.indices, seed, epoch)
         on_device = order.to(self._device)
         for number in range(start, batches(len(self), batch_size, drop_last)):
             rows = slice(number * batch_size, (number + 1) * batch_size)
@@ -90,6 +90,11 @@ class ResidentSource:
                 streams = ExampleStreams(seed, "augmentation", indices=indices, first=epoch, device=self._device)
                 pixels = pad_crop_flip(pixels, streams, flip=self._flip)
             yield Batch(_to_float(pixels), self._labels[on_device[rows]], indices)
+
+
+def epoch_order(indices: Sequence[int], seed: int, epoch: int) -> Tensor:
+    """The places of the examples with these indices, int64 [N], in the random order of that epoch."""
+    return ExampleStreams(seed, "order", indices=indices, first=epoch).order()
 
 
 def batches(examples: int, batch_size: int, drop_last: bool) -> int:

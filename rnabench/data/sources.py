@@ -32,9 +32,19 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class ProbeData:
+    """The training images of a data set for a classifier on a frozen network: `plain`, and `augmented` in what is
+    shuffled (without augmentation the same source)."""
+
+    plain: BatchSource
+    augmented: BatchSource
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class EvaluationData:
     """The test examples, in the order in which they are attacked; `mean`, `std` by channel: those published for the
-    data set, else the examples' own."""
+    data set, else the examples' own. `training`: its training images, where a study trains on them."""
 
     source: BatchSource
     name: str
@@ -42,6 +52,7 @@ class EvaluationData:
     fingerprint: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    training: ProbeData | None = None
 
 
 def training_data(keys: DataSettings, n_train: int | None, n_holdout: int | None, seed: int, device: torch.device,
@@ -58,6 +69,27 @@ def training_data(keys: DataSettings, n_train: int | None, n_holdout: int | None
     mean, std = (published_statistics(statistics) if statistics else dataset.statistics) or chosen.statistics()
     return TrainingData(_source(chosen, device, augment, dataset.flip), _source(images.take(held), device),
                         images.classes, mean, std, chosen.fingerprint())
+
+
+def probe_data(keys: DataSettings, test: EvaluationData, n_train: int | None, seed: int, device: torch.device,
+               augment: bool) -> ProbeData:
+    """`n_train` of the training images, drawn at random, or all of them; none is held out.
+
+    Raises DataUnavailable if there are none, or InvalidValue if there are too few or they are not of two or more
+    classes, the same as the test images'.
+    """
+    images = load_images(keys, "train")
+    if len(images.classes) < 2:
+        raise InvalidValue("--dataset", keys.title, f"two classes or more: it has {len(images.classes)}")
+    if images.classes != test.classes:
+        odd = next(iter(set(images.classes) ^ set(test.classes)), "their order")
+        raise InvalidValue("--dataset", keys.title, f"the same classes in training and test images ({odd!r} differs)")
+    if len(images) < 2:
+        raise InvalidValue("--dataset", keys.title, "two training images or more")
+    chosen = images.take(_positions(len(images), n_train, 0, seed)[0])
+    plain = _source(chosen, device)
+    augmented = _source(chosen, device, augment, DATASETS[keys.dataset].flip) if augment else plain
+    return ProbeData(plain, augmented, chosen.fingerprint())
 
 
 def evaluation_data(keys: DataSettings, n_examples: int | None, device: torch.device, indices: str | None = None

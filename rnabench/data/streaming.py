@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from rnabench.data.batches import Batch, batches
+from rnabench.data.batches import Batch, batches, epoch_order
 from rnabench.data.folder import list_images, open_image
 from rnabench.errors import DataUnavailable, RnabenchError
 from rnabench.runtime.stopping import SIGNALS
-from rnabench.seeding import ExampleStreams, derive
+from rnabench.seeding import derive
 from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
 
 
@@ -118,7 +118,7 @@ class StreamingSource:
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
                  ) -> Iterator[Batch]:
-        order = ExampleStreams(seed, "order", indices=self.indices, first=epoch).order().tolist()
+        order = epoch_order(self.indices, seed, epoch).tolist()
         whole = batches(len(self), batch_size, drop_last) * batch_size
         indices = [self.indices[row] for row in order[start * batch_size : whole]]
         seeds = [derive(seed, "augmentation", epoch, index) for index in indices]

@@ -18,24 +18,28 @@ from rnabench.runtime.environment import git_revision, versions
 from rnabench.runtime.files import atomic_folder, sha256, write_text
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.base import digest, from_options
-from rnabench.settings.datasets import DATASETS, DataSettings
+from rnabench.settings.datasets import DATASETS, DataSettings, published_statistics
 from rnabench.settings.training import TrainingSettings
 
 
 def convert(
-    file: Path, recipe: TrainingSettings, data: dict[str, Any], mean: Sequence[float], std: Sequence[float], out: Path
+    file: Path, recipe: TrainingSettings, data: dict[str, Any], mean: Sequence[float] | None,
+    std: Sequence[float] | None, out: Path,
 ) -> dict[str, Any]:
     """Make the run folder `out` from the `state_dict` in `file`; returns the content of its run.json.
 
     Of `recipe` only the network (arch, space, layer_based) and the objective count; the rest of the training is
     unknown. Its space is in our grammar; `released_space` reads the file's own names. `data` are keys of DataSettings;
-    the files of a data set whose classes are published need not be there. `mean`, `std` are those of the input
-    normalisation, which is not in the file.
+    the files of a data set whose classes are published need not be there (of one that publishes how many there are,
+    their numbers are then their names). `mean`, `std` are those of the input normalisation, which is not in the file;
+    None: those of the data set that such files are known for.
     Raises CheckpointError for a file that is not exactly that network,
     InvalidValue for classes that are not the data set's; then nothing is written.
     """
     arch, space = recipe.arch, recipe.space
-    scheme(arch)
+    known_for = scheme(arch)
+    published = published_statistics(known_for.statistics)
+    mean, std = mean or published[0], std or published[1]
     classes = _classes(data, ARCHITECTURES[arch].image_size)
     tensors = read_released(file)
     width, count = released_size(tensors, arch)
@@ -48,7 +52,7 @@ def convert(
     model = build_model(arch, space, len(classes), width, mean=tuple(mean), std=tuple(std),
                         layer_based=recipe.layer_based, granularity=recipe.granularity)
     absent = load_released(model, tensors, arch, space, file)
-    source = {"file": file.name, "sha256": sha256(file), "format": "released RNA checkpoint (PyTorch state_dict)"}
+    source = {"file": file.name, "sha256": sha256(file), "format": known_for.file}
     described = describe_model(model, arch, space, width, classes, mean, std)
     known = {**data, "arch": arch, "space": space, "width": width, "layer_based": recipe.layer_based,
              "objective": recipe.objective}
@@ -62,7 +66,7 @@ def convert(
         "data": {"name": data["dataset_name"] or data["dataset"], "fingerprint": None},
         "source": source | {"training": "unknown; the objective is what the user of `rnabench convert` said",
                             "absent": absent},
-        "selected": {"by": "unknown; the released training code keeps the epoch that is best on the test set"},
+        "selected": {"by": known_for.selected},
         "conversion": {"versions": versions(), "git": git_revision()},
     }
     with atomic_folder(out) as folder:
@@ -81,4 +85,6 @@ def _classes(data: dict[str, Any], image_size: int) -> tuple[str, ...]:
                            "images", fitting)
     if dataset.needs_folder and isinstance(dataset.classes, tuple):
         return dataset.classes  # its files need not be there
+    if dataset.needs_folder and data["data_dir"] is None and dataset.classes:
+        return tuple(map(str, range(dataset.classes)))
     return load_images(from_options(DataSettings, data), "test").classes

@@ -1,10 +1,11 @@
-"""Our names of a network's tensors and those of the released RNA checkpoints. Knows no tensors.
+"""Our names of a network's tensors and those of released files: RNA checkpoints and torchvision's. Knows no tensors.
 
     ours                                                released
     network.1.norm1.options.0.weight                    module.bn1.norm.0.weight             option 0 of the stem
     network.1.stages.1.0.shortcut.1.options.1.bias      module.layer2.0.shortcut.1.norm.1.bias
     network.1.blocks.5.norm1.options.0.running_mean     module.block2.layer.0.bn1.norm.0.running_mean
     network.1.norm.weight                               module.bn1.weight                    wrn32's final BN
+    network.1.layer1.0.downsample.1.weight              layer1.0.downsample.1.weight         torchvision's resnet50
 
 `module.` is what DataParallel puts before every name. Networks of one normaliser have no `.norm.N` there and no
 `.options.N` here. The input normalisation, `network.0`, has no counterpart: a released file does not hold it.
@@ -27,12 +28,19 @@ NUMBERED = re.compile(r"(gn|gbn)(r?)_(\d+)")
 @dataclass(frozen=True)
 class Scheme:
     """`rename` maps a name within the network; the released tensor `first` has `unit` * width rows, and `last` one
-    row per class."""
+    row per class.
+
+    `file` is what such a file is, `selected` by what its epoch was chosen, and `statistics` the data set whose mean
+    and deviation normalise its input, as far as one knows.
+    """
 
     rename: Callable[[str], str]
     first: str
     unit: int
     last: str
+    file: str = "released RNA checkpoint (PyTorch state_dict)"
+    selected: str = "unknown; the released training code keeps the epoch that is best on the test set"
+    statistics: str = "cifar10"
 
 
 def _resnet(name: str) -> str:
@@ -51,6 +59,8 @@ def _wide_resnet(name: str) -> str:
 SCHEMES = {
     "resnet18": Scheme(_resnet, "module.layer1.0.conv1.weight", 1, "module.linear.weight"),
     "wrn32": Scheme(_wide_resnet, "module.block1.layer.0.conv1.weight", 16, "module.fc.weight"),
+    "resnet50": Scheme(str, "module.layer1.0.conv3.weight", 4, "module.fc.weight", "weights under torchvision's names",
+                       "unknown", "imagenet"),
 }
 
 

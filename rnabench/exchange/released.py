@@ -1,4 +1,4 @@
-"""Weights of the released RNA checkpoints: read without unpickling, matched name by name, and written.
+"""Weights of released files: read without unpickling, matched name by name, and written.
 
 In a released file BatchNorm2d and GroupNorm keep torch's shapes; a BGN keeps weight and bias as [1, C, 1, 1],
 running statistics as [groups], and no counter. An InstanceNorm2d without scale and shift, our `in-plain`, has no
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rnabench.errors import CheckpointError, InvalidValue
@@ -27,7 +28,8 @@ COUNTER = ".num_batches_tracked"
 
 
 def read_released(file: Path) -> dict[str, Tensor]:
-    """The tensors of a `state_dict`, bare or under one of the keys of NESTED, named as DataParallel names them.
+    """The tensors of a `state_dict`, bare or under one of the keys of NESTED, or of a .safetensors file, named as
+    DataParallel names them.
 
     Nothing but tensors and plain containers is unpickled. Raises CheckpointError.
     """
@@ -35,7 +37,8 @@ def read_released(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"convert: {str(file)!r} is not a file; expected a state_dict written by torch.save")
     try:
         with warnings.catch_warnings(action="ignore"):  # about the pickle's version; what is read is checked below
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = load_file(file) if file.suffix == ".safetensors" else torch.load(
+                file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file may raise anything
         raise CheckpointError(f"convert: {str(file)!r} cannot be read as tensors ({_reason(error)}); expected a "
                               "state_dict written by torch.save, without other objects") from None
@@ -153,9 +156,9 @@ def _few(names: list[str]) -> str:
 def _hint(model: RandomizedClassifier, tensors: Mapping[str, Tensor], arch: str, space: str, missing: set[str],
           unused: set[str]) -> str:
     """The option that is probably wrong."""
-    for other, names in SCHEMES.items():
-        if names.first in tensors and SCHEMES[arch].first not in tensors:
-            return f"; did you mean --arch {other}?"
+    fitting = [other for other, names in SCHEMES.items() if {names.first, names.last} <= tensors.keys()]
+    if fitting and arch not in fitting:
+        return f"; did you mean --arch {fitting[0]}?"
     terms = space.split("+")
     for term, other, amiss in (("in", "in-plain", missing), ("in-plain", "in", unused)):
         if term in terms and amiss == _scales_and_shifts(model, arch, terms.index(term), len(terms)):

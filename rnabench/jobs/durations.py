@@ -18,6 +18,7 @@ from rnabench.runtime.rate import work_of
 from rnabench.seeding import stream
 from rnabench.settings.base import Precision
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.studies import Probing, Study
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
 
 TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
@@ -71,3 +72,14 @@ def training_passes(training: TrainingSettings, images: int, epochs: float) -> f
     attack = training.steps if objective.attacks else 0
     step = float(objective.cost(training)) + bool(training.teacher)
     return epochs * images * (attack + step / PASS)
+
+
+def study_passes(study: Study, model: RandomizedClassifier, models: int, classes: int, images: int, training: int
+                 ) -> tuple[float, float]:
+    """Passes with a gradient and without that a study of so many models takes of this one, with so many test images
+    and, if it trains classifiers, `training` images."""
+    gradients, forwards = (images * each for each in study.passes(len(model.space.layers), models, classes))
+    if isinstance(study, Probing):
+        more, further = study.training_passes()
+        gradients, forwards = gradients + training * more, forwards + training * further
+    return gradients, forwards

@@ -53,19 +53,20 @@ class Target:
 
 
 def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSettings, device_name: str,
-             label: str | None = None, method: str | None = None) -> Target:
+             label: str | None = None, method: str | None = None, same_classes: bool = True) -> Target:
     """The network of a run folder, on the test images of its own data set, or of the one that `changes` (keys of
     DataSettings) names.
 
     Results call it `label`; networks that differ in their seed alone are trainings of one `method`. Raises
-    CheckpointError if the network's classes are not the data set's, and the errors of both.
+    CheckpointError if the network's classes are not the data set's but should be (`same_classes`), and both's errors.
     """
     device = find_device(device_name)
     check_precision(evaluation.precision, device)
     run = read_run(folder)
     model = load_model(folder)
     data = open_data(attacked_data(run["recipe"], changes), evaluation, device)
-    _check_classes(run["model"]["classes"], data, folder)
+    if same_classes:
+        _check_classes(run["model"]["classes"], data, folder)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.precision = evaluation.precision
     description = {

@@ -9,10 +9,10 @@ from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import cells, probes
 from rnabench.evaluation.cost import Speed, estimate_seconds
 from rnabench.evaluation.engine import cell_name, total_images
-from rnabench.jobs.durations import network_like, network_speed, training_passes
+from rnabench.jobs.durations import network_like, network_speed, study_passes, training_passes
 from rnabench.jobs.evaluate import cell_journal
 from rnabench.jobs.planned_data import PlannedData
-from rnabench.jobs.reproduce import Place, check, existing_record, target, trained
+from rnabench.jobs.reproduce import Place, check, existing_record, study_targets, target, trained
 from rnabench.jobs.study import finished_study, stale_study
 from rnabench.jobs.train import stale_reasons
 from rnabench.model.classifier import RandomizedClassifier
@@ -22,6 +22,7 @@ from rnabench.runtime.device import find_device
 from rnabench.runtime.progress import Progress, in_words, with_load
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
+from rnabench.settings.studies import Probing
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.state import State
 
@@ -115,18 +116,19 @@ class _Forecast:
         study, evaluation = figure.study, figure.study.evaluation()
         why: list[str] = []
         if all(model not in self.without and self.place.has(self.recipe.models[model]) for model in figure.models):
-            targets = [target(self.recipe, self.place, model, evaluation) for model in figure.models]
+            targets = study_targets(self.recipe, self.place, name)
             record = finished_study(targets, study, self.place.record(name)) or (
                 None if self.place.refresh else stale_study(targets, study, self.place.record(name)))
             if record is not None and not (why := reasons(record)):
                 return Piece("study", name, "done", 0.0, 0.0)
         count = self.data.test_images(figure.models[0], evaluation).count
+        training = self.data.probe_images(figure.models[0], study) if isinstance(study, Probing) else 0
         seconds = now = 0.0
         for model in figure.models:
             network, classes = self._network(model, evaluation)
-            gradients, forwards = study.passes(len(network.space.layers), len(figure.models), classes)
+            gradients, forwards = study_passes(study, network, len(figure.models), classes, count, training)
             per_image = self._speed(model, evaluation)
-            one = count * (gradients * per_image.gradient + forwards * per_image.forward)
+            one = gradients * per_image.gradient + forwards * per_image.forward
             seconds, now = seconds + one, now + one * per_image.load
         if why:
             return self._piece("study", name, why, seconds, now / seconds)

@@ -11,10 +11,12 @@ from rnabench.data.sources import evaluation_data, split_sizes, training_data
 from rnabench.errors import DataUnavailable
 from rnabench.jobs.evaluate import open_data
 from rnabench.jobs.reproduce import Place, tested_on, trained
+from rnabench.jobs.study import with_training
 from rnabench.settings.base import chosen_indices
 from rnabench.settings.datasets import DATASETS, Dataset, DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
+from rnabench.settings.studies import Probing
 from rnabench.settings.training import TrainingSettings
 
 Where = tuple[str, Path | None]
@@ -45,6 +47,9 @@ class PlannedData:
             if not trained(place.run(training)):
                 self._look(training, "train")
             self._look(tested_on(recipe, name), "test")
+        for figure in recipe.figures.values():
+            for name in figure.models if isinstance(figure.study, Probing) else ():
+                self._look(tested_on(recipe, name), "train")
 
     def without(self) -> list[str]:
         """The models whose test images are missing."""
@@ -76,6 +81,14 @@ class PlannedData:
             return sum(split_sizes(total, training.n_train, training.n_holdout))
         data = training_data(training, training.n_train, training.n_holdout, training.seed, self.device, False)
         return len(data.train) + len(data.holdout)
+
+    def probe_images(self, name: str, study: Probing) -> int:
+        """How many images a study trains classifiers with on a model."""
+        keys = tested_on(self.recipe, name)
+        if _where(keys) in self.missing:
+            return study.n_train or _published(DATASETS[keys.dataset])[0]
+        data = with_training(study, keys, open_data(keys, study.evaluation(), self.device), self.device)
+        return len(data.training.plain) if data.training else 0
 
     def _look(self, settings: DataSettings, split: str) -> None:
         where = _where(settings)

@@ -26,7 +26,7 @@ from rnabench.jobs.evaluate import (
     open_data,
     stale,
 )
-from rnabench.jobs.study import run_study, stale_study
+from rnabench.jobs.study import load_for_study, run_study, stale_study, with_training
 from rnabench.jobs.teacher import check_teacher
 from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.factory import build_model
@@ -46,7 +46,7 @@ from rnabench.runtime.workers import Task, run_in_workers
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
-from rnabench.settings.studies import Attacking, Splitting
+from rnabench.settings.studies import Attacking, Probing, Splitting
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
 from rnabench.studies.measure.subject import subjects
 
@@ -194,11 +194,22 @@ def trained(run: Path) -> bool:
 
 def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) -> Target:
     """A model of the recipe on its test images. Raises Busy while it is not trained."""
+    return load_run(_run_of(recipe, place, name), _test_data(recipe), keys, place.device, label=name,
+                    method=recipe.model_of(name))
+
+
+def study_targets(recipe: Recipe, place: Place, figure: str) -> list[Target]:
+    """The models of a figure on the images of its study. Raises Busy while one is not trained."""
+    study = recipe.figures[figure].study
+    return [load_for_study(_run_of(recipe, place, name), _test_data(recipe), study, place.device, label=name,
+                           method=recipe.model_of(name)) for name in recipe.figures[figure].models]
+
+
+def _run_of(recipe: Recipe, place: Place, name: str) -> Path:
     training = recipe.models[name]
     if not place.has(training):
         raise Busy(f"{name} is not trained yet")
-    return load_run(place.run(training), _test_data(recipe), keys, place.device, label=name,
-                    method=recipe.model_of(name))
+    return place.run(training)
 
 
 def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:
@@ -236,12 +247,10 @@ def _record(recipe: Recipe, place: Place, name: str) -> Record | None:
 
 
 def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> dict[str, Any]:
-    figure = recipe.figures[name]
-    evaluation = figure.study.evaluation()
-    targets = [target(recipe, place, model, evaluation) for model in figure.models]
-    if not place.refresh and (old := stale_study(targets, figure.study, place.record(name))) is not None:
+    study, targets = recipe.figures[name].study, study_targets(recipe, place, name)
+    if not place.refresh and (old := stale_study(targets, study, place.record(name))) is not None:
         return old
-    return run_study(targets, figure.study, place.record(name), Named(name, progress), stop)
+    return run_study(targets, study, place.record(name), Named(name, progress), stop)
 
 
 def _test_data(recipe: Recipe) -> dict[str, Any]:
@@ -269,6 +278,8 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
         with _named(f"figures.{name}"):
             evaluation = figure.study.evaluation()
             check_precision(evaluation.precision, torch_device)
+            for model in figure.models:
+                figure.study.check_network(model, networks[model])
             if isinstance(figure.study, Splitting):
                 subjects([(model, networks[model]) for model in figure.models], figure.study.paths, figure.study.seed)
             if any(model in without for model in figure.models):
@@ -276,6 +287,9 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
             data = {model: images(recipe, model, evaluation, torch_device) for model in figure.models}
             if len({each.fingerprint for each in data.values()}) > 1:
                 raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
+            if isinstance(figure.study, Probing):
+                first = figure.models[0]
+                with_training(figure.study, tested_on(recipe, first), data[first], torch_device)
             if isinstance(figure.study, Attacking):
                 check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
 

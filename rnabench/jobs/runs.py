@@ -38,18 +38,20 @@ def run_to_attack(folder: Path) -> tuple[Path, str]:
 
 def runs_for_study(study: Study, folder: Path) -> tuple[list[Path], str]:
     """The runs that a study is of where none is named, the oldest first, and what to say of the choice: all finished
-    ones on one data set, the newest one's; for a study of paths within a network, those whose networks draw.
+    ones on one data set, the newest one's; for a study of paths within a network, those whose networks draw, and for
+    one of networks with a single path, those whose do not.
 
     Raises CheckpointError if there is none.
     """
     finished = finished_runs(folder)
-    usable = [run for run in finished if run.is_random or not study.of_paths]
+    usable = [run for run in finished if study.takes(run.is_random)]
     if not usable:
-        raise CheckpointError(f"RUN: no run in {str(folder)!r} is of a randomised network; expected one, such as "
-                              "`rnabench train --space bn+in` makes, or another folder (--runs)")
+        kind, space = ("a randomised network", "bn+in") if study.of_paths else ("a network with a single path", "bn")
+        raise CheckpointError(f"RUN: no run in {str(folder)!r} is of {kind}; expected one, such as "
+                              f"`rnabench train --space {space}` makes, or another folder (--runs)")
     chosen = [run for run in reversed(usable) if run.data == usable[0].data]
     what = f"all {len(chosen)} finished runs" if len(chosen) > 1 else "the one finished run"
-    randomised = " of randomised networks" if study.of_paths else ""
+    randomised = " of randomised networks" if study.of_paths else " with a single path" if study.of_one_path else ""
     names = ", ".join(run.folder.name for run in chosen)
     return [run.folder for run in chosen], f"no RUN given: {what}{randomised} on {chosen[0].data} in {folder}: {names}"
 

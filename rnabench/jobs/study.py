@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from rnabench.data.sources import EvaluationData, probe_data
 from rnabench.errors import InvalidValue
-from rnabench.jobs.durations import network_speed
-from rnabench.jobs.evaluate import Target
+from rnabench.jobs.durations import network_speed, study_passes
+from rnabench.jobs.evaluate import Target, attacked_data, load_run
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.runs import read_run
 from rnabench.report.record_file import read_study, write_study_record
 from rnabench.report.study_record import STUDY_FORMAT
 from rnabench.runtime.device import number_formats
@@ -25,9 +29,28 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import study_versions
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest
-from rnabench.settings.studies import Attacking, Study
+from rnabench.settings.datasets import DataSettings
+from rnabench.settings.studies import Attacking, Probing, Study
 from rnabench.studies.measure.subject import at_rest
 from rnabench.studies.measure.work import Work
+
+
+def load_for_study(folder: Path, changes: Mapping[str, Any], study: Study, device_name: str, label: str | None = None,
+                   method: str | None = None) -> Target:
+    """As `load_run`; for a study that trains classifiers with the training images of the data set, which may tell other
+    classes apart than the network does."""
+    if not isinstance(study, Probing):
+        return load_run(folder, changes, study.evaluation(), device_name, label, method)
+    if changes.get("data_dir") is not None:
+        changes = {"dataset_name": None} | dict(changes)  # another folder does not take over the name of the run's own
+    target = load_run(folder, changes, study.evaluation(), device_name, label, method, same_classes=False)
+    keys = attacked_data(read_run(folder)["recipe"], changes)
+    return replace(target, data=with_training(study, keys, target.data, target.device))
+
+
+def with_training(study: Probing, keys: DataSettings, data: EvaluationData, device: torch.device) -> EvaluationData:
+    """The same with the training images. Raises as `probe_data` does."""
+    return replace(data, training=probe_data(keys, data, study.n_train, study.seed, device, study.augment))
 
 
 def short_labels(targets: Sequence[Target]) -> list[Target]:
@@ -62,7 +85,7 @@ def settings_identity(targets: Sequence[Target], study: Study) -> str:
         "study": study.name, "keys": study.model_dump(mode="json"),
         "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
         "data": targets[0].data.fingerprint,
-    })
+    } | ({"training": training.fingerprint} if (training := targets[0].data.training) else {}))
 
 
 def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Progress, stop: StopRequest,
@@ -115,7 +138,7 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
         assert isinstance(target.module, RandomizedClassifier)
         networks.append((target.description["label"], target.module))
     work = Work(first.data.source, study.batch_size, journal, progress, stop,
-                lambda: progress.line(f"takes {_duration(networks, study, first)} at most"))
+                lambda: progress.line(f"takes {_duration(networks, study, first)} at most"), first.data.training)
     step, attacked = study.evaluation().step, None
     if isinstance(study, Attacking):
         attacked = {"name": study.spec.name, **resolved(study.spec, study.eps, step)}
@@ -146,10 +169,10 @@ def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], study: Study
     source, classes = first.data.source, len(first.data.classes)
     side = next(source.in_order(1)).images.shape[-1]
     for _, model in networks:
-        gradients, forwards = study.passes(len(model.space.layers), len(networks), classes)
-        work = len(source) * (gradients + forwards) * len(networks)
-        timed = network_speed(model, side, study.evaluation(), classes, work)
-        one = len(source) * (gradients * timed.gradient + forwards * timed.forward)
+        gradients, forwards = study_passes(study, model, len(networks), classes, len(source),
+                                           len(first.data.training.plain) if first.data.training else 0)
+        timed = network_speed(model, side, study.evaluation(), classes, (gradients + forwards) * len(networks))
+        one = gradients * timed.gradient + forwards * timed.forward
         seconds, now = seconds + one, now + one * timed.load
     return about(seconds, now / max(seconds, 1e-9))
 
@@ -174,7 +197,6 @@ def _check(targets: Sequence[Target], study: Study) -> None:
         if target.data.fingerprint != first.data.fingerprint:
             raise InvalidValue("RUN", target.description["label"], f"runs on the same images as {labels[0]}; "
                                "--dataset and --data-dir say which")
-        if study.of_paths and not target.defence.space.is_random:
-            raise InvalidValue("RUN", target.description["label"], "a randomised network: this one has a single path")
+        study.check_network(target.description["label"], target.module)
         if labels.count(target.description["label"]) > 1:
             raise InvalidValue("RUN", target.description["label"], "every network once")

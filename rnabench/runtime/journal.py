@@ -90,6 +90,15 @@ class Journal:
             handle.flush()
             os.fsync(handle.fileno())
 
+    def beside(self, key: Key, ending: str) -> Path | None:
+        """A file for what a piece that is under way goes on from; it goes when the folder does. None: in memory only.
+        What is written there says itself whose it is."""
+        if self.folder is None:
+            return None
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return self._file(key).with_suffix(ending)
+
     def remove(self) -> None:
         """Delete the files: the record holds everything now."""
         if self.folder is not None:

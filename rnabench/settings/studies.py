@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import field_validator
+from pydantic import StrictBool, field_validator
 
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.settings.attacks import AttackSpec, parse_attack
@@ -104,12 +104,29 @@ class Study(Part):
         """Whether it is about the paths within a network, so that only networks with several are of use."""
         return False
 
+    @property
+    def of_one_path(self) -> bool:
+        """Whether only networks with a single path are of use."""
+        return False
+
+    def takes(self, is_random: bool) -> bool:
+        """Whether networks with several paths, or with one, are of use."""
+        return not (self.of_one_path if is_random else self.of_paths)
+
     def misfits(self, options: Mapping[str, int]) -> Iterator[str]:
         """What keeps it from being done on these models, as `key: what is wrong`. `options`: by model, the most options
         that a layer of it chooses from (normalisers, operators); 1: nothing is random."""
         for name, count in options.items():
-            if self.of_paths and count < 2:
-                yield f"models: {name!r} is not valid; expected randomised models, with several paths"
+            if not self.takes(count > 1):
+                expected = "randomised models, with several paths" if self.of_paths else "models with a single path"
+                yield f"models: {name!r} is not valid; expected {expected}"
+
+    def check_network(self, label: str, network: Any) -> None:
+        """Raises InvalidValue for a network (a `RandomizedClassifier`, perhaps without values) that it cannot be done
+        on."""
+        if not self.takes(network.space.is_random):
+            raise InvalidValue("RUN", label, "a randomised network: this one has a single path" if self.of_paths else
+                               "a network with a single path: this one is randomised")
 
     @classmethod
     @abstractmethod
@@ -192,3 +209,22 @@ class Splitting(Study):
                  else int(self.paths) for count in options.values()]
         if sum(split) < 2:
             yield f"models: {list(options)} is not valid; expected two networks or more, or paths of a randomised one"
+
+
+class Probing(Study):
+    """A study that trains linear classifiers of its own, on frozen networks and the training images of the data set:
+    the networks may know other classes. `work` has those images too (`training`)."""
+
+    n_train: int | None = setting(None, "Training images, a random choice.", "Data", "all", strict=True, ge=2)
+    augment: StrictBool = setting(False, "Pad by 4, crop at random and mirror training images for the classifier "
+                                  "(digits are not mirrored).", "Data")
+    epochs: int = setting(100, "Passes over the training images.", "Training", strict=True, ge=1, le=10000)
+    lr: float = setting(0.01, "Initial learning rate of SGD, which falls to 0 along a cosine.", "Training", gt=0,
+                        le=100)
+    momentum: float = setting(0.9, "Momentum of SGD.", "Training", ge=0, lt=1)
+    batch_size: int = setting(128, "Images per batch; the numbers depend on it, as those of any training.", "Run",
+                              strict=True, ge=2, le=65536)
+
+    @abstractmethod
+    def training_passes(self) -> tuple[float, float]:
+        """As `passes`, per training image."""

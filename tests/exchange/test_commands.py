@@ -133,7 +133,8 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(("options", "told"), [
-    (["--arch", "resnet50"], "one of resnet18, wrn32"),
+    (["--arch", "resnet50"], "for 224-pixel images"),
+    (["--arch", "resnet50", "--dataset", "imagenet"], "did you mean --arch resnet18?"),
     (["--arch", "wrn"], "did you mean 'wrn32'?"),
     (["--space", "bn+xn"], "'xn' is none of them"),
     (["--space", "gn[1-2]"], "gn_N for N groups or gnr_N for groups of N channels"),

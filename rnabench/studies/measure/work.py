@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch, BatchSource
+from rnabench.data.sources import ProbeData
 from rnabench.evaluation.batch import check_images, memory_ran_out
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress
@@ -28,7 +29,8 @@ OnBatch = Callable[[Batch, int], Arrays]
 
 @dataclass
 class Work:
-    """`source` in batches of `batch_size`. `announce` is called before the first of it, when settings are judged."""
+    """`source` in batches of `batch_size`. `announce` is called before the first of it, when settings are judged.
+    `training`: the data set's training images, for a study that trains classifiers (`Probing`)."""
 
     source: BatchSource
     batch_size: int
@@ -36,6 +38,7 @@ class Work:
     progress: Progress
     stop: StopRequest
     announce: Callable[[], None] | None = None
+    training: ProbeData | None = None
 
     def __call__(self, name: str, on_batch: OnBatch, together: int = 1) -> Arrays:
         """The arrays of all images; batches that the journal has under `name` are not worked on again.
