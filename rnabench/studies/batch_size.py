@@ -4,7 +4,7 @@ together."""
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
@@ -68,7 +68,6 @@ statistics take at inference, for the attack too unless it is said otherwise: *r
 same images. Intervals of 95 %: images count as samples, with the batches (where predictions depend on them, and there
 are at least 8) or the groups that share a draw of a path. A randomised network is attacked on one path and predicts on
 fresh ones (`paper`). A dash: the network cannot run at that size; the findings say why."""
-    unused: ClassVar[tuple[str, ...]] = ("batch_size",)
 
     attack: str | dict[str, Any] = setting("pgd20", "Attack by name, as in `rnabench attack --list`.", "Attack")
     sizes: Sizes = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -76,6 +75,8 @@ fresh ones (`paper`). A dash: the network cannot run at that size; the findings 
     attack_mode: Statistics | None = setting(None, "Statistics that the attack is made with.", "Attack",
                                              "those evaluated")
     draws: Draws = 20
+    batch_size: int = setting(128, "Images between two points at which the study can be stopped; --sizes says how many "
+                              "are evaluated together.", "Run", strict=True, ge=1, le=65536)
 
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
         gradients, forwards = self.attack_passes(classes)

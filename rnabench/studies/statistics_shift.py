@@ -108,8 +108,8 @@ norms by their own formula): medians over channels, in brackets the middle 90 %,
                 more = sum(layer["difference"][1] is not None and layer["difference"][1] > 0 for layer in layers)
                 less = sum(layer["difference"][2] is not None and layer["difference"][2] < 0 for layer in layers)
                 found.append(f"{network['label']}: {what} is {clean:.3g} for clean batches and {attacked:.3g} for "
-                             f"attacked ones (mean over {len(layers)} layers). Beyond chance, attacked ones are "
-                             f"{more_is} in {more} layers and {less_is} in {less}.")
+                             f"attacked ones (mean over {len(layers)} layers). By the interval of a layer, "
+                             f"attacked ones are {more_is} in {more} layers and {less_is} in {less}.")
         with_sigma = {network["label"]: [layer["sigma"] for layer in network["layers"] if layer["sigma"]]
                       for network in record["results"]["networks"]}
         if said := ", ".join(f"{label} {sorted(s[3] for s in sigmas)[len(sigmas) // 2]:.3g} (largest "
