@@ -153,7 +153,8 @@ images during the last epoch."""
         for axes in grid[:, 0]:
             axes.set_ylabel("accuracy on test images (%)")
         figure.suptitle(f"{cls.title}: linear classifiers on {training['images']:,} training images\n"
-                        f"{caption(record)}\nbehind the last epoch: 95 % intervals over images", fontsize=9, x=0.01, ha="left")
+                        f"{caption(record)}\nbehind the last epoch: 95 % intervals over images", fontsize=9,
+                        x=0.01, ha="left")
         figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8,
                       frameon=False)
         return {"": figure}
