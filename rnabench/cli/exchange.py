@@ -21,8 +21,8 @@ def convert(
                                          "PyTorch state_dict (.pth, .pt) or .safetensors.")],
     out: Annotated[Path, o.option("Run folder to write, new or empty.", o.RUN)],
     settings: Annotated[TrainingSettings, only(
-        "layer_based", "dataset_name", arch=Change(help="resnet18, wrn32, or resnet50 (torchvision's); the width is "
-                                                       "the file's."),
+        "layer_based", "dataset_name",
+        arch=Change(help="resnet18, wrn32 or torchvision's resnet50; the width is the file's."),
         objective=Change(help="How it was trained, as far as you know: standard, white-box or black-box; results "
                               "repeat it."))],
     space: Annotated[str, o.option("Normalisers in the order of the file's options, joined by +: bn, in (with scale "

@@ -85,6 +85,6 @@ def _classes(data: dict[str, Any], image_size: int) -> tuple[str, ...]:
                            "images", fitting)
     if dataset.needs_folder and isinstance(dataset.classes, tuple):
         return dataset.classes  # its files need not be there
-    if dataset.needs_folder and data["data_dir"] is None and dataset.classes:
-        return tuple(map(str, range(int(dataset.class_count() or 0))))
+    if dataset.needs_folder and data["data_dir"] is None and isinstance(dataset.classes, int):
+        return tuple(map(str, range(dataset.classes)))
     return load_images(from_options(DataSettings, data), "test").classes

@@ -27,6 +27,7 @@ from rnabench.runtime.locks import check_locks, claimed
 from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import study_versions
+from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest
 from rnabench.settings.datasets import DataSettings
@@ -142,6 +143,9 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
     step, attacked = study.evaluation().step, None
     if isinstance(study, Attacking):
         attacked = {"name": study.spec.name, **resolved(study.spec, study.eps, step)}
+    if first.data.training is not None:
+        for line in _other_sizes(targets):
+            progress.line(line)
     started = time.perf_counter()
     with number_formats(study.precision, first.device), at_rest([model for _, model in networks]):
         results = study.compute(networks, len(first.data.classes), work)
@@ -161,6 +165,15 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
     write_study_record(record, file)
     journal.remove()
     return record
+
+
+def _other_sizes(targets: Sequence[Target]) -> list[str]:
+    """A line about each architecture that is meant for images of another size than these."""
+    side = next(targets[0].data.source.in_order(1)).images.shape[-1]
+    meant = {target.description["arch"]: ARCHITECTURES[target.description["arch"]].image_size for target in targets
+             if target.description["arch"] in ARCHITECTURES}
+    return [f"{arch} is meant for images of {size} pixels; these have {side}" for arch, size in meant.items()
+            if size != side]
 
 
 def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], study: Study, first: Target) -> str:

@@ -144,16 +144,17 @@ images during the last epoch."""
                 colour, last = COLOURS[number], 100 * arm["accuracy"]
                 axes.plot(range(1, len(curve) + 1), [100 * each for each in curve], STYLES[number], color=colour,
                           linewidth=1.6, label=arm["arm"])
-                axes.errorbar([len(curve)], [last], [[last - 100 * arm["low95"]], [100 * arm["high95"] - last]],
+                beside = len(curve) * (1 + 0.02 * (number + 1))  # so that no interval hides another
+                axes.errorbar([beside], [last], [[last - 100 * arm["low95"]], [100 * arm["high95"] - last]],
                               fmt="o", markersize=4, capsize=3, color=colour)
             axes.set_title(network["label"], **TITLE)
             axes.set_xlabel("epoch")
             plain(axes)
         for axes in grid[:, 0]:
             axes.set_ylabel("accuracy on test images (%)")
-        figure.suptitle(f"{cls.title}: linear classifiers on {training['images']:,} training images of "
-                        f"{record['data']['name']}, 95 % intervals at the end\n" + caption(record), fontsize=9, x=0.01,
-                        ha="left")
+        figure.suptitle(f"{cls.title}: linear classifiers on {training['images']:,} training images\n"
+                        f"{caption(record)}\nbehind the last epoch: 95 % intervals over images", fontsize=9,
+                        x=0.01, ha="left")
         figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8,
                       frameon=False)
         return {"": figure}
