@@ -27,9 +27,9 @@ def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe |
 
     claimed = []
     if recipe is not None and recipe.claims:
-        from rnabench.report.claims import sentences
+        from rnabench.report.claims import claims_of
 
-        claimed = sentences(recipe.claims, records, "The paper" if recipe.published else "Claimed")
+        claimed = claims_of(recipe, records)
     # beside the published numbers they stand in paper.md
     write_tables(records, folder, title, () if recipe is not None and recipe.published else claimed)
     write_sweeps(records, folder, title)

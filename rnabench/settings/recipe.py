@@ -21,7 +21,7 @@ class Figure(Part):
 
 
 class Claim(Part):
-    """What the paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
+    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
 
     says: str
     higher: str
@@ -30,13 +30,21 @@ class Claim(Part):
 
 
 class Defined(Part):
-    """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by."""
+    """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
+
+    `dataset` is what results call it; `statistics` and `average` say how the network is used, `teacher` the model whose
+    answers it learns, `operators` how many a layer of it chooses from, where that is not its architecture's number.
+    """
 
     dataset: str = "digits"
     arch: str = "resnet18"
     space: str = "bn+in"
     objective: str = "black-box"
     layer_based: bool = False
+    operators: int | None = None
+    teacher: str | None = None
+    statistics: str = "own"
+    average: int = 1
 
 
 class Recipe(Part):
@@ -46,9 +54,10 @@ class Recipe(Part):
     itself, or one per seed. `baseline`, `claims` and `defined` name models.
 
     `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
-    deterministic model that the randomised ones of the table are compared with; `published` the paper's table that
-    the table stands beside, and `claims` what it says of the order of the rows. `profile` and `summary` say at what
-    scale. `attacks`: run only these of the table (`natural`, `sanity` for the sanity checks' own); None: all.
+    deterministic model that the randomised ones of the table are compared with; `published` the paper's table (or
+    several joined by `+`) that the table stands beside, and `claims` what it says of the order of the rows. `profile`
+    and `summary` say at what scale. `attacks`: run only these of the table (`natural`, `sanity` for the sanity checks'
+    own); None: all.
     """
 
     name: str
