@@ -100,7 +100,9 @@ def _note(column: str, name: str, records: Sequence[Record], paper: Paper) -> st
 
 
 def _beside(measured: str, theirs: float | None) -> str:
-    return measured if theirs is None else f"{measured} (paper {theirs:.2f})"
+    if theirs is None:
+        return measured
+    return f"{measured} (paper {theirs:.2f})" if round(theirs, 2) == theirs else f"{measured} (paper {theirs:g})"
 
 
 def write_comparison(records: Sequence[Record], recipe: Recipe, folder: Path) -> None:
@@ -112,11 +114,13 @@ def write_comparison(records: Sequence[Record], recipe: Recipe, folder: Path) ->
     said = [*origin_lines(records), _scale(recipe, records, paper), *found.notes,
             *claims_of(recipe, records), *verdicts(records)]
     several = any(len(method.records) > 1 for method in methods(records))
+    legend = _legend(found.headings, paper, several, len(said) > 1) if records else SCALE.format(
+        first=paper.first, scale=paper.scale)
     write_text(folder / "paper.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "paper.md", "\n\n".join([
         f"# {recipe.heading}, beside {paper.called}'s",
         table.to_markdown(index=False, disable_numparse=True, colalign=("left",) + ("right",) * len(found.headings)),
-        *said, _legend(found.headings, paper, several, len(said) > 1)]) + "\n")
+        *said, legend]) + "\n")
     tex = tabulate(table.values.tolist(), headers=list(table.columns), tablefmt="latex_booktabs", disable_numparse=True,
                    colalign=("left",) + ("right",) * len(found.headings))
     comments = "\n".join(f"% {line}" for line in [recipe.heading, *said])
@@ -139,14 +143,15 @@ def _scale(recipe: Recipe, records: Sequence[Record], paper: Paper) -> str:
 def _legend(headings: Iterable[str], paper: Paper, several: bool, said: bool) -> str:
     worst = WORST_LEGEND if any(heading.startswith(WORST) for heading in headings) else ""
     gain = GAIN_LEGEND if any(heading.startswith(GAIN) for heading in headings) else ""
-    text = LEGEND.format(after=SEVERAL if several else ONE, worst=worst, gain=gain, called=paper.called,
-                         columns=paper.columns, first=paper.first, scale=paper.scale)
+    text = (LEGEND + SCALE).format(after=SEVERAL if several else ONE, worst=worst, gain=gain, called=paper.called,
+                                   columns=paper.columns, first=paper.first, scale=paper.scale)
     return textwrap.fill(f"{text} {SAID}" if said else text, 120, break_on_hyphens=False)
 
 
 LEGEND = """\
 Accuracy in percent, `measured ± {after}, and {called}'s number. {columns} {gain}{worst}**!**: a sanity check that
-concerns the number failed; do not rely on it. {first}'s numbers are of {scale}."""
+concerns the number failed; do not rely on it. """
+SCALE = "{first}'s numbers are of {scale}."
 ONE = "half of the 95 % interval` (its larger half), which counts images and path draws as samples"
 SEVERAL = """\
 ...`: in rows of several trainings, which differ in their seed, the mean ± the standard deviation over them; in others

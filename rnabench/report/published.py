@@ -42,7 +42,9 @@ def _trained_alike(row: Mapping[str, str], model: Defined, one_norm: bool) -> bo
         return False
     if one_norm and row["training"] in ("", *ADVERSARIAL):  # one path: black-box training is white-box training
         return model.objective in ADVERSARIAL
-    return row["training"] in ("", model.objective) and (
+    # SORS without its orthogonality is what the SORS paper calls RS: a super-network that is trained as it is
+    objective = "standard" if model.objective == "sors" and not model.orthogonality else model.objective
+    return row["training"] in ("", objective) and (
         not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)
 
 

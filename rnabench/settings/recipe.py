@@ -32,8 +32,9 @@ class Claim(Part):
 class Defined(Part):
     """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
 
-    `dataset` is what results call it; `statistics` and `average` say how the network is used, `teacher` the model whose
-    answers it learns, `operators` how many a layer of it chooses from, where that is not its architecture's number.
+    `dataset` is what results call it; `statistics` and `average` say how the network is used, `orthogonality` and
+    `teacher` what objective `sors` goes by, `operators` how many a layer chooses from, where that is not its
+    architecture's number.
     """
 
     dataset: str = "digits"
@@ -42,6 +43,7 @@ class Defined(Part):
     objective: str = "black-box"
     layer_based: bool = False
     operators: int | None = None
+    orthogonality: float = 10
     teacher: str | None = None
     statistics: str = "own"
     average: int = 1
