@@ -23,6 +23,13 @@ from rnabench.scoring.outcome import Outcome
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.spaces import parse_space
 
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def recipe_files() -> list[Path]:
+    """The recipes of this repository; a file without a name is the base of others."""
+    return [file for file in sorted(RECIPES.glob("*.yaml")) if "\nname: " in file.read_text()]
+
 
 def random_images(count: int = 12, classes: int = 10, size: int = 8) -> ImageSet:
     rng = np.random.default_rng(0)

@@ -20,16 +20,16 @@ LONG = 48  # lines that a study's table on the screen may have
 
 def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe | None = None) -> None:
     """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table; beside the published
-    numbers too, if the recipe names a table of the paper."""
+    numbers too, if the recipe names a paper's table."""
     from rnabench.report.sweep import write_sweeps
     from rnabench.report.table import TEXT_COLUMNS, caption, display, write_tables
     from rnabench.report.verdict import sanity_lines, verdicts
 
     claimed = []
     if recipe is not None and recipe.claims:
-        from rnabench.report.claims import sentences
+        from rnabench.report.claims import claims_of
 
-        claimed = sentences(recipe.claims, records, "The paper" if recipe.published else "Claimed")
+        claimed = claims_of(recipe, records)
     # beside the published numbers they stand in paper.md
     write_tables(records, folder, title, () if recipe is not None and recipe.published else claimed)
     write_sweeps(records, folder, title)
@@ -51,6 +51,13 @@ def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe |
         out.print("! marks results that a failed check says not to rely on.", markup=False)
     files = ", ".join(sorted(file.name for file in folder.glob("*.*") if file.is_file()))
     out.print(f"in {folder}: {files}", markup=False)
+
+
+def write_published(recipe: Recipe, folder: Path) -> None:
+    """Write the published numbers of a recipe that measures by figures alone, to stand beside them."""
+    from rnabench.report.comparison import write_comparison
+
+    write_comparison([], recipe, folder)
 
 
 def finish_study(record: dict[str, Any], stem: Path, title: str | None = None, on_screen: bool = True) -> None:

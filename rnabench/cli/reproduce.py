@@ -77,10 +77,12 @@ def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, Recor
             figures: dict[str, dict[str, Any]], missing: tuple[str, ...]) -> None:
     """Write and show what there is; say what is missing."""
     from rnabench.cli.console import console
-    from rnabench.cli.output import finish, finish_study
+    from rnabench.cli.output import finish, finish_study, write_published
 
     if table:
         finish(list(table.values()), place.folder, recipe.heading, recipe)
+    elif recipe.published and not recipe.table:
+        write_published(recipe, place.folder)
     for name, record in figures.items():
         title = recipe.figures[name].title + (f" (profile {recipe.profile})" if recipe.profile else "")
         finish_study(record, place.folder / name, title, on_screen=False)

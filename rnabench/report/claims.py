@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rnabench.reference import paper_of
 from rnabench.report.methods import Method, methods
 from rnabench.report.record import Record
 from rnabench.scoring.outcome import Outcome
 from rnabench.scoring.significance import ERROR_RATE, holm
 from rnabench.scoring.trainings import Compared, compare
-from rnabench.settings.recipe import Claim
+from rnabench.settings.recipe import Claim, Recipe
 
 ENDS = ("shown", "not shown", "the other way round")
+PROTOCOLS = ("paper", "resample")  # under which papers state their orders; and under eot:K, which we ask for
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _answer(claim: Claim, by_name: dict[str, Method]) -> Answer:
 def _compared(best: Method, other: Method, attack: str) -> Iterator[Contrast]:
     """A contrast under every protocol of either; a deterministic network has the same number under all protocols."""
     ours, theirs = _outcomes(best, attack), _outcomes(other, attack)
-    named = [name for name in dict.fromkeys((*ours, *theirs)) if name == "paper" or name.startswith("eot:")]
+    named = [name for name in dict.fromkeys((*ours, *theirs)) if name in PROTOCOLS or name.startswith("eot:")]
     for protocol in named or ["any"]:
         first, second = (each.get(protocol, each.get("any")) for each in (ours, theirs))
         if first and second:
@@ -89,6 +91,12 @@ def _outcomes(method: Method, attack: str) -> dict[str, list[Outcome]]:
             if result.attack == attack:
                 found.setdefault(result.protocol, []).append(record.outcome(result))
     return {protocol: outcomes for protocol, outcomes in found.items() if len(outcomes) == len(method.records)}
+
+
+def claims_of(recipe: Recipe, records: Sequence[Record]) -> list[str]:
+    """What records say of a recipe's claims, which are those of the paper whose table it has, if it has one."""
+    whose = paper_of(recipe.published).first if recipe.published else "Claimed"
+    return sentences(recipe.claims, records, whose)
 
 
 def sentences(claims: Sequence[Claim], records: Sequence[Record], whose: str = "The paper") -> list[str]:

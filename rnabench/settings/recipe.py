@@ -25,7 +25,7 @@ class Figure(Part):
 
 
 class Claim(Part):
-    """What the paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
+    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
 
     says: str
     higher: str
@@ -34,13 +34,23 @@ class Claim(Part):
 
 
 class Defined(Part):
-    """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by."""
+    """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
+
+    `dataset` is what results call it; `statistics` and `average` say how the network is used, `orthogonality` and
+    `teacher` what objective `sors` goes by, `operators` how many a layer chooses from, where that is not its
+    architecture's number.
+    """
 
     dataset: str = "digits"
     arch: str = "resnet18"
     space: str = Field(None, validate_default=True)
     objective: str = "black-box"
     layer_based: bool = False
+    operators: int | None = None
+    orthogonality: float = 10
+    teacher: str | None = None
+    statistics: str = "own"
+    average: int = 1
 
     @field_validator("space", mode="before")
     @classmethod
@@ -55,9 +65,10 @@ class Recipe(Part):
     itself, or one per seed. `baseline`, `claims` and `defined` name models.
 
     `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
-    deterministic model that the randomised ones of the table are compared with; `published` the paper's table that
-    the table stands beside, and `claims` what it says of the order of the rows. `profile` and `summary` say at what
-    scale. `attacks`: run only these of the table (`natural`, `sanity` for the sanity checks' own); None: all.
+    deterministic model that the randomised ones of the table are compared with; `published` the paper's table (or
+    several joined by `+`) that the table stands beside, and `claims` what it says of the order of the rows. `profile`
+    and `summary` say at what scale. `attacks`: run only these of the table (`natural`, `sanity` for the sanity checks'
+    own); None: all.
     """
 
     name: str

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from rnabench.errors import InvalidSettings, InvalidValue, not_valid, unknown
+from rnabench.reference import paper_of, tables
 from rnabench.settings.base import P, Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.recipe import Claim, Defined, Figure, Recipe
+from rnabench.settings.recipe import Claim, Figure, Recipe
 from rnabench.settings.recipe_source import KEY, Seeds, by_seed, part, read_source, settings_and_seeds
 from rnabench.settings.studies import STUDIES
 from rnabench.settings.training import TrainingSettings
@@ -32,7 +33,7 @@ class _File(Part):
     test: dict[str, Any] | None = None
     evaluate: dict[str, Any] = Field({})
     table: list[str] | None = None
-    published: str | None = Field(None, pattern=r"^table[1-5]$")
+    published: str | None = None
     claims: list[Claim] = Field([])
     figures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field({})
 
@@ -49,6 +50,7 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     evaluation = _evaluation(content, problems)
     table = list(models) if content.get("table") is None else content["table"]
     _judge_table(table, content.get("baseline"), models, problems)
+    _judge_published(content.get("published"), problems)
     _judge_claims(content.get("claims"), models, evaluation, problems)
     figures = _figures(content, models, evaluation, problems)
     problems.tell()
@@ -67,8 +69,7 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
                     for name, figure in figures.items()},
         "published": content.get("published"), "claims": content.get("claims") or (),
         "profile": source.profile, "summary": source.summary,
-        "defined": {name: {key: values[key] for key in Defined.model_fields if key in values}
-                    for name, values in source.defined.items() if name in trainings},
+        "defined": {name: values for name, values in source.defined.items() if name in trainings},
         "trainings": {name: tuple(own) for name, own in trainings.items()},
     })
 
@@ -180,6 +181,16 @@ def _judge_table(table: Any, baseline: Any, models: Trainings, problems: Problem
         problems.add("table", f"{table!r} is not valid; expected different models")
     if table and is_named and baseline in models and baseline not in table:
         problems.add("baseline", f"{baseline!r} is not valid; expected a model of the table")
+
+
+def _judge_published(published: Any, problems: Problems) -> None:
+    """The names of papers' tables; the form is judged elsewhere."""
+    names, known = published.split("+") if isinstance(published, str) else [], tables()
+    for name in names:
+        if name not in known:
+            problems.add("published", unknown(name, known))
+    if len({paper_of(name).file for name in names if name in known}) > 1:
+        problems.add("published", f"{not_valid(published)}; expected tables of one paper")
 
 
 def _judge_claims(claims: Any, models: Trainings, evaluation: EvaluationSettings | None, problems: Problems) -> None:

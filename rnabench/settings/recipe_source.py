@@ -21,6 +21,7 @@ from rnabench.errors import (
 from rnabench.settings.base import Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.recipe import Defined
 from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings
 
@@ -83,7 +84,8 @@ class Profile(Part):
 
 @dataclass(frozen=True)
 class Source:
-    """`content`: the recipe under `profile`. `defined`: training settings by model before the profile changed them."""
+    """`content`: the recipe under `profile`. `defined`: what each model is before the profile changed it, by the keys
+    of Defined."""
 
     content: Content
     profile: str | None
@@ -104,10 +106,17 @@ def read_source(file: Path, profile: str | None, data: Mapping[str, Any]) -> Sou
     content = _merged(file)
     chosen = _chosen(_profiles(file, content), profile)
     content.pop("profiles", None)
-    defined = {name: {**part(content, "train"), **own} for name, own in part(content, "models").items()
+    defined = {name: _defined(part(content, "train"), own) for name, own in part(content, "models").items()
                if isinstance(own, dict)}
     content = _under(chosen, content)
     return Source(_elsewhere(data, content) if data else content, profile, chosen.summary, defined)
+
+
+def _defined(shared: Content, own: Content) -> Content:
+    """What a model's settings, over those that are shared, and its `deploy` make it; judged elsewhere."""
+    values = {**shared, **own, **part(own, "deploy")}
+    values["dataset"] = values.get("dataset_name") or values.get("dataset")
+    return {key: values[key] for key in Defined.model_fields if values.get(key) is not None}
 
 
 def _chosen(profiles: Mapping[str, Profile], name: str | None) -> Profile:

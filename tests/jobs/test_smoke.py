@@ -10,11 +10,10 @@ from rnabench.cli.main import main
 from rnabench.report.accuracies import read_accuracies
 from rnabench.report.regression import compare
 from rnabench.settings.recipe_source import profiles
-from tests.helpers import visible
+from tests.helpers import recipe_files, visible
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted(file.stem for file in (ROOT / "recipes").glob("*.yaml")
-                 if file.stem != "paper" and "smoke" in profiles(file))
+RECIPES = [file.stem for file in recipe_files() if "smoke" in profiles(file)]
 POINTS = 30  # so small networks, so shortly trained, differ so much between processors
 BY_CHANCE = {"sanity checks worse", "newly unreliable"}  # of few images of such networks
 

@@ -15,9 +15,9 @@ from rnabench.settings.recipe_loading import load_recipe
 from rnabench.settings.recipe_source import profiles
 from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings
+from tests import helpers
 
-FOLDER = Path(__file__).parents[2] / "recipes"
-RECIPES = sorted(file for file in FOLDER.glob("*.yaml") if file.stem != "paper")  # the base of others
+FOLDER, RECIPES = helpers.RECIPES, helpers.recipe_files()
 RUNS: list[tuple[Path, str | None]] = [(file, profile) for file in RECIPES for profile in (profiles(file) or [None])]
 TABLES = [file for file in RECIPES if file.stem.startswith("table")]
 
@@ -205,6 +205,9 @@ MISTAKES = [  # what is added to a good recipe, and what the error names
     ("base: none.yaml", "none.yaml"), ("train: {1: 2}", "train"),
     ("evaluate: {attacks: [pgd20], n_examples_of: {pgd20 / tpyo: 3}}", "n_examples_of"),
     ("figures: {paper: {study: gradient-similarity}}", "paper"),
+    ("published: sors-tabel3", r"published: 'sors-tabel3' .*did you mean 'sors-table3'"),
+    ("published: table1+table6", "published: 'table6'"),
+    ("published: table1+sors-table2", "published: .*tables of one paper"), ("published: 3", "published"),
 ]
 
 

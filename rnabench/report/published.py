@@ -1,0 +1,55 @@
+"""Which line of a paper's table is about a network, and what stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnabench.reference import number, published
+from rnabench.report.study import ADVERSARIAL
+from rnabench.settings.architectures import options_of, space_of
+from rnabench.settings.recipe import Defined
+
+ASSUMED = {"bn+in+gn+ln": "bn+in+gn32+ln"}  # Table 5 does not say how many groups; Table 1's GN has 32
+
+
+def published_numbers(table: str, model: Defined) -> dict[str, float]:
+    """What the paper's table says of a network by column, accuracies in percent; empty if it has no such row."""
+    found: dict[str, float] = {}
+    for row in published(table):
+        if is_row(row, model) and (value := number(row)) is not None:
+            found.setdefault(row["column"], value)
+    return found
+
+
+def is_row(row: Mapping[str, str], model: Defined) -> bool:
+    """Whether a row of the paper's table is about this network, trained and used so."""
+    if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"]:
+        return False
+    norms = set(space_of(model.arch, ASSUMED.get(row["space"], row["space"])).norms)
+    return norms == set(space_of(model.arch, model.space).norms) and _used_alike(row, model) and _trained_alike(
+        row, model, one_path=options_of(model.arch, model.space, model.operators) == 1)
+
+
+def _used_alike(row: Mapping[str, str], model: Defined) -> bool:
+    return (row["statistics"] or "own", int(row["average"] or 1)) == (model.statistics, model.average)
+
+
+def _trained_alike(row: Mapping[str, str], model: Defined, one_path: bool) -> bool:
+    """The objective, what it goes by, and how many operators it trains."""
+    if row["operators"] != ("" if model.operators is None else str(model.operators)):
+        return False
+    if row["teacher"] and (row["teacher"] == "yes") != (model.teacher is not None):
+        return False
+    if one_path and row["training"] in ("", *ADVERSARIAL):  # one path: black-box training is white-box training
+        return model.objective in ADVERSARIAL
+    # SORS without its orthogonality is what the SORS paper calls RS: a super-network that is trained as it is
+    objective = "standard" if model.objective == "sors" and not model.orthogonality else model.objective
+    return row["training"] in ("", objective) and (
+        not row["randomization"] or (row["randomization"] == "layer-based") == model.layer_based)
+
+
+def row_title(row: Mapping[str, str]) -> str:
+    """What a row of the paper's is called where none of the networks is its own."""
+    parts = [row["method"], row["arch"], row["dataset"], row["training"] if row["randomization"] else "",
+             row["randomization"]]
+    return f"{' '.join(part for part in parts if part)}, not run"
