@@ -79,6 +79,11 @@ class Norm(nn.Module):
         return self._needs[self.training]
 
     @property
+    def mixes_batch(self) -> bool:
+        """Whether it takes, in the mode that the layer is in, statistics of the batch."""
+        return "batch" in self._sources[self.training].values()
+
+    @property
     def moves(self) -> bool:
         """Whether a forward pass, in the mode that the layer is in, moves running statistics."""
         return self.training and bool(self.tracked) and self.update_running

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch, BatchSource
-from rnabench.evaluation.batch import check_images, memory_ran_out
+from rnabench.evaluation.batch import check_images
+from rnabench.runtime.device import memory_ran_out, undivided
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
@@ -28,7 +29,8 @@ OnBatch = Callable[[Batch, int], Arrays]
 
 @dataclass
 class Work:
-    """`source` in batches of `batch_size`. `announce` is called before the first of it, when settings are judged."""
+    """`source` in batches of `batch_size`. `announce` is called before the first of it, when settings are judged.
+    `whole`: batches are never divided, since predictions depend on batch mates."""
 
     source: BatchSource
     batch_size: int
@@ -36,11 +38,13 @@ class Work:
     progress: Progress
     stop: StopRequest
     announce: Callable[[], None] | None = None
+    whole: bool = False
 
     def __call__(self, name: str, on_batch: OnBatch) -> Arrays:
         """The arrays of all images; batches that the journal has under `name` are not worked on again.
 
-        A batch for which memory runs out is worked on in halves. Raises Stopped between two batches if asked to.
+        A batch for which memory runs out is worked on in halves; if it has to stay whole, InvalidValue is raised.
+        Raises Stopped between two batches if asked to.
         """
         self._begin()
         kept = self.journal.batches((name,))
@@ -85,6 +89,8 @@ class Work:
                 images = min(self._at_once, len(batch.indices) - place)
                 if not memory_ran_out(error) or images == 1:
                     raise
+                if self.whole:
+                    raise undivided(self.batch_size) from error
             # outside the handler, which holds on to the failed work's tensors
             self._at_once = images // 2
             self.progress.line(f"out of memory: going on with {self._at_once} images at once")
