@@ -8,6 +8,7 @@ than the one that is scored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ class WholeBatch(Estimator):
             raise InvalidValue("rows", None, f"the places of these {len(images)} images in their batch of "
                                              f"{len(self._all)}: predictions depend on batch mates")
         places, count = self._places(self._all if rows is None else rows)
-        batches = torch.cat([self.last_seen] * count).index_put((places,), images)  # a copy
+        batches: Tensor = _Put.apply(images, torch.cat([self.last_seen] * count), places)  # type: ignore[no-untyped-call]
         self.last_seen = batches.detach()[: len(self._all)]
         for logits in self.estimator.forward(batches, self._all.repeat(count) if count > 1 else None):
             yield logits[:, places]
@@ -78,3 +79,17 @@ class WholeBatch(Estimator):
             turns = torch.empty_like(rows).scatter(0, order, number)
             self._asked = rows, turns * len(self._all) + rows, int(turns.max()) + 1  # the host waits for the device
         return self._asked[1:]
+
+
+class _Put(torch.autograd.Function):
+    """Images [n, C, H, W] at their places among others. Autograd's own would be spent by the first of several backward
+    passes, and each draw of a mean over paths has one."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, others: Tensor, places: Tensor) -> Tensor:
+        ctx.places = places  # not saved for backward: that is what is freed
+        return others.index_put((places,), images)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        return slopes[0][ctx.places], None, None

@@ -127,7 +127,8 @@ class ForeignModel(nn.Module):
                              "logits") from error
 
     def _depends_on_mates(self, images: Tensor, logits: Tensor) -> bool:
-        """Whether the first images have other logits alone than among the others (`logits`), by more than rounding.
+        """Whether the first images have other logits alone than among the others (`logits`), by more than rounding: a
+        ten-thousandth of the largest logit, in bf16 a twentieth.
 
         An image is alone among copies of itself, whose statistics are its own: in a batch of the same size, for which
         the same random numbers are drawn and the same kernels run, and at the same place in it.

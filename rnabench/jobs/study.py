@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.defence import batch_dependent
 from rnabench.jobs.durations import network_speed
 from rnabench.jobs.evaluate import Target
 from rnabench.model.classifier import RandomizedClassifier
@@ -58,7 +57,7 @@ def algorithms_of(study: Study) -> dict[str, int]:
 
 def settings_identity(targets: Sequence[Target], study: Study) -> str:
     """The same without the versions."""
-    mates = [batch_dependent(target.defence) for target in targets]
+    mates = [bool(target.description.get("batch_dependent")) for target in targets]
     return digest({
         "format": 2,  # as ever: another layout of the file is no other study
         "study": study.name, "keys": study.model_dump(mode="json"),
