@@ -82,6 +82,9 @@ def attack(
         if not target.description.get("replayable", True):
             progress.line("warning: this model draws random numbers that torch's seed does not fix: its draws cannot "
                           "be frozen or replayed, and `paper` and `same-path` act as `resample`")
+        if target.description.get("batch_dependent"):
+            progress.line(f"predictions of this network depend on batch mates: batches of {settings.batch_size} stay "
+                          "whole, and the numbers are those of this --batch-size")
         if not target.description.get("differentiable", True):
             other = "" if transfer_from else "; for a transfer attack too, name a run with --transfer-from"
             progress.line("warning: no gradient reaches this model's images: attacks that follow it say nothing; see "

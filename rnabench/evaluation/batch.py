@@ -16,15 +16,17 @@ from rnabench.attack.attack import Attack, LibraryAttack, Uniform, check, ready
 from rnabench.attack.estimators import Estimator, Expectation, OnePath, OnPass, Watched, nobody, rows_pay
 from rnabench.attack.libraries import Resampled, by_torchattacks, frozen_view, torchattacks_call
 from rnabench.attack.threat import Threat
+from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
 from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate
-from rnabench.evaluation.defence import Defence, check_logits
+from rnabench.evaluation.defence import Defence, batch_dependent, check_logits
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
+from rnabench.runtime.device import memory_ran_out, undivided
 from rnabench.runtime.progress import Progress, Silent
 from rnabench.scoring.interval import Groups
-from rnabench.scoring.outcome import Outcome, path_groups
+from rnabench.scoring.outcome import Outcome, batch_groups, path_groups
 from rnabench.seeding import ExampleStreams, derive, stream
 from rnabench.settings.attacks import AttackSpec, resolved
 from rnabench.settings.evaluation import EvaluationSettings
@@ -68,13 +70,14 @@ class Attacker:
         attack, threat = ready(spec, self.keys.norm, self.keys.eps, self.keys.step)
         draw = self.drawer("attack path", batch, groups)
         averaged = protocol.samples if self.defence.space.is_random else 0
+        network = InBatches(self.network, len(batch.indices)) if batch_dependent(self.defence) else self.network
         if averaged:
-            estimator = Expectation(self.network, draw, averaged, self.most_pixels)
+            estimator = Expectation(network, draw, averaged, self.most_pixels)
             found = self._run(spec.name, attack, threat, estimator, batch, averaged)
             path = self.drawer("reported path", batch, groups)(1)
         else:
             path = draw(1)
-            found = self._run(spec.name, attack, threat, OnePath(self.network, path), batch, 0)
+            found = self._run(spec.name, attack, threat, OnePath(network, path), batch, 0)
         check(spec.name, found, batch.images, threat)
         return found, path
 
@@ -82,6 +85,13 @@ class Attacker:
     def network(self) -> Watched:
         """What attacks see of the defence."""
         return Watched(self.defence, self.on_pass)
+
+    def groups(self, first: int, images: int) -> Groups:
+        """Which of so many images, from number `first` of the evaluation on, share their draws of paths: path groups,
+        or those of a batch where predictions depend on batch mates."""
+        if batch_dependent(self.defence):
+            return batch_groups(first, images, self.keys.batch_size)
+        return path_groups(first, images, self.keys.attack_paths)
 
     def drawer(self, purpose: str, batch: Batch, groups: Groups) -> Callable[[int], Path]:
         """Draws of paths, one after the other: a row for each image, or one row if one draw serves them all."""
@@ -102,7 +112,8 @@ class Attacker:
              samples: int) -> Tensor:
         images, labels = batch.images, batch.labels
         if self.keys.backend == "native" and isinstance(attack, Attack):
-            return attack.run(estimator, images, labels, self._uniform(batch), threat)
+            asked = WholeBatch(estimator, images) if batch_dependent(self.defence) else estimator
+            return attack.run(asked, images, labels, self._uniform(batch), threat)
         # a library draws for the images that it is given together: its streams are named by the first of them
         names = "library", batch.indices[0]
         seed, generator = derive(self.keys.seed, *names), stream(self.keys.seed, *names, "paths")
@@ -146,19 +157,13 @@ def check_plan(keys: EvaluationSettings, specs: list[tuple[AttackSpec, int]], is
         raise InvalidValue("cumulative", True, "a deterministic model: a mean over draws needs every example attacked")
 
 
-def memory_ran_out(error: BaseException) -> bool:
-    """Whether this is a device's, or the CPU allocator's, way to say that memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("can't allocate memory", "STATUS_ALLOC_FAILED")))
-
-
 class Evaluator:
     """Attacks and scores one batch."""
 
     def __init__(self, defence: Defence, keys: EvaluationSettings, classes: int, progress: Progress | None = None,
                  surrogate: Surrogate | None = None) -> None:
         self.defence, self.keys, self.classes, self.progress = defence, keys, classes, progress or Silent()
-        self.random = defence.space.is_random
+        self.random, self.whole = defence.space.is_random, batch_dependent(defence)
         self.on_pass: OnPass = nobody  # told of all that is computed for a batch, attacks and predictions
         self.attacker = Attacker(defence, keys, classes, on_pass=self._passed)
         self.surrogate = Attacker(surrogate.defence, keys, classes, on_pass=self._passed) if surrogate else None
@@ -176,12 +181,13 @@ class Evaluator:
         count as broken and are not attacked.
 
         If memory runs out the batch is worked on in halves: only libraries' attacks draw other random numbers then.
-        """
+        Where predictions depend on batch mates it stays whole, with all that is not `alive`."""
         started = time.perf_counter()
         check_images(batch.images)
         count = len(batch.indices)
-        groups = path_groups(first, count, self.keys.attack_paths)
-        todo = self._apart(cell, np.arange(count) if alive is None else np.flatnonzero(alive), groups)
+        groups = self.attacker.groups(first, count)
+        standing = np.arange(count) if alive is None else np.flatnonzero(alive)
+        todo = self._apart(cell, np.arange(count) if self.whole and len(standing) else standing, groups)
         done: list[tuple[NDArray[np.int64], Outcome]] = []
         while todo:
             rows = todo.pop(0)
@@ -190,7 +196,8 @@ class Evaluator:
                 todo.insert(0, rest)
             part = batch.take(rows.tolist())
             try:
-                done.append((rows, self._outcome(cell, part, groups[rows])))
+                outcome = self._outcome(cell, part, groups[rows])
+                done.append((standing, outcome.take(standing)) if self.whole else (rows, outcome))
                 continue
             except RuntimeError as error:
                 if not self.halve(error, part):
@@ -207,15 +214,18 @@ class Evaluator:
         time."""
         one_path = not self.defence.space.takes_rows or (cell.attack is not None and cell.surrogate is None and
                                                          uses_library(cell.attack, self.keys))
-        if not (one_path and self.random and self.keys.granularity == "batch"):
+        if self.whole or not (one_path and self.random and self.keys.granularity == "batch"):
             return [rows] if len(rows) else []
         return [rows[groups[rows] == group] for group in np.unique(groups[rows])]
 
     def halve(self, error: RuntimeError, batch: Batch) -> bool:
-        """Whether memory ran out with this batch and there is a half to go on with."""
+        """Whether memory ran out with this batch and there is a half to go on with. Raises InvalidValue if a half is
+        another batch."""
         images = len(batch.indices)
         if not memory_ran_out(error) or images == 1:
             return False
+        if self.whole:
+            raise undivided(self.keys.batch_size) from error
         self.at_once = images // 2
         if isinstance(self.defence, RandomizedClassifier) and self.defence.recorded is not None:
             self.defence.recorded.forget()

@@ -15,6 +15,7 @@ from rnabench.attack.estimators import GRADIENT_COST, OnePath
 from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import Cell
+from rnabench.evaluation.defence import batch_dependent
 from rnabench.runtime.progress import FEW_SECONDS, NOTEWORTHY
 
 TIMED_SECONDS = 0.2  # at least, so that what else runs has its turns
@@ -40,11 +41,13 @@ def speed(attacker: Attacker, batch: Batch, work: float = math.inf) -> Speed:
     """
     view = OnePath(attacker.defence, attacker.drawer("cost", batch, np.zeros(len(batch.indices), dtype=np.int64))(1))
     on_cuda = batch.images.device.type == "cuda"
-    one, rows = batch.part(0, 1), torch.arange(len(batch.indices))  # with rows, images keep their own paths
-    alone = _fastest_of_two(lambda: view.gradient(one.images, one.labels, rows=rows[:1]), on_cuda)
+    least = 2 if batch_dependent(attacker.defence) else 1  # of one value alone there are no statistics
+    one, rows = batch.part(0, least), torch.arange(len(batch.indices))  # with rows, images keep their own paths
+    alone = _fastest_of_two(lambda: view.gradient(one.images, one.labels, rows=rows[: len(one.indices)]),
+                            on_cuda) / len(one.indices)
     if alone * work < FEW_SECONDS:
         return Speed(alone, alone / GRADIENT_COST)
-    batch = batch.part(0, max(1, int(ONE_PASS_SECONDS / alone)))
+    batch = batch.part(0, max(least, int(ONE_PASS_SECONDS / alone)))
     count = len(batch.indices)
     gradient, gradient_now = timed(lambda: view.gradient(batch.images, batch.labels, rows=rows[:count]), on_cuda)
     forward, forward_now = timed(lambda: view.wrong(batch.images, batch.labels, rows[:count]), on_cuda)

@@ -42,12 +42,18 @@ class Draws(Protocol):
 
 
 class Defence(Protocol):
-    """A model under attack. `RandomizedClassifier` and `ForeignModel` are the two kinds."""
+    """A model under attack. `RandomizedClassifier` and `ForeignModel` are the two kinds; their `batch_dependent` says
+    whether a prediction depends on the image's batch mates."""
 
     @property
     def space(self) -> Draws: ...
 
     def on(self, path: Path) -> Callable[[Tensor], Tensor]: ...
+
+
+def batch_dependent(defence: Defence) -> bool:
+    """Whether batches have to stay whole; a defence that does not say predicts each image by itself."""
+    return bool(getattr(defence, "batch_dependent", False))
 
 
 class _Seeds:
@@ -77,14 +83,18 @@ class _One:
         return Path(((),) * (repeats * len(streams)))
 
 
+ALONE = 3  # images that are looked at alone
+
+
 class ForeignModel(nn.Module):
     """Anybody's network, from [0, 1] images [N, 3, H, W] to logits [N, classes].
 
     If two forwards differ it is randomised: its draws are then seeds of torch's global generators, which freeze it as
     long as it takes its random numbers from there (`replayable` says whether it does). `differentiable` says whether
     any gradient reaches `images`; where autograd finds no way to them (a detached tensor, integers, numpy), gradient
-    attacks see a gradient of zero. Raises ModelError for a network that fails on `images` or returns no logits;
-    NumericalError for NaN.
+    attacks see a gradient of zero. `batch_dependent`: an image alone has other logits than among these mates (False for
+    a single image, and where no seed fixes the draws: there it cannot be measured). Raises ModelError for a network
+    that fails on `images` or returns no logits; NumericalError for NaN.
     """
 
     space: Draws
@@ -94,12 +104,7 @@ class ForeignModel(nn.Module):
         self.network, self.bf16, self._severed = network, bf16, False
         self.space = _Seeds()
         labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        try:
-            with torch.no_grad():
-                first, second, again = (self.on(Path.of(seed))(images) for seed in (1, 2, 1))
-        except Exception as error:  # the user's code may fail in any way
-            raise ModelError(f"model: failed on images of shape {list(images.shape)}: {_one_line(error)}; expected "
-                             "logits") from error
+        first, second, again = (self._tried(images, seed) for seed in (1, 2, 1))
         check_logits(first, len(images), classes)
         try:
             gradient = OnePath(self, Path.of(1)).gradient(images, labels, margin)
@@ -111,6 +116,29 @@ class ForeignModel(nn.Module):
         self.replayable = torch.equal(first, again)
         if self.replayable and torch.equal(first, second):
             self.space = _One()
+        self.batch_dependent = self.replayable and self._depends_on_mates(images, first.float())
+
+    def _tried(self, images: Tensor, seed: int) -> Tensor:
+        try:
+            with torch.no_grad():
+                return self.on(Path.of(seed))(images)
+        except Exception as error:  # the user's code may fail in any way
+            raise ModelError(f"model: failed on images of shape {list(images.shape)}: {_one_line(error)}; expected "
+                             "logits") from error
+
+    def _depends_on_mates(self, images: Tensor, logits: Tensor) -> bool:
+        """Whether the first images have other logits alone than among the others (`logits`), by more than rounding: a
+        ten-thousandth of the largest logit, in bf16 a twentieth.
+
+        An image is alone among copies of itself, whose statistics are its own: in a batch of the same size, for which
+        the same random numbers are drawn and the same kernels run, and at the same place in it.
+        """
+        rounding = (0.05 if self.bf16 else 1e-4) * float(logits.abs().max())
+        for row in range(min(ALONE, len(images))):
+            alone = self._tried(torch.cat([images[row : row + 1]] * len(images)), 1)[row].float()
+            if not float((alone - logits[row]).abs().max()) <= rounding:  # NaN is another logit, too
+                return True
+        return False
 
     def on(self, path: Path) -> Callable[[Tensor], Tensor]:
         return lambda images: self._on(path, images)

@@ -88,7 +88,10 @@ def evaluate(
             return None
         path = defence.space.sample(stream(keys.seed, "diagnosis"))
         changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
-        first = first_images(source, run.evaluator.at_once, keys.sanity_examples)
+        few = keys.sanity_examples
+        if run.evaluator.whole:  # the batches that these are in
+            few = -(-few // keys.batch_size) * keys.batch_size
+        first = first_images(source, run.evaluator.at_once, few)
         diagnosis = diagnose(defence, path, first, was_training, changed, statistics)
     count = len(cells(keys, random))
     return Evaluation(outcomes[:count], outcomes[count:], diagnosis)
@@ -165,17 +168,19 @@ class _Run:
         done = sum(len(part.correct) for part in parts)
         if done < total:
             passes = forward_passes(self.evaluator.attacker, cell)
-            for place, whole in enumerate(self.source.in_order(size, start=len(parts)), start=len(parts)):
-                batch = whole.part(0, total - place * size)
+            for place, batch in enumerate(self.source.in_order(size, start=len(parts)), start=len(parts)):
+                count = min(len(batch.indices), total - place * size)
+                if not self.evaluator.whole:
+                    batch = batch.part(0, count)
                 if self.stop:
                     raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
-                alive = None if standing is None else standing[place * size : place * size + len(batch.indices)]
-                share = 1.0 if alive is None else float(alive.mean())
-                within = WithinBatch(self.progress, len(batch.indices), share * passes)
+                alive = None if standing is None else standing[place * size : place * size + count]
+                share = len(batch.indices) / count if alive is None or self.evaluator.whole else float(alive.mean())
+                within = WithinBatch(self.progress, count, share * passes)
                 self.evaluator.on_pass = within.passed
-                parts.append(self.evaluator.outcome(cell, batch, place * size, alive))
+                parts.append(self.evaluator.outcome(cell, batch, place * size, alive).first(count))
                 self.journal.append(self._name(cell), parts[-1].as_json())
-                done, right = done + len(batch.indices), right + float(parts[-1].correct.mean(1).sum())
+                done, right = done + count, right + float(parts[-1].correct.mean(1).sum())
                 within.finish(f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:
                     break

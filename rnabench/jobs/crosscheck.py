@@ -14,8 +14,9 @@ from rnabench.attack.attack import Attack, ready
 from rnabench.attack.estimators import OnePath, frozen_parameters
 from rnabench.attack.libraries import View, by_torchattacks, guarded
 from rnabench.attack.threat import Threat
+from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.batches import Batch, BatchSource
-from rnabench.evaluation.defence import Defence
+from rnabench.evaluation.defence import Defence, batch_dependent
 from rnabench.model.classifier import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.runtime.device import number_formats
@@ -65,7 +66,8 @@ def crosscheck(model: nn.Module, defence: Defence, source: BatchSource, classes:
         for name in names:
             spec, case = cases()[name]
             batch = whole.part(0, case.images or len(whole.indices))
-            rows.append(_case(model, spec, case.library, OnePath(defence, path), batch, classes, eps, seed))
+            network = InBatches(defence, len(batch.indices)) if batch_dependent(defence) else defence
+            rows.append(_case(model, spec, case.library, OnePath(network, path), batch, classes, eps, seed))
             row = rows[-1]
             progress.line(f"{name}: native {row['native']['seconds_per_100']:.2f} s, {case.library} "
                           f"{row['library']['seconds_per_100']:.2f} s per 100 images")
@@ -85,8 +87,9 @@ def _case(model: nn.Module, spec: AttackSpec, library: str, estimator: OnePath, 
     def native() -> Tensor:
         with frozen_parameters(model):
             if isinstance(attack, Attack):
+                asked = WholeBatch(estimator, images) if isinstance(estimator.model, InBatches) else estimator
                 uniform: Callable[..., Tensor] = lambda *shape: streams.uniform(*shape).to(images)  # noqa: E731
-                return attack.run(estimator, images, labels, uniform, threat)
+                return attack.run(asked, images, labels, uniform, threat)
             return attack.call(view, images, labels, threat, classes, number)
 
     def theirs() -> Tensor:

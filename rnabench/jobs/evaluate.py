@@ -31,7 +31,7 @@ from rnabench.runtime.locks import check_locks, claimed
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome
-from rnabench.settings.attacks import AttackSpec, resolved
+from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest, from_options
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
@@ -76,6 +76,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
+        "batch_dependent": model.batch_dependent,
         "recipe": without_places(run["recipe"]),
     }
     return Target(model, model, data, description, device)
@@ -119,8 +120,8 @@ def load_foreign(reference: str, keys: DataSettings, evaluation: EvaluationSetti
                       str(tensor.item()).encode())
     description = {"label": reference, "digest": None, "weights_sha256": weights.hexdigest(),
                    "code": {"logits_sha256": logits, "source_sha256": source_sha256(network, reference)},
-                   "randomised": model.space.is_random, "replayable": model.replayable,
-                   "differentiable": model.differentiable}
+                   "randomised": model.space.is_random, "batch_dependent": model.batch_dependent,
+                   "replayable": model.replayable, "differentiable": model.differentiable}
     return Target(model, model, data, description, device)
 
 
@@ -161,7 +162,8 @@ def evaluation_versions(target: Target, keys: EvaluationSettings) -> dict[str, i
 def settings_identity(target: Target, keys: EvaluationSettings) -> str:
     """`identity` without the versions of algorithms. A run's label does not count; a foreign model's does, and so does
     what it computes."""
-    entries = [[entry.protocol, _planned(entry.attack, keys)] for entry in keys.entries()]
+    entries = [[entry.protocol, {"name": entry.attack.name, **resolved(entry.attack, keys.eps, keys.step)}]
+               for entry in keys.entries()]
     return digest(_settings(target, keys) | {"plan": entries} | (
         {"n_examples_of": keys.n_examples_of} if keys.n_examples_of else {}) | (
         {"surrogate": target.surrogate.name} if target.surrogate else {}))
@@ -171,13 +173,10 @@ def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
     code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
-    return {"format": 3,  # as ever: another layout of the file is no other evaluation
-            "keys": settings | {"step_size": keys.step},
-            "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
-
-
-def _planned(spec: AttackSpec, keys: EvaluationSettings) -> dict[str, Any]:
-    return {"name": spec.name, **resolved(spec, keys.eps, keys.step)}
+    mates = {"batch_dependent": True} if target.description.get("batch_dependent") else {}
+    return mates | {"format": 3,  # as ever: another layout of the file is no other evaluation
+                    "keys": settings | {"step_size": keys.step},
+                    "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
@@ -267,7 +266,8 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
     checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
 
     def scored(cell: Cell, outcome: Outcome) -> Result:
-        draws_are: DrawsAre = "-" if not random else "group" if keys.granularity == "batch" else "sample"
+        group: DrawsAre = "batch" if target.description.get("batch_dependent") else "group"
+        draws_are: DrawsAre = "-" if not random else group if keys.granularity == "batch" else "sample"
         return Result.of(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded,
                       algorithms_of(cell), journal.makers(cell_name(cell, keys, images)))
 

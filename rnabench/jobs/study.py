@@ -81,12 +81,14 @@ def algorithms_of(study: Study) -> dict[str, int]:
 
 def settings_identity(targets: Sequence[Target], study: Study) -> str:
     """The same without the versions."""
+    mates = [bool(target.description.get("batch_dependent")) for target in targets]
     return digest({
         "format": 2,  # as ever: another layout of the file is no other study
         "study": study.name, "keys": study.model_dump(mode="json"),
         "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
         "data": targets[0].data.fingerprint,
-    } | ({"training": training.fingerprint} if (training := targets[0].data.training) else {}))
+    } | ({"training": training.fingerprint} if (training := targets[0].data.training) else {})
+        | ({"batch_dependent": mates} if any(mates) else {}))
 
 
 def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Progress, stop: StopRequest,
@@ -139,7 +141,8 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
         assert isinstance(target.module, RandomizedClassifier)
         networks.append((target.description["label"], target.module))
     work = Work(first.data.source, study.batch_size, journal, progress, stop,
-                lambda: progress.line(f"takes {_duration(networks, study, first)} at most"), first.data.training)
+                lambda: progress.line(f"takes {_duration(networks, study, first)} at most"), first.data.training,
+                whole=any(model.batch_dependent for _, model in networks))
     step, attacked = study.evaluation().step, None
     if isinstance(study, Attacking):
         attacked = {"name": study.spec.name, **resolved(study.spec, study.eps, step)}

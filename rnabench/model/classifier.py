@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
+from rnabench.norm.layers import norm_layers
 from rnabench.path.choice import ChoiceLayer, PathNotSet, choices_of, use_choices, use_path
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
@@ -84,6 +85,13 @@ class RandomizedClassifier(nn.Module):
         self.recorded: Recorded | None = None  # inside rnabench.model.recorded.recorded_passes
         self.space = PathSpace.of(self)
         self.reseed(seed)
+
+    @property
+    def batch_dependent(self) -> bool:
+        """Whether a prediction depends on the image's batch mates: in evaluation mode some normaliser takes statistics
+        of the batch."""
+        with in_mode(self, training=False):
+            return any(norm.mixes_batch for norm in norm_layers(self).values())
 
     def reseed(self, seed: int) -> None:
         """Restart the stream that forward draws its paths from."""

@@ -45,7 +45,7 @@ class OperatorChoice(ChoiceLayer):
 
     def _over_batch(self) -> bool:
         """Whether some operator takes statistics over the whole batch."""
-        return any("batch" in norm.active.current_sources.values() for norm in norm_layers(self).values())
+        return any(norm.mixes_batch for norm in norm_layers(self).values())
 
 
 def _reordered(x: Tensor, order: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.norm.layers import norm_layers
 from rnabench.path.choice import choices_of, use_choices
 from rnabench.path.path import Path
 from rnabench.runtime.captured import CapturedPass, Shared, replayed
@@ -59,15 +58,15 @@ class RecordedPasses:
 def recorded_passes(model: RandomizedClassifier) -> Iterator[None]:
     """Inside the block, in which neither mode nor parameters may change, passes through `model.on(path)` are recorded
     and replayed; not those of a network in which an image's prediction depends on its batch mates."""
-    alone = all(at_inference != "batch" for norm in norm_layers(model).values()
-                for _, at_inference in norm.active.sources.values())
 
     def run(images: Tensor, choices: Tensor) -> Tensor:
         with use_choices(choices_of(model, Path(choices), as_tensor=True)):
             logits: Tensor = model(images)
         return logits
 
-    before, passes = model.recorded, RecordedPasses(run, next(model.parameters()).device) if alone else None
+    before, passes = model.recorded, None
+    if not model.batch_dependent:  # images that are padded up would be mates
+        passes = RecordedPasses(run, next(model.parameters()).device)
     try:
         model.recorded = passes
         yield

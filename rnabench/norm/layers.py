@@ -79,9 +79,9 @@ class Norm(nn.Module):
         return self._needs[self.training]
 
     @property
-    def current_sources(self) -> dict[Statistic, Source]:
-        """Where each declared statistic comes from, in the mode that the layer is in."""
-        return self._sources[self.training]
+    def mixes_batch(self) -> bool:
+        """Whether it takes, in the mode that the layer is in, statistics of the batch."""
+        return "batch" in self._sources[self.training].values()
 
     @property
     def moves(self) -> bool:
@@ -103,7 +103,7 @@ class Norm(nn.Module):
         """The declared statistics from their sources, each [N, groups] or [1, groups]; `used` as in `coefficients`."""
         pooled: dict[Source, dict[Statistic, Tensor]] = {}
         values: dict[Statistic, Tensor] = {}
-        for name, source in self.current_sources.items():
+        for name, source in self._sources[self.training].items():
             if source == "running":
                 values[name] = getattr(self, f"running_{name}")[None]
                 continue

@@ -33,6 +33,10 @@ class MixtureBatchNorm(Norm):
         return cast(Norm, self.norms[self.branch])
 
     @property
+    def mixes_batch(self) -> bool:
+        return self.active.mixes_batch
+
+    @property
     def moves(self) -> bool:
         return self.active.moves
 

@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 EXPECTED = "a folder with records (JSON written by `rnabench reproduce` or `rnabench attack`) or a table.csv"
 SETTINGS = ("dataset", "images", "threat", "eps", "draws", "draws_are")  # that a table.csv holds
 NETWORK = ("arch", "space", "width", "layer_based", "objective", "randomised")
-# of a study: they decide what is drawn at random, or follow from its images
+# of a study: they decide what is drawn at random, or follow from its images (but see `_study_source`)
 NO_SETTINGS = ("seed", "batch_size", "precision", "n_examples", "indices")
 
 
@@ -116,7 +116,8 @@ def _of_file(file: Path) -> tuple[list[tuple[str, RecordSettings]], list[tuple[A
 
 def _record_source(record: Record) -> RecordSettings:
     settings = _network(record.model.content()) | {
-        "fingerprint of the images": record.data.fingerprint, "cumulative": record.evaluation.cumulative}
+        "fingerprint of the images": record.data.fingerprint, "cumulative": record.evaluation.cumulative} | (
+        {"images in a batch": record.evaluation.batch_size} if record.model.batch_dependent else {})
     return RecordSettings(settings, {f"{flag.check} {flag.name}": flag.status for flag in record.sanity.flags},
                           record.evaluation.seed, method=record.method, weights=record.model.weights_sha256,
                           algorithms=record.algorithms)
@@ -134,7 +135,9 @@ def _record_cells(record: Record) -> Iterator[tuple[AccuracyKey, Accuracy]]:
 def _study_source(record: dict[str, Any]) -> RecordSettings:
     networks = {f"{model['label']}: {name}": value for model in record["models"]
                 for name, value in _network(model).items()}
-    keys = {name: value for name, value in record["keys"].items() if name not in NO_SETTINGS}
+    mates = any(model.get("batch_dependent") for model in record["models"])
+    keys = {name: value for name, value in record["keys"].items()
+            if name not in NO_SETTINGS or (name == "batch_size" and mates)}
     return RecordSettings(networks | keys | (record["attack"] or {}) | {
         "study": record["study"], "fingerprint of the images": record["data"]["fingerprint"]},
         {}, record["keys"]["seed"], is_study=True, algorithms=record.get("algorithms"))

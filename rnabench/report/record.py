@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from rnabench.report.stored import PackedBits, Stored
-from rnabench.scoring.outcome import Outcome, path_groups
+from rnabench.scoring.outcome import Outcome, batch_groups, path_groups
 
 FORMAT: Final = 4
 
@@ -90,6 +90,8 @@ class Network(Stored):
     parameters: int | None = None
     objective: str | None = None
     randomised: bool
+    batch_dependent: bool | None = Field(default=None, description="predictions depend on an image's batch mates, so "
+                                         "that evaluation.batch_size decides them; null: older, not said")
     recipe: dict[str, Any] | None = None
     replayable: bool | None = Field(default=None, description="of a foreign network: torch's seed fixes its draws")
     differentiable: bool | None = Field(default=None, description="of a foreign network: a gradient reaches the images")
@@ -140,7 +142,8 @@ class Result(Stored):
     bounded: bool = Field(description="knows an eps")
     draws: int = Field(ge=1, description="D")
     draws_are: DrawsAre = Field(
-        description="what shares a draw: a path group, a batch (older), nothing; -: nothing is drawn")
+        description="what shares a draw: a path group, a batch (of batch_dependent networks, and older), nothing; -: "
+                    "nothing is drawn")
     accuracy: Share = Field(description="mean over images and draws")
     interval95: Interval
     worst_of_draws: Share = Field(description="right on every draw")
@@ -279,9 +282,9 @@ class Record(Made):
         if result.draws_are == "group":
             assert self.evaluation.attack_paths is not None
             groups = path_groups(0, result.images, self.evaluation.attack_paths)
-        elif result.draws_are == "batch":  # records of before path groups
+        elif result.draws_are == "batch":  # predictions depend on batch mates, or the record is of before path groups
             assert self.evaluation.batch_size is not None
-            groups = np.arange(result.images) // self.evaluation.batch_size
+            groups = batch_groups(0, result.images, self.evaluation.batch_size)
         distances = None if kept.distances is None else np.array(kept.distances, dtype=float)
         return Outcome(result.attack, result.protocol, kept.correct.array(), kept.majority.array(),
                        kept.reported.array(), groups, result.seconds, distances)

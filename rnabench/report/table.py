@@ -86,7 +86,17 @@ def caption(records: Sequence[Record]) -> str:
     threat = first.threat
     length = in_255ths if threat.norm == "Linf" else "{:.4g}".format
     return (f"{first.data.name}, {len(first.data.indices):,} test images, {threat.norm} eps {length(threat.eps)}, "
-            f"step {length(threat.step_size)}, seed {first.evaluation.seed}{_fewer(records)}")
+            f"step {length(threat.step_size)}, seed {first.evaluation.seed}{_fewer(records)}{_batches(records)}")
+
+
+def _batches(records: Sequence[Record]) -> str:
+    """Whose predictions depend on batch mates, and how large the batches were, as the end of a sentence."""
+    sizes: dict[int | None, list[str]] = {}
+    for record in records:
+        if record.model.batch_dependent:
+            sizes.setdefault(record.evaluation.batch_size, []).append(record.label)
+    return "".join(f"; predictions of {', '.join(labels)} depend on batch mates: batches of {size}"
+                   for size, labels in sizes.items())
 
 
 def _fewer(records: Sequence[Record]) -> str:
@@ -128,6 +138,12 @@ def legend(records: Sequence[Record]) -> str:
         parts.append(UNBOUNDED)
     if any(record.unreliable for record in records):
         parts.append("**!**: a sanity check that concerns the row failed; do not rely on it.")
+    if any(record.model.batch_dependent for record in records):
+        parts.append(MATES)
+    if apart := dict.fromkeys(result.attack for record in records if record.model.batch_dependent
+                              for result in record.results if result.parameters.get("backend", "native") != "native"):
+        parts.append(f"{', '.join(apart)}: by a library, which attacks parts of a batch: it saw other batches than the "
+                     "whole ones that score what it delivers.")
     if any(record.evaluation.cumulative for record in records):
         parts.append("Attacks are **cumulative**: each sees only the images that no earlier one broke, and its row "
                      "counts those broken before as broken.")
@@ -144,6 +160,9 @@ with others; `same-path` predicts with the attacked path; `eot:K` averages the g
 step; `any`: nothing is random, or nothing attacks, so all protocols agree. **worst case**: every image meets the
 bounded attack that is worst for it, chosen by its accuracy over draws (on one half of the draws, scored on the
 other)."""
+MATES = """\
+**Batch mates**: where predictions depend on them, batches are attacked and scored whole, in the test set's order (the
+last may be smaller), a draw serves a batch (batch), and the numbers are those of this batch size alone."""
 SEVERAL = """\
 **Trainings**: a row of several is the mean over them, and after ± stands the standard deviation over trainings, which
 differ in their seed; table.csv has every training with its interval."""

@@ -37,6 +37,18 @@ def visible_gpus() -> list[str]:
     return [each.strip() for each in named.split(",")][:count] if named else [str(number) for number in range(count)]
 
 
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether this is a device's, or the CPU allocator's, way to say that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("can't allocate memory", "STATUS_ALLOC_FAILED")))
+
+
+def undivided(batch_size: int) -> InvalidValue:
+    """What to raise where memory ran out for a batch that has to stay whole."""
+    return InvalidValue("--batch-size", batch_size, "a smaller one: memory ran out, and where predictions depend on "
+                        "batch mates, half a batch would be another one")
+
+
 # tf32: products of float32 rounded to 10 bits of mantissa; bf16: activations in bfloat16 by autocast, the rest in fp32
 
 IN_TORCH = {"fp32": "ieee", "tf32": "tf32", "bf16": "ieee"}

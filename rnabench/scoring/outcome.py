@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,10 +73,13 @@ class Outcome:
 
     def first(self, count: int) -> Outcome:
         """The outcome on the first `count` images only."""
-        cut = slice(0, count)
-        return replace(self, correct=self.correct[cut], majority=self.majority[cut], reported=self.reported[cut],
-                       groups=None if self.groups is None else self.groups[cut],
-                       distances=None if self.distances is None else self.distances[cut])
+        return self.take(slice(0, count))
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Outcome:
+        """The outcome on some of the images."""
+        return replace(self, correct=self.correct[rows], majority=self.majority[rows], reported=self.reported[rows],
+                       groups=None if self.groups is None else self.groups[rows],
+                       distances=None if self.distances is None else self.distances[rows])
 
     def as_json(self) -> dict[str, Any]:
         """All of it, as journals keep it."""
@@ -105,6 +108,18 @@ def path_groups(first: int, images: int, attack_paths: int) -> Groups:
     which batch an image is does not matter.
     """
     return np.arange(first, first + images, dtype=np.int64) % attack_paths
+
+
+def batch_groups(first: int, images: int, batch_size: int) -> Groups:
+    """The same where a batch is a group: of a network whose predictions depend on batch mates."""
+    return np.arange(first, first + images, dtype=np.int64) // batch_size
+
+
+def fewest_groups(several: Iterable[Groups | None]) -> Groups | None:
+    """The groups by which outcomes on the same images are compared whose draws serve different ones: the fewest (of
+    equally few the first), None if nothing is drawn for several images together."""
+    return min((groups for groups in several if groups is not None), key=lambda groups: len(np.unique(groups)),
+               default=None)
 
 
 def joined(parts: Sequence[Outcome]) -> Outcome:

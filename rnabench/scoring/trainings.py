@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnabench.scoring.interval import Difference, Groups, difference
-from rnabench.scoring.outcome import Outcome
+from rnabench.scoring.outcome import Outcome, fewest_groups
 
 Numbers = NDArray[np.float64]
 Outcomes = Sequence[Outcome]  # of one attack on the trainings of one method
@@ -51,7 +51,7 @@ def compare(first: Outcomes, second: Outcomes) -> Compared:
     if min(len(first), len(second)) == 1:
         first, second = first[:1], second[:1]
     images = min(len(each.correct) for each in (*first, *second))
-    groups = next((each.groups[:images] for each in (*first, *second) if each.groups is not None), None)
+    groups = fewest_groups(each.groups[:images] for each in (*first, *second) if each.groups is not None)
     ours, theirs = (_alike(side, images) for side in (first, second))
     found = difference(ours.mean(0), theirs.mean(0), groups)
     if len(first) > 1:

@@ -62,7 +62,8 @@ class EvaluationSettings(Part):
     `norm`, `eps` and `step_size` are the threat model: pixel units for Linf, Euclidean length for L2. A draw of a path,
     the attacker's or a scoring one, serves a group of images, as it serves a batch in the paper, and there are
     `attack_paths` groups (granularity `batch`), or it serves a single image (`sample`). `batch_size` says how many
-    images are worked on at once and nothing else.
+    images are worked on at once and nothing else; but where a network's predictions depend on batch mates, it says of
+    which batches they are: these stay whole, and a draw serves a batch, whatever `attack_paths` is.
     """
 
     norm: Norm = "Linf"
@@ -92,7 +93,8 @@ class EvaluationSettings(Part):
     granularity: Granularity = setting("batch", "One draw per group of images, of which there are --attack-paths, or "
                                        "one per sample.", "Attack")
     attack_paths: int = setting(16, "Groups of images that share their draws of paths (granularity batch), as batches "
-                                "do in the paper: so many frozen paths are attacked.", "Attack", strict=True, ge=1,
+                                "do in the paper: so many frozen paths are attacked (one per batch "
+                              "where predictions depend on batch mates).", "Attack", strict=True, ge=1,
                                 le=1_000_000)
     batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=1, le=65536)
     precision: Precision = "fp32"

@@ -86,7 +86,7 @@ gradient that a GN takes away, **left** what remains by the formula and as measu
                 "changes": [spread(change[:, step]) for step in range(self.lengths)],
                 "layers": layer_rows(view.label, view.model, view.paths[0], work) if view.single else None,
             })
-            surfaces.append([view.surface_at(first.part(image, image + 1), radius, self.points, self.seed, work)
+            surfaces.append([view.surface_at(first.part(image, image + 1), image, radius, self.points, self.seed, work)
                              for image in shown])
         return {"subjects": subjects, "radius": radius, "lengths": lengths, "surfaces": [
             {"index": first.indices[image], "class": int(first.labels[image]),

@@ -61,16 +61,19 @@ def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: Ba
     """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts).
 
     Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
-    starts depend on the recipe's seed alone: every epoch is judged by the same draws. Leaves `model` in eval mode.
+    starts depend on the recipe's seed alone: every epoch is judged by the same draws. Where predictions depend on batch
+    mates, batches are as large as in training, and each has a path of its own. Leaves `model` in eval mode.
     """
     seed, device = step.recipe.seed, next(model.parameters()).device
     hits = torch.zeros(2, dtype=torch.int64, device=device)
     model.eval()
     done = 0
-    for batch in source.in_order(HOLDOUT_BATCH):
+    mates = model.batch_dependent
+    for number, batch in enumerate(source.in_order(step.recipe.batch_size if mates else HOLDOUT_BATCH)):
         within = WithinBatch(progress or Silent(), len(batch.indices), step.attack_passes + 2)
         step.on_pass = within.passed
-        groups = [place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
+        groups = [number] if mates else [
+            place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
         attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups, device=device))
                                 for what in ("held-out attack path", "held-out path"))
         start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)

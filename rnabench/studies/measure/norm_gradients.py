@@ -65,7 +65,7 @@ def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) 
                 for name in ("g", "scaled", "mean", "projection", "measured")}
     terms_of_images = work(f"gradients in the layers of {label}", on_batch)
     if not names:  # all batches came from the journal
-        batch = next(work.source.in_order(1))
+        batch = next(work.source.in_order(2))  # of one value alone there are no statistics
         names[:] = layer_terms(model, path, batch.images, batch.labels)
     options = {short_name(name): option for name, option in model.space.describe(path).items()
                if isinstance(model.get_submodule(name), NormChoice)}

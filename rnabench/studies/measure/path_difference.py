@@ -14,7 +14,6 @@ from rnabench.evaluation.batch import Evaluator, check_plan
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.scoring.interval import Bits, crossed_difference, crossed_interval
-from rnabench.scoring.outcome import path_groups
 from rnabench.seeding import stream
 from rnabench.settings.attacks import AttackSpec
 from rnabench.settings.evaluation import EvaluationSettings
@@ -106,7 +105,7 @@ def _on_pair(model: RandomizedClassifier, first: Path, others: list[Path], spec:
     evaluator = Evaluator(Held(model, first), keys, classes)
 
     def on_batch(batch: Batch, start: int) -> Arrays:
-        groups = path_groups(start, len(batch.indices), keys.attack_paths)
+        groups = evaluator.attacker.groups(start, len(batch.indices))
         images, _ = evaluator.attacker(spec, SAME_PATH, batch, groups)
         right = [evaluator.predictions(images, other, batch, groups)[0] == batch.labels for other in others]
         return {"right": np.stack([each.cpu().numpy() for each in right], axis=1)}

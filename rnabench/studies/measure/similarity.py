@@ -13,7 +13,8 @@ from torch import Tensor
 from rnabench.attack.estimators import OnePath, OnPath
 from rnabench.data.batches import Batch
 from rnabench.path.path import Path
-from rnabench.scoring.outcome import path_groups
+from rnabench.scoring.interval import Groups
+from rnabench.scoring.outcome import batch_groups, path_groups
 from rnabench.seeding import ExampleStreams
 from rnabench.studies.measure.path_difference import path_pairs
 from rnabench.studies.measure.smoothness import unit
@@ -32,10 +33,15 @@ def cosine(first: Tensor, second: Tensor) -> Tensor:
 
 def between_networks(subjects: Sequence[Subject], seed: int, work: Work) -> NDArray[np.float64]:
     """Cosines [N, S, S] of the gradients of the cross-entropy at the clean images; a subject that draws is looked at on
-    a path for each of 16 groups of images, drawn for itself."""
+    a path for each of 16 groups of images, drawn for itself (for each batch, if predictions depend on batch mates)."""
     def on_batch(batch: Batch, first: int) -> Arrays:
-        groups = path_groups(first, len(batch.indices), GROUPS).tolist()
-        paths = [subject.defence.space.sample_each(ExampleStreams(seed, "gradient path", place, indices=groups))
+        def groups(subject: Subject) -> Groups:
+            if subject.batch_dependent:
+                return batch_groups(first, 1, work.batch_size)
+            return path_groups(first, len(batch.indices), GROUPS)
+
+        paths = [subject.defence.space.sample_each(
+                     ExampleStreams(seed, "gradient path", place, indices=groups(subject).tolist()))
                  if subject.is_random else subject.fixed() for place, subject in enumerate(subjects)]
         gradients = [input_gradient(subject.defence, path, batch.images, batch.labels)
                      for subject, path in zip(subjects, paths, strict=True)]

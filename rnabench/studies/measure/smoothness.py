@@ -20,7 +20,8 @@ from rnabench.studies.measure.subject import Networks, subjects
 from rnabench.studies.measure.work import Arrays, OnBatch, Work
 
 LossOf = Callable[[Tensor], Tensor]
-"""Images [N, C, H, W] to the loss of each [N]; twice differentiable, and no image has a part in another's loss."""
+"""Images [N, C, H, W] to the loss of each [N]; twice differentiable. No image has a part in another's loss; but where
+predictions depend on batch mates, all images of a batch move at once, and gradients are of the batch's summed loss."""
 
 
 def path_losses(model: OnPath, paths: Sequence[Path], labels: Tensor) -> list[LossOf]:
@@ -148,13 +149,23 @@ class Viewed:
             return {name: value.double().cpu().numpy() for name, value in vars(measured).items()}
         return on_batch
 
-    def surface_at(self, batch: Batch, radius: float, points: int, seed: int, work: Work) -> list[list[float]]:
-        """The loss surface around the one image of a batch."""
+    def surface_at(self, batch: Batch, number: int, radius: float, points: int, seed: int, work: Work
+                   ) -> list[list[float]]:
+        """The loss surface around the one image of `batch`, image `number` of those that are worked on; where
+        predictions depend on batch mates, among those of its batch, which stay as they are."""
         image, index = batch.images[0], batch.indices[0]
         noise = torch.randn(image.shape, generator=stream(seed, "surface", index)).to(image)
 
+        whole = next(work.source.in_order(work.batch_size, start=number // work.batch_size)
+                     ) if self.model.batch_dependent else None
+        place = number % work.batch_size
+
         def loss(images: Tensor) -> Tensor:
-            return mean_loss(path_losses(self.model, self.paths, batch.labels.expand(len(images))))(images)
+            if whole is None:
+                return mean_loss(path_losses(self.model, self.paths, batch.labels.expand(len(images))))(images)
+            of_batch, mates = mean_loss(path_losses(self.model, self.paths, whole.labels)), whole.images
+            return torch.stack([of_batch(torch.cat([mates[:place], each[None], mates[place + 1 :]]))[place]
+                                for each in images])
 
         def compute() -> Arrays:
             return {"losses": surface(loss, image, radius, points, noise).double().cpu().numpy()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.defence import Defence, Draws
+from rnabench.evaluation.defence import Defence, Draws, batch_dependent
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import frozen_statistics
@@ -35,6 +35,11 @@ class Subject:
     @property
     def is_random(self) -> bool:
         return self.defence.space.is_random
+
+    @property
+    def batch_dependent(self) -> bool:
+        """Whether its predictions depend on batch mates."""
+        return batch_dependent(self.defence)
 
     def fixed(self) -> Path:
         """The one path of a subject that does not draw."""
@@ -61,6 +66,7 @@ class Held:
 
     def __init__(self, defence: Defence, path: Path) -> None:
         self.space: Draws = _Only(path)
+        self.batch_dependent = batch_dependent(defence)
         self._defence = defence
 
     def on(self, path: Path) -> Callable[[Tensor], Tensor]:

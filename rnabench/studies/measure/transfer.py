@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Evaluator, check_plan
 from rnabench.scoring.interval import Bits, Groups, accuracy_interval, ratio_interval
-from rnabench.scoring.outcome import bits, path_groups
+from rnabench.scoring.outcome import bits, fewest_groups
 from rnabench.settings.attacks import AttackSpec
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import Protocol
@@ -25,7 +25,8 @@ class TransferEntry:
 
     `before`: the target on the clean image. `source` [N, 1]: the source, on the attacked path, on the clean image.
     `after`: the target on the source's adversarial image. D is 1 for a target that does not draw, and on the diagonal,
-    where the attacked path itself predicts. `groups` [N]: which images share draws, None if nothing is drawn.
+    where the attacked path itself predicts. `groups` [N]: which images share draws, None if nothing is drawn; of
+    two networks with different groups (one's are whole batches) the fewer ones.
     """
 
     source: Bits
@@ -73,9 +74,9 @@ def transfer(subjects: Sequence[Subject], spec: AttackSpec, keys: EvaluationSett
     for place, subject in enumerate(subjects):
         found = work(f"{spec.name} on {subject.label}", _attacked(evaluators, place, spec))
         row = []
-        for target, other in enumerate(subjects):
-            drawn = subject.is_random or other.is_random
-            groups = path_groups(0, len(work.source), keys.attack_paths) if drawn else None
+        for target in range(len(subjects)):
+            groups = fewest_groups(evaluators[each].attacker.groups(0, len(work.source)) for each in (place, target)
+                                   if subjects[each].is_random)
             before = found["source"] if target == place else clean[target]
             row.append(TransferEntry(found["source"], before, found[f"target {target}"], groups))
         matrix.append(row)
@@ -84,7 +85,7 @@ def transfer(subjects: Sequence[Subject], spec: AttackSpec, keys: EvaluationSett
 
 def _clean(evaluator: Evaluator) -> OnBatch:
     def on_batch(batch: Batch, first: int) -> Arrays:
-        groups = path_groups(first, len(batch.indices), evaluator.keys.attack_paths)
+        groups = evaluator.attacker.groups(first, len(batch.indices))
         right = evaluator.predictions(batch.images, None, batch, groups) == batch.labels
         return {"right": right.T.cpu().numpy()}
     return on_batch
@@ -92,11 +93,12 @@ def _clean(evaluator: Evaluator) -> OnBatch:
 
 def _attacked(evaluators: Sequence[Evaluator], source: int, spec: AttackSpec) -> OnBatch:
     def on_batch(batch: Batch, first: int) -> Arrays:
-        groups = path_groups(first, len(batch.indices), evaluators[source].keys.attack_paths)
+        groups = evaluators[source].attacker.groups(first, len(batch.indices))
         images, path = evaluators[source].attacker(spec, SAME_PATH, batch, groups)
         before = evaluators[source].predictions(batch.images, path, batch, groups)
         arrays = {"source": (before == batch.labels).T.cpu().numpy()}
         for target, evaluator in enumerate(evaluators):
+            groups = evaluator.attacker.groups(first, len(batch.indices))
             predicted = evaluator.predictions(images, path if target == source else None, batch, groups)
             arrays[f"target {target}"] = (predicted == batch.labels).T.cpu().numpy()
         return arrays

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch, BatchSource
 from rnabench.data.sources import ProbeData
-from rnabench.evaluation.batch import check_images, memory_ran_out
+from rnabench.evaluation.batch import check_images
+from rnabench.runtime.device import memory_ran_out, undivided
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
@@ -30,7 +31,8 @@ OnBatch = Callable[[Batch, int], Arrays]
 @dataclass
 class Work:
     """`source` in batches of `batch_size`. `announce` is called before the first of it, when settings are judged.
-    `training`: the data set's training images, for a study that trains classifiers (`Probing`)."""
+    `training`: the data set's training images, for a study that trains classifiers (`Probing`). `whole`: batches are
+    never divided, since predictions depend on batch mates."""
 
     source: BatchSource
     batch_size: int
@@ -39,13 +41,15 @@ class Work:
     stop: StopRequest
     announce: Callable[[], None] | None = None
     training: ProbeData | None = None
+    whole: bool = False
 
     def __call__(self, name: str, on_batch: OnBatch, together: int = 1) -> Arrays:
         """The arrays of all images; batches that the journal has under `name` are not worked on again.
 
         `together`: images that have a part in each other's results stay together in so many, from the first on; what is
         handed over is a multiple of that, but for the last. A batch for which memory runs out is worked on in halves,
-        as far as they may be parted. Raises Stopped between two batches if asked to.
+        as far as they may be parted; if it has to stay whole, InvalidValue is raised. Raises Stopped between two
+        batches if asked to.
         """
         self._begin()
         kept = self.journal.batches((name,))
@@ -88,8 +92,10 @@ class Work:
                 continue
             except RuntimeError as error:
                 images = min(self._at_once, len(batch.indices) - place)
-                if not memory_ran_out(error) or images <= together:
+                if not memory_ran_out(error) or images == 1:
                     raise
+                if images <= together or (self.whole and together == 1):
+                    raise undivided(images) from error
             # outside the handler, which holds on to the failed work's tensors
             self._at_once = max(1, images // 2 // together) * together
             self.progress.line(f"out of memory: going on with {self._at_once} images at once")
