@@ -9,6 +9,7 @@ from typing import Any
 from rnabench.errors import one_of
 from rnabench.report.figure import save
 from rnabench.runtime.files import write_text
+from rnabench.settings.architectures import WITHOUT_NORMS
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.spaces import NORMS, parse_space
 from rnabench.settings.studies import STUDIES, Study
@@ -107,15 +108,21 @@ def is_cifar10(name: str) -> bool:
 
 def family(space: str | None) -> str | None:
     """GN or BGN (section 3.1) for a space of one normaliser, or one range of them; else None."""
-    if space is None or "+" in space:
+    if space in (None, WITHOUT_NORMS) or "+" in space:
         return None
     return NORMS.get(parse_space(space).norms[0].name).family
 
 
 def spaces(record: dict[str, Any]) -> list[str]:
-    """The space of every subject's normalisers: its network's, or what the path that it is held on uses."""
+    """The space of every subject's normalisers: its network's, or what the path that it is held on chooses."""
     own = {model["label"]: model["space"] for model in record["models"]}
-    return [subject["space"] or own[subject["label"]] for subject in record["results"]["subjects"]]
+    return [subject["space"] or own[_network(subject)] for subject in record["results"]["subjects"]]
+
+
+def _network(subject: dict[str, Any]) -> str:
+    """The label of the network that a subject is, or of which it is a path."""
+    label = str(subject["label"])
+    return label if subject.get("path") is None else label.rpartition(": ")[0]
 
 
 def with_interval(share: float | None, interval: list[float] | None) -> str:

@@ -14,6 +14,8 @@ from torch import Tensor
 from rnabench.attack.estimators import Expectation
 from rnabench.model.factory import build_model
 from rnabench.model.normalizers import build_norm
+from rnabench.norm.choice import NormChoice
+from rnabench.path.choice import choice_layers
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.spaces import parse_space
@@ -199,7 +201,8 @@ def test_gradients_on_the_same_path_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(("arch", "width", "space"), [
-    *((name, 16 if name == "resnet18" else 1, "bn+gn[2]") for name in ARCHITECTURES if name != "resnet50"),
+    *((name, 16 if name == "resnet18" else 2, "bn+gn[2]") for name, each in ARCHITECTURES.items()
+      if each.normalised and name != "resnet50"),
     ("resnet18", 4, "bn+in-plain")])
 def test_equation_5_in_every_layer_of_a_network(arch: str, width: int, space: str) -> None:
     model = build_model(arch, space, 10, width=width).eval()
@@ -207,7 +210,8 @@ def test_equation_5_in_every_layer_of_a_network(arch: str, width: int, space: st
     x, labels = torch.rand(2, 3, 32, 32), torch.tensor([1, 2])
     with at_rest([model]):
         layers = layer_terms(model, path, x, labels)
-    assert len(layers) == len(model.space.layers) + (arch == "wrn32")  # whose last normaliser is always BN
+    choices = [layer for layer in choice_layers(model).values() if isinstance(layer, NormChoice)]
+    assert len(layers) == len(choices) + (arch == "wrn32")  # whose last normaliser is always BN
     for terms in layers.values():
         left = terms["scaled"] - terms["mean"] - terms["projection"]
         torch.testing.assert_close(left, terms["measured"], rtol=1e-4, atol=1e-12)
