@@ -93,6 +93,16 @@ def test_after_an_edit_of_forward_the_numbers_are_new(somebody: Somebody) -> Non
     assert edited["results"] != first["results"]
 
 
+def test_one_that_mixes_its_batch_is_recorded_and_told_as_such(somebody: Somebody) -> None:
+    plain, said = somebody.attack(CODE)
+    assert plain["model"]["batch_dependent"] is False
+    assert "batch mates" not in said
+    mixing, said = somebody.attack(CODE.replace("x.flatten(1)) * 1.0", "(x - x.mean(0)).flatten(1))"))
+    assert mixing["model"]["batch_dependent"] is True
+    assert "batches of 128 stay whole" in said
+    assert "predictions of somebodys:make depend on batch mates: batches of 128" in said
+
+
 def test_an_edit_that_the_first_batch_does_not_show_counts_too(somebody: Somebody) -> None:
     first = somebody.attack(CODE)[0]
     edited = somebody.attack(CODE.replace("* 1.0", "* (1.0 if len(x) < 1000 else 2.0)"))[0]
