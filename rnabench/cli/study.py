@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
@@ -24,6 +24,8 @@ Runs = Annotated[Optional[list[Path]], typer.Argument(
 Among = Annotated[Path, o.option("Folder in which runs are looked for if none is named.", o.RUN, "--runs")]
 Out = Annotated[Optional[Path], o.option("Folder of the results.  [default: <first run>/<study>-<digest>]", o.RUN)]
 
+DOCSTRING, NAME = r'\A[^"\n]*:\n    """(.*?)"""', r'^    name(?:: .+)? = "([\w-]+)"$'
+
 
 @cache
 def studies() -> dict[str, str]:
@@ -35,13 +37,10 @@ def studies() -> dict[str, str]:
         return {name: _first_paragraph(study.__doc__) for name, study in STUDIES.items()}
     lines = {}
     for file in sorted(Path(rnabench.studies.__file__).parent.glob("*.py")):
-        for declared in (each for each in ast.parse(file.read_text(encoding="utf-8")).body
-                         if isinstance(each, ast.ClassDef)):
-            for line in declared.body:
-                targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", line)]
-                value = getattr(line, "value", None)
-                if ast.unparse(targets[0]) == "name" and isinstance(value, ast.Constant):
-                    lines[str(value.value)] = _first_paragraph(ast.get_docstring(declared))
+        for declared in file.read_text(encoding="utf-8").split("\nclass ")[1:]:  # a whole syntax tree takes 10 ms
+            name, docstring = re.search(NAME, declared, re.MULTILINE), re.search(DOCSTRING, declared, re.DOTALL)
+            if name and docstring:
+                lines[name[1]] = _first_paragraph(docstring[1])
     return lines
 
 
