@@ -59,8 +59,7 @@ class RecordedPasses:
 def recorded_passes(model: RandomizedClassifier) -> Iterator[None]:
     """Inside the block, in which neither mode nor parameters may change, passes through `model.on(path)` are recorded
     and replayed; not those of a network in which an image's prediction depends on its batch mates."""
-    alone = all(at_inference != "batch" for norm in norm_layers(model).values()
-                for _, at_inference in norm.active.sources.values())
+    alone = not any(norm.mixes_batch for norm in norm_layers(model).values())
 
     def run(images: Tensor, choices: Tensor) -> Tensor:
         with use_choices(choices_of(model, Path(choices), as_tensor=True)):

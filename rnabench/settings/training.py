@@ -31,7 +31,8 @@ class TrainingSettings(DataSettings):
     width: int | None = setting(None, "Channels of the first stage; wrn32: widening factor.", "Network",
                                 "64; wrn32: 10", strict=True, ge=1, le=1024)
     space: str = setting("bn+in", "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
-                         "sizes), in-plain (IN without scale and shift); robust, bn-batch, mbn (README).", "Network")
+                         "sizes), in-plain (IN without scale and shift); none, robust, robust0.05 (power), bn-batch, "
+                         "mbn (README).", "Network")
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "

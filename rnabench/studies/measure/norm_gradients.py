@@ -61,7 +61,7 @@ def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) 
                 for name in ("g", "scaled", "mean", "projection", "measured")}
     terms_of_images = work(f"gradients in the layers of {label}", on_batch)
     if not names:  # all batches came from the journal
-        batch = next(work.source.in_order(1))
+        batch = next(work.source.in_order(2))  # one image may have no statistics of the batch
         names[:] = layer_terms(model, path, batch.images, batch.labels)
     options = {short_name(name): option for name, option in model.space.describe(path).items()}
     rows = []
@@ -77,7 +77,7 @@ def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) 
 
 
 def _terms(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTerms:
-    if norm.family is None:
+    if norm.family is None or norm.mixes_batch:
         return _differentiated(norm, before, slope, behind)
     count, shape = len(before), (len(before), norm.groups, -1)
     g = slope.double()
