@@ -16,6 +16,7 @@ import rnabench.studies
 from rnabench.cli import options as o
 
 if TYPE_CHECKING:
+    from rnabench.settings.deployment import Deployment
     from rnabench.settings.studies import Study
 
 Runs = Annotated[Optional[list[Path]], typer.Argument(
@@ -61,6 +62,7 @@ def study(kind: str) -> Callable[..., None]:
     def run(
         data: o.Data,
         settings: Study,
+        deployment: Deployment,
         runs: Runs = None,
         among: Among = Path("runs"),
         device: o.Device = "auto",
@@ -81,7 +83,8 @@ def study(kind: str) -> Callable[..., None]:
 
             runs, choice = runs_for_study(settings, among)
             tell(choice)
-        targets = short_labels([load_run(run, data, settings.evaluation(), device) for run in runs])
+        evaluation = settings.evaluation()
+        targets = short_labels([load_run(run, data, evaluation, device, deployment=deployment) for run in runs])
         folder = out or runs[0] / f"{kind}-{study_identity(targets, settings)}"
         started = now()
         with stop_request(max_minutes) as stop, LiveProgress() as progress:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
 from rnabench.norm.layers import Norm, norm_layers
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
+from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
 from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings
 
@@ -26,12 +28,14 @@ class Description:
     lines: list[str]
 
 
-def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
-    """Build the network and count. A `*` marks a group count or size that was clipped to the layer's channels."""
+def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deployment = AS_TRAINED) -> Description:
+    """Build the network and count. A `*` marks a group count or size that was clipped to the layer's channels. Raises
+    InvalidValue for a deployment that it cannot have."""
     data, architecture = DATASETS.get(dataset), ARCHITECTURES.get(recipe.arch)
     classes = data.class_count() or ASSUMED_CLASSES
     model = build_model(recipe.arch, recipe.space, classes, recipe.width, layer_based=recipe.layer_based)
     specs = parse_space(recipe.space).norms
+    deployed = deploy(model, deployment, f"{recipe.arch} with space {recipe.space}")
     rows, clipped = [], 0
     layers = _norms(model)
     for name, norms in layers.items():
@@ -52,6 +56,8 @@ def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
         [
             f"choice layers: {len(model.space.layers)}, options per layer: {len(specs) if len(specs) > 1 else 1}, "
             f"paths: {model.space.count:,} ({free})",
+            *([f"{with_use('deployed', deployment.changes())}: choice layers: {len(deployed.space.layers)}, paths: "
+               f"{deployed.space.count:,}"] if deployed is not model else []),
             f"parameters: {sum(p.numel() for p in model.parameters()):,}",
             f"clipped groups (*): {clipped}",
             *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"

@@ -20,6 +20,7 @@ from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.staleness import reasons
 from rnabench.runtime.device import find_device
 from rnabench.runtime.progress import Progress, in_words, with_load
+from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.training import TrainingSettings
@@ -54,7 +55,7 @@ def forecast(recipe: Recipe, place: Place) -> list[Piece]:
 class _Forecast:
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self.recipe, self.place, self.device = recipe, place, find_device(place.device)
-        self._speeds: dict[tuple[str, int | None, str, str], Speed] = {}
+        self._speeds: dict[tuple[object, ...], Speed] = {}
         self.data = PlannedData(recipe, place, self.device)
         self.without = self.data.without()
 
@@ -80,7 +81,7 @@ class _Forecast:
         if (run / RUN_FILE).exists() and not why and (
                 state := State.load(run, str(read_run(run).get("digest")))) is not None:
             epochs = state.epoch
-        per_image = self._speed(name, self.recipe.evaluate)
+        per_image = self._speed(name, self.recipe.evaluate, AS_TRAINED)
         images = self.data.epoch_images(training)
         seconds = per_image.gradient * training_passes(training, images, training.epochs - epochs)
         if trained(run):
@@ -90,7 +91,8 @@ class _Forecast:
 
     def _attacks(self, name: str) -> Piece:
         keys = self.recipe.evaluate
-        model, classes = self._network(name, keys)
+        deployment = self.recipe.deployment_of(name)
+        model, classes = self._network(name, keys, deployment)
         random, count = model.space.is_random, self.data.test_images(name, keys).count
         todo = [(cell, total_images(cell, count)) for cell in cells(keys, random) + probes(keys, random)
                 if self.recipe.attacks is None or cell.group in self.recipe.attacks]
@@ -103,7 +105,7 @@ class _Forecast:
             journal = cell_journal(found, keys, self.place.record(name))
             left = [(cell, max(0, total - keys.batch_size * len(journal.batches(cell_name(cell, keys, count)))))
                     for cell, total in todo] if record is None else todo
-        per_image = self._speed(name, keys)
+        per_image = self._speed(name, keys, deployment)
         seconds = sum(estimate_seconds(Attacker(model, keys, classes), per_image, left))
         if why:
             return self._piece("attack", name, why, seconds, per_image.load)
@@ -123,9 +125,10 @@ class _Forecast:
         count = self.data.test_images(figure.models[0], evaluation).count
         seconds = now = 0.0
         for model in figure.models:
-            network, classes = self._network(model, evaluation)
+            deployment = self.recipe.deployment_of(model)
+            network, classes = self._network(model, evaluation, deployment)
             gradients, forwards = study.passes(len(network.space.layers), len(figure.models), classes)
-            per_image = self._speed(model, evaluation)
+            per_image = self._speed(model, evaluation, deployment)
             one = count * (gradients * per_image.gradient + forwards * per_image.forward)
             seconds, now = seconds + one, now + one * per_image.load
         if why:
@@ -136,16 +139,16 @@ class _Forecast:
         """What older algorithms made: to be done only if that is asked for."""
         return Piece(kind, name, f"stale: {'; '.join(why)}", seconds, seconds * load, not self.place.refresh)
 
-    def _network(self, name: str, keys: EvaluationSettings) -> tuple[RandomizedClassifier, int]:
-        """An untrained network like the model's, and how many classes it knows."""
+    def _network(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> tuple[RandomizedClassifier, int]:
+        """An untrained network like the model's, used so, and how many classes it knows."""
         classes = self.data.test_images(name, keys).classes
-        return network_like(self.recipe.models[name], classes, self.device, keys.precision), classes
+        return network_like(self.recipe.models[name], classes, self.device, keys.precision, deployment), classes
 
-    def _speed(self, name: str, keys: EvaluationSettings) -> Speed:
+    def _speed(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> Speed:
         training = self.recipe.models[name]
-        key = (training.arch, training.width, training.space, keys.precision)
+        key = (training.arch, training.width, training.space, keys.precision, *deployment.changes().items())
         if key not in self._speeds:
-            model, classes = self._network(name, keys)
+            model, classes = self._network(name, keys, deployment)
             self._speeds[key] = network_speed(model, self.data.test_images(name, keys).side, keys, classes)
         return self._speeds[key]
 

@@ -28,6 +28,7 @@ from rnabench.jobs.evaluate import (
 )
 from rnabench.jobs.study import run_study, stale_study
 from rnabench.jobs.train import run_name, stale_reasons, train
+from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.origin import taken_over
@@ -191,7 +192,7 @@ def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) ->
     if not place.has(training):
         raise Busy(f"{name} is not trained yet")
     return load_run(place.run(training), _test_data(recipe), keys, place.device, label=name,
-                    method=recipe.model_of(name))
+                    method=recipe.model_of(name), deployment=recipe.deployment_of(name))
 
 
 def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: StopRequest) -> None:
@@ -250,7 +251,9 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
         with _named(f"models.{name}"):
             check_precision(training.precision, torch_device)
             with torch.device("meta"):
-                build_model(training.arch, training.space, 10, training.width, layer_based=training.layer_based)
+                model = build_model(training.arch, training.space, 10, training.width,
+                                    layer_based=training.layer_based)
+                deploy(model, recipe.deployment_of(name), f"{training.arch} with space {training.space}")
             if name not in without:
                 images(recipe, name, recipe.evaluate, torch_device)
     for name, figure in recipe.figures.items():

@@ -25,21 +25,22 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import study_versions
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest
+from rnabench.settings.deployment import with_use
 from rnabench.settings.studies import Attacking, Study
 from rnabench.studies.measure.subject import at_rest
 from rnabench.studies.measure.work import Work
 
 
 def short_labels(targets: Sequence[Target]) -> list[Target]:
-    """The networks labelled by their space, as far as that tells them apart; else with training and run folder's
-    name."""
+    """The networks labelled by their space and how they are used, as far as that tells them apart; else with training
+    and run folder's name."""
     def label(target: Target) -> str:
         space, objective = target.description["space"], target.description["objective"]
-        alike = [other for other in targets if other.description["space"] == space]
+        alike = [other for other in targets if (other.description["space"], other.deployed) == (space, target.deployed)]
         if len(alike) == 1:
-            return str(space)
+            return with_use(space, target.deployed)
         if [other.description["objective"] for other in alike].count(objective) == 1:
-            return f"{space} {objective}"
+            return with_use(f"{space} {objective}", target.deployed)
         return str(target.description["label"])
     return [replace(target, description=target.description | {"label": label(target)}) for target in targets]
 
@@ -62,7 +63,7 @@ def settings_identity(targets: Sequence[Target], study: Study) -> str:
         "study": study.name, "keys": study.model_dump(mode="json"),
         "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
         "data": targets[0].data.fingerprint,
-    })
+    } | ({"deployed": deployed} if any(deployed := [target.deployed for target in targets]) else {}))
 
 
 def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Progress, stop: StopRequest,
@@ -100,7 +101,8 @@ def stale_study(targets: Sequence[Target], study: Study, file: Path) -> dict[str
         return there if there["settings_digest"] == settings_identity(targets, study) else None
     asked = study.model_dump(mode="json") | {"step_size": study.evaluation().step}  # an older format: by what it says
     networks = [(model["label"], model["weights_sha256"]) for model in there["models"]]
-    same = networks == [(target.description["label"], target.description["weights_sha256"]) for target in targets]
+    same = networks == [(target.description["label"], target.description["weights_sha256"]) for target in targets
+                        if not target.deployed]  # which no older format had
     return there if same and there["study"] == study.name and there["keys"].items() <= asked.items() and (
         there["data"]["fingerprint"] == targets[0].data.fingerprint) else None
 

@@ -48,7 +48,7 @@ def published_numbers(table: str, model: Defined) -> dict[str, float]:
 
 def is_row(row: Mapping[str, str], model: Defined) -> bool:
     """Whether a row of the paper's table is about this network."""
-    if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"]:
+    if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"] or model.deploy.changes():
         return False
     norms = set(parse_space(ASSUMED.get(row["space"], row["space"])).norms)
     if norms != set(parse_space(model.space).norms):
