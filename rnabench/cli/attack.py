@@ -11,12 +11,14 @@ from rnabench.cli import options as o
 from rnabench.cli.options import Change, only
 
 if TYPE_CHECKING:
+    from rnabench.settings.deployment import Deployment
     from rnabench.settings.evaluation import EvaluationSettings
 
 
 def attack(
     data: o.Data,
     settings: EvaluationSettings,
+    deployment: Deployment,
     run: Annotated[Optional[Path], typer.Argument(help="Run folder, as written by `rnabench train`.  [default: the "
                                                        "newest finished one in --runs]", show_default=False)] = None,
     runs: o.Runs = Path("runs"),
@@ -48,6 +50,8 @@ def attack(
 
     if run is not None and model is not None:
         raise InvalidValue("RUN", str(run), "either a run folder or --model package.module:factory")
+    for name, value in deployment.changes().items() if model is not None else ():
+        raise InvalidValue(f"--{name}", value, "a run folder with it: a --model is attacked as it comes")
     if run is None and model is None:
         from rnabench.cli.console import tell
         from rnabench.jobs.runs import run_to_attack
@@ -62,11 +66,12 @@ def attack(
     from rnabench.cli.console import LiveProgress, stop_request
     from rnabench.cli.output import finish
     from rnabench.jobs.evaluate import attack as run_attack
-    from rnabench.jobs.evaluate import beside_baseline, identity, load_foreign, load_run, with_surrogate
+    from rnabench.jobs.evaluate import beside_baseline, identity, load_run, with_surrogate
+    from rnabench.jobs.foreign import load_foreign
     from rnabench.report.origin import taken_over
     from rnabench.runtime.environment import now
 
-    target = (load_run(run, data, settings, device) if run is not None
+    target = (load_run(run, data, settings, device, deployment=deployment) if run is not None
               else load_foreign(str(model), from_options(DataSettings, data), settings, device))
     if compared is not None and compared.data.fingerprint != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")

@@ -16,6 +16,7 @@ import rnabench.studies
 from rnabench.cli import options as o
 
 if TYPE_CHECKING:
+    from rnabench.settings.deployment import Deployment
     from rnabench.settings.studies import Study
 
 Runs = Annotated[Optional[list[Path]], typer.Argument(
@@ -60,6 +61,7 @@ def study(kind: str) -> Callable[..., None]:
     def run(
         data: o.Data,
         settings: Study,
+        deployment: Deployment,
         runs: Runs = None,
         among: Among = Path("runs"),
         device: o.Device = "auto",
@@ -79,7 +81,7 @@ def study(kind: str) -> Callable[..., None]:
 
             runs, choice = runs_for_study(settings, among)
             tell(choice)
-        targets = short_labels([load_for_study(run, data, settings, device) for run in runs])
+        targets = short_labels([load_for_study(run, data, settings, device, deployment=deployment) for run in runs])
         folder = out or runs[0] / f"{kind}-{study_identity(targets, settings)}"
         started = now()
         with stop_request(max_minutes) as stop, LiveProgress() as progress:

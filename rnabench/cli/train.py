@@ -9,6 +9,7 @@ from rnabench.cli import options as o
 from rnabench.cli.options import Change, given, only
 
 if TYPE_CHECKING:
+    from rnabench.settings.deployment import Deployment
     from rnabench.settings.training import TrainingSettings
 
 
@@ -47,6 +48,7 @@ def train(
 def describe(
     data: Annotated[dict[str, Any], given("DataSettings", "dataset")],
     settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "layer_based")],
+    deployment: Deployment,
 ) -> None:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
     from rnabench.settings.datasets import DATASETS
@@ -56,7 +58,7 @@ def describe(
     from rnabench.cli.console import console, show_table
     from rnabench.jobs.describe import describe_network
 
-    network = describe_network(settings, data["dataset"])
+    network = describe_network(settings, data["dataset"], deployment)
     out = console()
     if network.rows:
         show_table(network.title, network.headings, network.rows, network.text_columns)

@@ -15,11 +15,10 @@ from rnabench.attack.estimators import GRADIENT_COST, OnePath
 from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import Cell
-from rnabench.evaluation.defence import batch_dependent
 from rnabench.runtime.progress import FEW_SECONDS, NOTEWORTHY
 
 TIMED_SECONDS = 0.2  # at least, so that what else runs has its turns
-ONE_PASS_SECONDS = 0.5  # at most for the images of a timed pass, unless one alone takes longer
+ONE_PASS_SECONDS = 0.5  # at most for the images of a timed pass, unless two take longer
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,17 @@ def speed(attacker: Attacker, batch: Batch, work: float = math.inf) -> Speed:
     """Timed here and now, on one path, in some seconds: a large network on a slow machine by fewer images than the
     batch has.
 
-    `work` is how many passes of an image, with a gradient, are to come: where even one by one they take but
-    FEW_SECONDS, one image tells enough (and takes longer than each of many).
+    `work` is how many passes of an image, with a gradient, are to come: where even two by two they take but
+    FEW_SECONDS, a pair tells enough (and takes longer than many do, image by image).
     """
     view = OnePath(attacker.defence, attacker.drawer("cost", batch, np.zeros(len(batch.indices), dtype=np.int64))(1))
     on_cuda = batch.images.device.type == "cuda"
-    least = 2 if batch_dependent(attacker.defence) else 1  # of one value alone there are no statistics
-    one, rows = batch.part(0, least), torch.arange(len(batch.indices))  # with rows, images keep their own paths
-    alone = _fastest_of_two(lambda: view.gradient(one.images, one.labels, rows=rows[: len(one.indices)]),
-                            on_cuda) / len(one.indices)
+    few, rows = batch.part(0, 2), torch.arange(len(batch.indices))  # with rows, images keep their own paths
+    images = len(few.indices)  # a pair: of a single image a network may have no statistics of the batch
+    alone = _fastest_of_two(lambda: view.gradient(few.images, few.labels, rows=rows[:images]), on_cuda) / images
     if alone * work < FEW_SECONDS:
         return Speed(alone, alone / GRADIENT_COST)
-    batch = batch.part(0, max(least, int(ONE_PASS_SECONDS / alone)))
+    batch = batch.part(0, max(images, int(ONE_PASS_SECONDS / alone)))
     count = len(batch.indices)
     gradient, gradient_now = timed(lambda: view.gradient(batch.images, batch.labels, rows=rows[:count]), on_cuda)
     forward, forward_now = timed(lambda: view.wrong(batch.images, batch.labels, rows[:count]), on_cuda)

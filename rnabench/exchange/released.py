@@ -20,7 +20,8 @@ from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.exchange.names import RELEASED, SCHEMES, released_names, scheme
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.saved import wrong_numbers
-from rnabench.norm.layers import BatchGroupNorm, GroupNorm, norm_layers
+from rnabench.norm.group_norm import GroupNorm
+from rnabench.norm.layers import BatchGroupNorm, norm_layers
 
 NESTED = ("state_dict", "net", "model")
 SHOWN = 3  # names of a kind that an error lists

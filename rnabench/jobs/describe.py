@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
 from rnabench.model.operators import OperatorChoice
 from rnabench.norm.layers import Norm, norm_layers
 from rnabench.settings.architectures import ARCHITECTURES, operators_of, space_of
 from rnabench.settings.datasets import DATASETS
+from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
 from rnabench.settings.training import TrainingSettings
 
 ASSUMED_CLASSES = 10
@@ -38,12 +40,14 @@ class _Layer:
     norms: list[Norm]
 
 
-def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
-    """Build the network and count. A `*` marks a group count or size that was clipped to the layer's channels."""
+def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deployment = AS_TRAINED) -> Description:
+    """Build the network and count. A `*` marks a group count or size that was clipped to the layer's channels. Raises
+    InvalidValue for a deployment that it cannot have."""
     data, architecture = DATASETS.get(dataset), ARCHITECTURES.get(recipe.arch)
     classes = data.class_count() or ASSUMED_CLASSES
     model = build_model(recipe.arch, recipe.space, classes, recipe.width, operators=recipe.operators,
                         layer_based=recipe.layer_based)
+    deployed = deploy(model, deployment, f"{recipe.arch} with space {recipe.space}")
     specs, layers = space_of(recipe.arch, recipe.space).norms, _layers(model)
     with_operators = any(layer.operators for layer in layers.values())
     rows, clipped = [], 0
@@ -72,6 +76,8 @@ def describe_network(recipe: TrainingSettings, dataset: str) -> Description:
         [
             f"choice layers: {len(model.space.layers)}, options per layer: {options}, paths: {model.space.count:,} "
             f"({free})",
+            *([f"{with_use('deployed', deployment.changes())}: choice layers: {len(deployed.space.layers)}, paths: "
+               f"{deployed.space.count:,}"] if deployed is not model else []),
             f"parameters: {sum(p.numel() for p in model.parameters()):,}",
             f"clipped groups (*): {clipped}" if specs else "no normalisation layers",
             *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"

@@ -12,11 +12,13 @@ from rnabench.data.batches import Batch
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cost import Speed, speed
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
 from rnabench.runtime.device import number_formats
 from rnabench.runtime.rate import work_of
 from rnabench.seeding import stream
 from rnabench.settings.base import Precision
+from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.studies import Probing, Study
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
@@ -24,14 +26,14 @@ from rnabench.settings.training import OBJECTIVES, TrainingSettings
 TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
 
 
-def network_like(training: TrainingSettings, classes: int, device: torch.device, precision: Precision
-                 ) -> RandomizedClassifier:
-    """An untrained network like the one that is trained, in evaluation mode."""
+def network_like(training: TrainingSettings, classes: int, device: torch.device, precision: Precision,
+                 deployment: Deployment = AS_TRAINED) -> RandomizedClassifier:
+    """An untrained network like the one that is trained, or that is used as `deployment` says, in evaluation mode."""
     model = build_model(training.arch, training.space, classes, training.width, operators=training.operators,
                         layer_based=training.layer_based)
     model.precision = precision
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval()
+    return deploy(model.eval(), deployment)
 
 
 def network_speed(model: RandomizedClassifier, side: int, keys: EvaluationSettings, classes: int,
@@ -62,7 +64,8 @@ def training_flops(network: RandomizedClassifier, side: int, training: TrainingS
 def _forward_flops(network: RandomizedClassifier, side: int) -> int:
     device = next(network.parameters()).device
     with torch.no_grad():
-        return work_of(lambda: network(torch.zeros(1, 3, side, side, device=device))).flops
+        # of a single image a network may have no statistics of the batch
+        return work_of(lambda: network(torch.zeros(2, 3, side, side, device=device))).flops // 2
 
 
 def training_passes(training: TrainingSettings, images: int, epochs: float) -> float:

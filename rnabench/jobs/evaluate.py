@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,9 +13,9 @@ from torch import nn
 from rnabench.data.sources import EvaluationData, evaluation_data
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
-from rnabench.evaluation.defence import Defence, ForeignModel, import_model, logits_sha256, source_sha256
+from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
-from rnabench.model.classifier import in_mode
+from rnabench.model.deployment import deploy
 from rnabench.model.runs import WEIGHTS, read_run, without_places
 from rnabench.model.saved import load_model
 from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result
@@ -34,6 +33,7 @@ from rnabench.scoring.outcome import Outcome
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest, from_options
 from rnabench.settings.datasets import DataSettings
+from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
 from rnabench.settings.evaluation import EvaluationSettings
 
 NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: a record is the same under any
@@ -51,14 +51,22 @@ class Target:
     device: torch.device
     surrogate: Surrogate | None = None
 
+    @property
+    def deployed(self) -> dict[str, Any]:
+        """How its network is used, as far as that is not the default."""
+        changes: dict[str, Any] = self.description.get("deployed", {})
+        return changes
+
 
 def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSettings, device_name: str,
-             label: str | None = None, method: str | None = None, same_classes: bool = True) -> Target:
-    """The network of a run folder, on the test images of its own data set, or of the one that `changes` (keys of
-    DataSettings) names.
+             label: str | None = None, method: str | None = None, same_classes: bool = True,
+             deployment: Deployment = AS_TRAINED) -> Target:
+    """The network of a run folder, used as `deployment` says, on the test images of its own data set, or of the one
+    that `changes` (keys of DataSettings) names.
 
     Results call it `label`; networks that differ in their seed alone are trainings of one `method`. Raises
-    CheckpointError if the network's classes are not the data set's but should be (`same_classes`), and both's errors.
+    CheckpointError if the network's classes are not the data set's but should be (`same_classes`), InvalidValue for a
+    deployment that it cannot have, and the errors of both.
     """
     device = find_device(device_name)
     check_precision(evaluation.precision, device)
@@ -69,8 +77,10 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         _check_classes(run["model"]["classes"], data, folder)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.precision = evaluation.precision
+    model = deploy(model, deployment, f"{run['model']['arch']} with space {run['model']['space']}")
+    changed = deployment.changes()
     description = {
-        "label": (name := label or folder.resolve().name), "method": method or name,
+        "label": (name := label or with_use(folder.resolve().name, changed)), "method": method or name,
         "training_seed": run["recipe"].get("seed"), "digest": run["digest"],
         "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
         "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
@@ -78,6 +88,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
         "batch_dependent": model.batch_dependent,
         "recipe": without_places(run["recipe"]),
+        **({"deployed": changed, "paths": str(model.space.count)} if changed else {}),
     }
     return Target(model, model, data, description, device)
 
@@ -97,32 +108,6 @@ def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None
         if ours != theirs:
             raise CheckpointError(f"run: {str(folder)!r} knows class {number} as {ours!r}; expected {theirs!r}, as in "
                                   f"dataset {data.name!r}")
-
-
-def load_foreign(reference: str, keys: DataSettings, evaluation: EvaluationSettings, device_name: str) -> Target:
-    """Anybody's network, `package.module:factory` or a registered name; a change of its code makes it another one.
-
-    Raises ModelError, and the errors of the data set.
-    """
-    device = find_device(device_name)
-    data = open_data(keys, evaluation, device)
-    network = import_model(reference).to(device)
-    first = next(data.source.in_order(min(8, evaluation.batch_size)))
-    with number_formats(evaluation.precision, device), in_mode(network, training=False):
-        model = ForeignModel(network, first.images, len(data.classes), bf16=evaluation.precision == "bf16").eval()
-        logits = logits_sha256(model, next(data.source.in_order(evaluation.batch_size)))
-    if model.space.is_random and evaluation.granularity == "sample":
-        raise InvalidValue("--granularity", "sample", "'batch' for a --model that draws its random numbers itself")
-    weights = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
-                      str(tensor.item()).encode())
-    description = {"label": reference, "digest": None, "weights_sha256": weights.hexdigest(),
-                   "code": {"logits_sha256": logits, "source_sha256": source_sha256(network, reference)},
-                   "randomised": model.space.is_random, "batch_dependent": model.batch_dependent,
-                   "replayable": model.replayable, "differentiable": model.differentiable}
-    return Target(model, model, data, description, device)
 
 
 def with_surrogate(target: Target, folder: Path, evaluation: EvaluationSettings) -> Target:
@@ -174,9 +159,10 @@ def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
     mates = {"batch_dependent": True} if target.description.get("batch_dependent") else {}
-    return mates | {"format": 3,  # as ever: another layout of the file is no other evaluation
-                    "keys": settings | {"step_size": keys.step},
-                    "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint}
+    deployed = {"deployed": target.deployed} if target.deployed else {}
+    return {"format": 3,  # as ever: another layout of the file is no other evaluation
+            "keys": settings | {"step_size": keys.step},
+            "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint} | mates | deployed
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
@@ -253,7 +239,7 @@ def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None
     if record.settings_digest is None:  # of an older format: it is told by what it says of itself
         asked = keys.model_dump(mode="json") | {"step_size": keys.step}
         settings = {**record.evaluation.content(), **record.threat.content()}
-        if (record.model.weights_sha256, record.data.fingerprint) != (
+        if target.deployed or (record.model.weights_sha256, record.data.fingerprint) != (
                 target.description["weights_sha256"], target.data.fingerprint) or any(
                 name in asked and asked[name] != value for name, value in settings.items()):
             return None

@@ -12,7 +12,8 @@ from rnabench.evaluation.engine import cell_name, total_images
 from rnabench.jobs.durations import network_like, network_speed, study_passes, training_passes
 from rnabench.jobs.evaluate import cell_journal
 from rnabench.jobs.planned_data import PlannedData
-from rnabench.jobs.reproduce import Place, check, existing_record, study_targets, target, trained
+from rnabench.jobs.recipe_check import check
+from rnabench.jobs.reproduce import Place, existing_record, study_targets, target, trained
 from rnabench.jobs.study import finished_study, stale_study
 from rnabench.jobs.train import stale_reasons
 from rnabench.model.classifier import RandomizedClassifier
@@ -20,6 +21,7 @@ from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.staleness import reasons
 from rnabench.runtime.device import find_device
 from rnabench.runtime.progress import Progress, in_words, with_load
+from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Probing
@@ -55,7 +57,7 @@ def forecast(recipe: Recipe, place: Place) -> list[Piece]:
 class _Forecast:
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self.recipe, self.place, self.device = recipe, place, find_device(place.device)
-        self._speeds: dict[tuple[str, int | None, int | None, str, str], Speed] = {}
+        self._speeds: dict[tuple[object, ...], Speed] = {}
         self.data = PlannedData(recipe, place, self.device)
         self.without = self.data.without()
 
@@ -81,7 +83,7 @@ class _Forecast:
         if (run / RUN_FILE).exists() and not why and (
                 state := State.load(run, str(read_run(run).get("digest")))) is not None:
             epochs = state.epoch
-        per_image = self._speed(name, self.recipe.evaluate)
+        per_image = self._speed(name, self.recipe.evaluate, AS_TRAINED)
         images = self.data.epoch_images(training)
         seconds = per_image.gradient * training_passes(training, images, training.epochs - epochs)
         if trained(run):
@@ -91,7 +93,8 @@ class _Forecast:
 
     def _attacks(self, name: str) -> Piece:
         keys = self.recipe.evaluate
-        model, classes = self._network(name, keys)
+        deployment = self.recipe.deployment_of(name)
+        model, classes = self._network(name, keys, deployment)
         random, count = model.space.is_random, self.data.test_images(name, keys).count
         todo = [(cell, total_images(cell, count)) for cell in cells(keys, random) + probes(keys, random)
                 if self.recipe.attacks is None or cell.group in self.recipe.attacks]
@@ -104,7 +107,7 @@ class _Forecast:
             journal = cell_journal(found, keys, self.place.record(name))
             left = [(cell, max(0, total - keys.batch_size * len(journal.batches(cell_name(cell, keys, count)))))
                     for cell, total in todo] if record is None else todo
-        per_image = self._speed(name, keys)
+        per_image = self._speed(name, keys, deployment)
         seconds = sum(estimate_seconds(Attacker(model, keys, classes), per_image, left))
         if why:
             return self._piece("attack", name, why, seconds, per_image.load)
@@ -125,9 +128,10 @@ class _Forecast:
         training = self.data.probe_images(figure.models[0], study) if isinstance(study, Probing) else 0
         seconds = now = 0.0
         for model in figure.models:
-            network, classes = self._network(model, evaluation)
+            deployment = self.recipe.deployment_of(model)
+            network, classes = self._network(model, evaluation, deployment)
             gradients, forwards = study_passes(study, network, len(figure.models), classes, count, training)
-            per_image = self._speed(model, evaluation)
+            per_image = self._speed(model, evaluation, deployment)
             one = gradients * per_image.gradient + forwards * per_image.forward
             seconds, now = seconds + one, now + one * per_image.load
         if why:
@@ -138,16 +142,17 @@ class _Forecast:
         """What older algorithms made: to be done only if that is asked for."""
         return Piece(kind, name, f"stale: {'; '.join(why)}", seconds, seconds * load, not self.place.refresh)
 
-    def _network(self, name: str, keys: EvaluationSettings) -> tuple[RandomizedClassifier, int]:
-        """An untrained network like the model's, and how many classes it knows."""
+    def _network(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> tuple[RandomizedClassifier, int]:
+        """An untrained network like the model's, used so, and how many classes it knows."""
         classes = self.data.test_images(name, keys).classes
-        return network_like(self.recipe.models[name], classes, self.device, keys.precision), classes
+        return network_like(self.recipe.models[name], classes, self.device, keys.precision, deployment), classes
 
-    def _speed(self, name: str, keys: EvaluationSettings) -> Speed:
+    def _speed(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> Speed:
         training = self.recipe.models[name]
-        key = (training.arch, training.width, training.operators, training.space, keys.precision)
+        key = (training.arch, training.width, training.operators, training.space, keys.precision,
+               *deployment.changes().items())
         if key not in self._speeds:
-            model, classes = self._network(name, keys)
+            model, classes = self._network(name, keys, deployment)
             self._speeds[key] = network_speed(model, self.data.test_images(name, keys).side, keys, classes)
         return self._speeds[key]
 

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from rnabench.data.sources import EvaluationData
-from rnabench.errors import Busy, InvalidValue, RnabenchError
-from rnabench.evaluation.batch import check_plan
+from rnabench.errors import Busy, RnabenchError
 from rnabench.evaluation.cells import Cell
 from rnabench.jobs.evaluate import (
     Target,
     attack_some,
-    attacked_data,
     beside_baseline,
     finished,
     identity,
     load_run,
-    open_data,
     stale,
 )
-from rnabench.jobs.study import load_for_study, run_study, stale_study, with_training
-from rnabench.jobs.teacher import check_teacher
+from rnabench.jobs.recipe_check import check, test_data
+from rnabench.jobs.study import load_for_study, run_study, stale_study
 from rnabench.jobs.train import run_name, stale_reasons, train
-from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.origin import taken_over
 from rnabench.report.record import Record
@@ -37,18 +30,15 @@ from rnabench.report.record_file import read_record, read_study, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons, reasons
 from rnabench.report.study_record import AnyRecord
-from rnabench.runtime.device import check_precision, find_device, visible_gpus
+from rnabench.runtime.device import find_device, visible_gpus
 from rnabench.runtime.environment import now
 from rnabench.runtime.locks import check_locks
 from rnabench.runtime.progress import Named, Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.runtime.workers import Task, run_in_workers
-from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
-from rnabench.settings.studies import Attacking, Probing, Splitting
-from rnabench.settings.training import OBJECTIVES, TrainingSettings
-from rnabench.studies.measure.subject import subjects
+from rnabench.settings.training import TrainingSettings
 
 POLL_SECONDS, LONGEST_PAUSE = 1.0, 16.0  # between two attempts at what other processes have claimed
 HEAD = 200  # characters of a record's file, in which its digest is
@@ -194,15 +184,16 @@ def trained(run: Path) -> bool:
 
 def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) -> Target:
     """A model of the recipe on its test images. Raises Busy while it is not trained."""
-    return load_run(_run_of(recipe, place, name), _test_data(recipe), keys, place.device, label=name,
-                    method=recipe.model_of(name))
+    return load_run(_run_of(recipe, place, name), test_data(recipe), keys, place.device, label=name,
+                    method=recipe.model_of(name), deployment=recipe.deployment_of(name))
 
 
 def study_targets(recipe: Recipe, place: Place, figure: str) -> list[Target]:
     """The models of a figure on the images of its study. Raises Busy while one is not trained."""
     study = recipe.figures[figure].study
-    return [load_for_study(_run_of(recipe, place, name), _test_data(recipe), study, place.device, label=name,
-                           method=recipe.model_of(name)) for name in recipe.figures[figure].models]
+    return [load_for_study(_run_of(recipe, place, name), test_data(recipe), study, place.device, label=name,
+                           method=recipe.model_of(name), deployment=recipe.deployment_of(name))
+            for name in recipe.figures[figure].models]
 
 
 def _run_of(recipe: Recipe, place: Place, name: str) -> Path:
@@ -251,62 +242,3 @@ def _study(recipe: Recipe, place: Place, name: str, progress: Progress, stop: St
     if not place.refresh and (old := stale_study(targets, study, place.record(name))) is not None:
         return old
     return run_study(targets, study, place.record(name), Named(name, progress), stop)
-
-
-def _test_data(recipe: Recipe) -> dict[str, Any]:
-    return recipe.test.model_dump() if recipe.test else {}
-
-
-def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
-    """Raise what can be known before the first training: every network can be built, all test images are there, and
-    every study has its paths and can attack. Models `without` test images are not checked for these."""
-    torch_device = find_device(device)
-    check_precision(recipe.evaluate.precision, torch_device)
-    networks = {}
-    for name, training in recipe.models.items():
-        with _named(f"models.{name}"):
-            check_precision(training.precision, torch_device)
-            with torch.device("meta"):
-                networks[name] = build_model(training.arch, training.space, 10, training.width,
-                                             operators=training.operators, layer_based=training.layer_based)
-            OBJECTIVES[training.objective].check(training, networks[name].space)
-            if training.teacher is not None:
-                check_teacher(training.teacher)
-            if name not in without:
-                images(recipe, name, recipe.evaluate, torch_device)
-    for name, figure in recipe.figures.items():
-        with _named(f"figures.{name}"):
-            evaluation = figure.study.evaluation()
-            check_precision(evaluation.precision, torch_device)
-            for model in figure.models:
-                figure.study.check_network(model, networks[model])
-            if isinstance(figure.study, Splitting):
-                subjects([(model, networks[model]) for model in figure.models], figure.study.paths, figure.study.seed)
-            if any(model in without for model in figure.models):
-                continue
-            data = {model: images(recipe, model, evaluation, torch_device) for model in figure.models}
-            if len({each.fingerprint for each in data.values()}) > 1:
-                raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
-            if isinstance(figure.study, Probing):
-                first = figure.models[0]
-                with_training(figure.study, tested_on(recipe, first), data[first], torch_device)
-            if isinstance(figure.study, Attacking):
-                check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
-
-
-def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
-    """The test images that a model of the recipe is attacked on."""
-    return open_data(tested_on(recipe, model), evaluation, device)
-
-
-def tested_on(recipe: Recipe, model: str) -> DataSettings:
-    """The data set that a model of the recipe is attacked on."""
-    return attacked_data(recipe.models[model].model_dump(), _test_data(recipe))
-
-
-@contextmanager
-def _named(place: str) -> Iterator[None]:
-    try:
-        yield
-    except RnabenchError as error:
-        raise RnabenchError(f"{place}: {error}") from error

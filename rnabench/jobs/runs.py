@@ -14,6 +14,7 @@ from rnabench.model.runs import LOG, Run, find_runs, finished_runs
 from rnabench.report.record import Record
 from rnabench.report.record_file import read_record
 from rnabench.runtime.locks import is_claimed
+from rnabench.settings.deployment import with_use
 from rnabench.settings.studies import Study
 
 HEADINGS = ("run", "network", "space", "data", "state", "measured on", "epochs", "natural %", "attacked %", "MB")
@@ -129,7 +130,8 @@ def _recorded(record: Record) -> _Measured:
         attacked, by = record.headline.accuracy, f", worst case of {len(record.headline.attacks)}"
     elif lowest is not None:
         attacked, by = lowest.accuracy, f", {lowest.attack} / {lowest.protocol}"
-    return _Measured(f"{record.results[0].images} test images{by}", natural, attacked)
+    used = with_use("", record.model.deployed.content()) if record.model.deployed else ""
+    return _Measured(f"{record.results[0].images} test images{used}{by}", natural, attacked)
 
 
 def _time(file: Path) -> float:

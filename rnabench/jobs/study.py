@@ -31,17 +31,20 @@ from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest
 from rnabench.settings.datasets import DataSettings
+from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
 from rnabench.settings.studies import Attacking, Probing, Study
 from rnabench.studies.measure.subject import at_rest
 from rnabench.studies.measure.work import Work
 
 
 def load_for_study(folder: Path, changes: Mapping[str, Any], study: Study, device_name: str, label: str | None = None,
-                   method: str | None = None) -> Target:
+                   method: str | None = None, deployment: Deployment = AS_TRAINED) -> Target:
     """As `load_run`; for a study that trains classifiers with the training images of the data set, which may tell other
-    classes apart than the network does."""
+    classes apart than the network does. Such a study says itself how the network is used."""
     if not isinstance(study, Probing):
-        return load_run(folder, changes, study.evaluation(), device_name, label, method)
+        return load_run(folder, changes, study.evaluation(), device_name, label, method, deployment=deployment)
+    for key, value in deployment.changes().items():
+        raise InvalidValue(key, value, f"none: {study.name} says itself how networks are used")
     if changes.get("data_dir") is not None:
         changes = {"dataset_name": None} | dict(changes)  # another folder does not take over the name of the run's own
     target = load_run(folder, changes, study.evaluation(), device_name, label, method, same_classes=False)
@@ -55,15 +58,15 @@ def with_training(study: Probing, keys: DataSettings, data: EvaluationData, devi
 
 
 def short_labels(targets: Sequence[Target]) -> list[Target]:
-    """The networks labelled by their space, as far as that tells them apart; else with training and run folder's
-    name."""
+    """The networks labelled by their space and how they are used, as far as that tells them apart; else with training
+    and run folder's name."""
     def label(target: Target) -> str:
         space, objective = target.description["space"], target.description["objective"]
-        alike = [other for other in targets if other.description["space"] == space]
+        alike = [other for other in targets if (other.description["space"], other.deployed) == (space, target.deployed)]
         if len(alike) == 1:
-            return str(space)
+            return with_use(space, target.deployed)
         if [other.description["objective"] for other in alike].count(objective) == 1:
-            return f"{space} {objective}"
+            return with_use(f"{space} {objective}", target.deployed)
         return str(target.description["label"])
     return [replace(target, description=target.description | {"label": label(target)}) for target in targets]
 
@@ -88,7 +91,8 @@ def settings_identity(targets: Sequence[Target], study: Study) -> str:
         "models": [[target.description["label"], target.description["weights_sha256"]] for target in targets],
         "data": targets[0].data.fingerprint,
     } | ({"training": training.fingerprint} if (training := targets[0].data.training) else {})
-        | ({"batch_dependent": mates} if any(mates) else {}))
+        | ({"batch_dependent": mates} if any(mates) else {})
+        | ({"deployed": deployed} if any(deployed := [target.deployed for target in targets]) else {}))
 
 
 def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Progress, stop: StopRequest,
@@ -126,7 +130,8 @@ def stale_study(targets: Sequence[Target], study: Study, file: Path) -> dict[str
         return there if there["settings_digest"] == settings_identity(targets, study) else None
     asked = study.model_dump(mode="json") | {"step_size": study.evaluation().step}  # an older format: by what it says
     networks = [(model["label"], model["weights_sha256"]) for model in there["models"]]
-    same = networks == [(target.description["label"], target.description["weights_sha256"]) for target in targets]
+    same = networks == [(target.description["label"], target.description["weights_sha256"]) for target in targets
+                        if not target.deployed]  # which no older format had
     return there if same and there["study"] == study.name and there["keys"].items() <= asked.items() and (
         there["data"]["fingerprint"] == targets[0].data.fingerprint) else None
 

@@ -18,7 +18,7 @@ NormFactory = Callable[[int], nn.Module]
 
 def build_norm(spec: NormSpec, channels: int, layer: str = "a layer") -> Norm:
     """The normaliser for a layer of that many channels. Raises InvalidValue if its groups do not divide them."""
-    norm: Norm = NORMS.get(spec.name)(channels, spec.groups(channels, layer))
+    norm: Norm = NORMS.get(spec.name)(channels, spec.groups(channels, layer), *spec.numbers)
     return norm
 
 

@@ -13,6 +13,10 @@ from rnabench.norm.layers import Norm
 from rnabench.norm.stacked import Stack, stackable, stacked
 from rnabench.norm.statistics import plain_formulas, sample_statistics, scale_shift
 from rnabench.path.choice import ChoiceLayer
+from rnabench.settings.deployment import StatisticsFrom
+
+Modes = tuple[tuple[bool, StatisticsFrom], ...]
+"""Of each option, whether it is in training mode and where its statistics of batches come from."""
 
 
 class NormChoice(ChoiceLayer):
@@ -25,7 +29,7 @@ class NormChoice(ChoiceLayer):
 
     def __init__(self, options: Mapping[str, nn.Module]) -> None:
         super().__init__(options)
-        self._stacks: dict[tuple[bool, torch.device], Stack] = {}
+        self._stacks: dict[tuple[Modes, torch.device], Stack] = {}
 
     def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
         options = [cast(Norm, option) for option in self.options]
@@ -33,22 +37,29 @@ class NormChoice(ChoiceLayer):
         stacks = len(options) > 2 or options[0].training
         if plain_formulas() or not (stacks and stackable(options)):
             return self.one_by_one(x, choice)
-        key = options[0].training, x.device
+        modes = tuple((option.training, option.statistics) for option in options)
+        key = modes, x.device
         if key not in self._stacks:
-            self._stacks[key] = Stack(options, *key)
-        return stacked(x, choice, self._stacks[key], options, partial(self._again, options[0].training))
+            self._stacks[key] = Stack(options, x.device)
+        stack = self._stacks[key]
+        for option in options if stack.over_batch else ():
+            if option.mixes_batch:
+                option.expect_several(len(x), x.shape[2] * x.shape[3])
+        return stacked(x, choice, stack, options, partial(self._again, modes))
 
-    def _again(self, training: bool, x: Tensor, choice: Tensor) -> Tensor:
+    def _again(self, modes: Modes, x: Tensor, choice: Tensor) -> Tensor:
         """`one_by_one` as in an earlier forward pass of stacked options, whatever has changed since."""
         options = [cast(Norm, option) for option in self.options]
-        before = [(option.training, option.update_running) for option in options]
+        before = [(option.training, option.statistics, option.update_running) for option in options]
         try:
-            for option in options:
+            for option, (training, statistics) in zip(options, modes, strict=True):
                 option.training, option.update_running = training, False
+                option.take_statistics(statistics)
             return self.one_by_one(x, choice)
         finally:
-            for option, (mode, moving) in zip(options, before, strict=True):
-                option.training, option.update_running = mode, moving
+            for option, (training, statistics, moving) in zip(options, before, strict=True):
+                option.training, option.update_running = training, moving
+                option.take_statistics(statistics)
 
     def one_by_one(self, x: Tensor, choice: Tensor) -> Tensor:
         """The same for any options: each makes its own scale and shift for all samples."""

@@ -1,4 +1,5 @@
-"""Group normalisation as one operation of autograd: fewer passes over x, and far fewer calls, than its parts take.
+"""GN, the paper's normalisation by statistics of a sample (section 3.1), as one operation of autograd: fewer passes
+over x, and far fewer calls, than its parts take.
 
 torch's own kernel is not used: for channels-last inputs on a CPU it takes E[x^2] - E[x]^2 in float32, which is off by
 a factor of hundreds where the mean is a thousand times the deviation; elsewhere it first copies x to another layout.
@@ -6,13 +7,46 @@ a factor of hundreds where the mean is a thousand times the deviation; elsewhere
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.norm.statistics import EPS, affine_map, plain_formulas
+from rnabench.norm.layers import Norm
+from rnabench.norm.statistics import EPS, affine_map, plain_formulas, take
+from rnabench.settings.spaces import NORMS, Spellings
+
+
+@NORMS.register("gn")
+class GroupNorm(Norm):
+    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN."""
+
+    summary = "group normalisation (IN: one channel per group, LN: one group)"
+    sources = take("mean", "var", of="sample")
+    takes_groups = True
+    spellings: ClassVar[Spellings] = (("in", "size", 1), ("ln", "groups", 1))
+    family = "GN"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if type(self).standardization is not Norm.standardization:
+            return super().forward(x)
+        return group_norm(x, self.weight, self.bias, self.groups)
+
+    def plain(self) -> nn.Module:
+        layer = nn.GroupNorm(self.groups, self.channels, EPS, affine=self.affine).to(self.weight)
+        layer.load_state_dict(self.state_dict())
+        return layer
+
+
+@NORMS.register("in-plain")
+class PlainInstanceNorm(GroupNorm):
+    """IN without scale and shift: torch's nn.InstanceNorm2d."""
+
+    summary = "instance normalisation without scale and shift"
+    affine = False
+    takes_groups = False
+    spellings = ()
 
 
 def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:

@@ -1,18 +1,29 @@
-"""What a normaliser is, and the two families of section 3.1: GN (statistics of a sample) and BGN (of batches)."""
+"""What a normaliser is, and the paper's BGN (section 3.1), by statistics of batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnabench.norm.group_norm import group_norm
-from rnabench.norm.statistics import EPS, Source, Sources, Statistic, Statistics, sample_statistics, scale_shift, take
-from rnabench.settings.spaces import NORMS, Spellings
+from rnabench.errors import InvalidValue, one_of
+from rnabench.norm.statistics import (
+    EPS,
+    Source,
+    Sources,
+    Statistic,
+    Statistics,
+    sample_statistics,
+    scale_shift,
+    take,
+    taken_from,
+)
+from rnabench.settings.deployment import StatisticsFrom
+from rnabench.settings.spaces import NORMS, Number, Spellings
 
 
 class Norm(nn.Module):
@@ -20,7 +31,8 @@ class Norm(nn.Module):
 
     A subclass declares which statistics of the input it needs and where each comes from, and turns them into centre and
     factor (`standardization`). The rest follows: its buffers, its forward pass, the one pass of a choice of norms, its
-    place in `--space`, `describe`, export, and the study of eq. 5. It is built from (channels, groups).
+    place in `--space`, `describe`, export, and the study of eq. 5. It is built from (channels, groups), and the number
+    behind its name if it takes one.
     """
 
     summary: ClassVar[str]
@@ -32,6 +44,8 @@ class Norm(nn.Module):
     """Whether a scale and shift per channel are trained and saved; otherwise they are 1 and 0."""
     takes_groups: ClassVar[bool] = False
     """Whether `--space` takes a number of groups or group sizes behind its name; otherwise each channel is a group."""
+    takes_number: ClassVar[Number | None] = None
+    """The number that `--space` takes behind its name, as in robust0.05; none here."""
     spellings: ClassVar[Spellings] = ()
     """Names of their own for some numbers of groups, or groups of some size; without any its name stands for itself."""
     family: ClassVar[str | None] = None
@@ -41,6 +55,7 @@ class Norm(nn.Module):
     weight: Tensor
     bias: Tensor
     num_batches_tracked: Tensor
+    statistics: StatisticsFrom
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -53,16 +68,23 @@ class Norm(nn.Module):
                 self.register_parameter(name, nn.Parameter(value))
             else:
                 self.register_buffer(name, value, persistent=False)
-        self._sources = tuple(  # by self.training; made once, since a forward pass asks every option of every layer
-            {name: pair[mode] for name, pair in self.sources.items()} for mode in (1, 0))
-        self._needs = tuple(frozenset(name for name, source in sources.items() if source != "running")
-                            for sources in self._sources)
+        self.take_statistics("own")
         self.tracked = tuple(name for name, (in_training, _) in self.sources.items() if in_training == "batch")
         for statistic in self.tracked:
             start = torch.zeros(groups) if statistic == "mean" else torch.ones(groups)
             self.register_buffer(f"running_{statistic}", start)
         if self.tracked:
             self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def take_statistics(self, where: StatisticsFrom) -> None:
+        """From now on take the statistics that are of the batch in training from there, in either mode; unless these
+        are its `own` again, none of its running statistics moves. See `statistics_from`."""
+        self.statistics = where
+        sources = taken_from(self.sources, where)
+        # by self.training; made here, since a forward pass asks every option of every layer
+        self._sources = tuple({name: pair[mode] for name, pair in sources.items()} for mode in (1, 0))
+        self._needs = tuple(frozenset(name for name, source in each.items() if source != "running")
+                            for each in self._sources)
 
     @property
     def group_size(self) -> int:
@@ -74,19 +96,28 @@ class Norm(nn.Module):
         return self
 
     @property
+    def taken(self) -> Mapping[Statistic, Source]:
+        """Where each statistic comes from, in the mode that the layer is in."""
+        return self._sources[self.training]
+
+    @property
     def needs(self) -> frozenset[Statistic]:
         """The statistics of the input that the result depends on, in the mode that the layer is in."""
         return self._needs[self.training]
 
     @property
     def mixes_batch(self) -> bool:
-        """Whether it takes, in the mode that the layer is in, statistics of the batch."""
-        return "batch" in self._sources[self.training].values()
+        """Whether an image's result depends on its batch mates, in the mode that the layer is in."""
+        return "batch" in self.taken.values()
 
     @property
     def moves(self) -> bool:
         """Whether a forward pass, in the mode that the layer is in, moves running statistics."""
-        return self.training and bool(self.tracked) and self.update_running
+        return self._follows and self.update_running
+
+    @property
+    def _follows(self) -> bool:
+        return self.training and bool(self.tracked) and self.statistics == "own"
 
     def standardization(self, statistics: Mapping[Statistic, Tensor]) -> tuple[Tensor, Tensor]:
         """Centre and factor by group, [., groups], from the declared statistics, each [N, groups] or [1, groups]."""
@@ -103,16 +134,24 @@ class Norm(nn.Module):
         """The declared statistics from their sources, each [N, groups] or [1, groups]; `used` as in `coefficients`."""
         pooled: dict[Source, dict[Statistic, Tensor]] = {}
         values: dict[Statistic, Tensor] = {}
-        for name, source in self._sources[self.training].items():
+        for name, source in self.taken.items():
+            if source == "batch":
+                self.expect_several(statistics.images, statistics.pixels)
             if source == "running":
                 values[name] = getattr(self, f"running_{name}")[None]
                 continue
             if source not in pooled:
                 pooled[source] = statistics.by_group(self.groups, source == "batch")
             values[name] = pooled[source][name]
-        if self.training and self.tracked:
+        if self._follows:
             self._follow(values, statistics, used)
         return values
+
+    def expect_several(self, images: int, pixels: int) -> None:
+        """Raises InvalidValue where statistics of the batch would be those of a single value."""
+        if images * pixels * self.group_size == 1:
+            raise InvalidValue("--batch-size", images, "2 images or more in every batch, the last one too: one image "
+                               "on a map of 1x1 is a single value, which has no statistics to normalise by")
 
     def scale_and_shift(self, centre: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         """By channel, [., C], with the layer's own scale and shift, from centre and factor by group."""
@@ -154,37 +193,6 @@ class Norm(nn.Module):
         return f"{self.channels}, groups={self.groups}" + ("" if self.affine else ", affine=False")
 
 
-@NORMS.register("gn")
-class GroupNorm(Norm):
-    """GN: mean and variance of each sample over a group of channels and H, W. One group is LN, C groups are IN."""
-
-    summary = "group normalisation (IN: one channel per group, LN: one group)"
-    sources = take("mean", "var", of="sample")
-    takes_groups = True
-    spellings: ClassVar[Spellings] = (("in", "size", 1), ("ln", "groups", 1))
-    family = "GN"
-
-    def forward(self, x: Tensor) -> Tensor:
-        if type(self).standardization is not Norm.standardization:
-            return super().forward(x)
-        return group_norm(x, self.weight, self.bias, self.groups)
-
-    def plain(self) -> nn.Module:
-        layer = nn.GroupNorm(self.groups, self.channels, EPS, affine=self.affine).to(self.weight)
-        layer.load_state_dict(self.state_dict())
-        return layer
-
-
-@NORMS.register("in-plain")
-class PlainInstanceNorm(GroupNorm):
-    """IN without scale and shift: torch's nn.InstanceNorm2d."""
-
-    summary = "instance normalisation without scale and shift"
-    affine = False
-    takes_groups = False
-    spellings = ()
-
-
 @NORMS.register("bgn")
 class BatchGroupNorm(Norm):
     """BGN: mean and variance over the batch, a group of channels and H, W; running ones at inference. C groups are BN.
@@ -202,39 +210,27 @@ class BatchGroupNorm(Norm):
     running_var: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.group_size > 1 or (self.needs and not self.training):
+        source = self.taken["mean"]
+        if self.group_size > 1 or self.taken["var"] != source:
             return super().forward(x)
         # plain batch normalisation: torch's own kernel is the fastest there is
-        track = self.training and self.update_running
+        of_batch, track = source == "batch", self.moves
+        if of_batch:
+            self.expect_several(len(x), x.shape[2] * x.shape[3])
         if track:
             self.num_batches_tracked.add_(1)
-        mean, var = (self.running_mean, self.running_var) if track or not self.training else (None, None)
-        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, EPS)
+        mean, var = (None, None) if of_batch and not track else (self.running_mean, self.running_var)
+        return F.batch_norm(x, mean, var, self.weight, self.bias, of_batch, self.momentum, EPS)
 
     def plain(self) -> nn.Module:
-        layer = nn.BatchNorm2d(self.channels, EPS).to(self.weight)
-        layer.load_state_dict(self.state_dict() | {
-            name: getattr(self, name).repeat_interleave(self.group_size) for name in ("running_mean", "running_var")})
-        return layer
-
-
-@NORMS.register("bn-batch")
-class BatchStatisticsNorm(BatchGroupNorm):
-    """BN that normalises by the statistics of the batch at inference too, instead of those of clean training images.
-
-    Its prediction for an image then depends on the image's batch mates, their number and their kind: evaluate it at one
-    batch size, and say which. It keeps running statistics all the same, so that the weights of a BN serve it.
-    """
-
-    summary = "batch normalisation without running statistics at inference"
-    sources = take("mean", "var", of="batch")
-    takes_groups = False
-    spellings = ()
-    family = None
-
-    def plain(self) -> nn.Module:
-        layer = nn.BatchNorm2d(self.channels, EPS, track_running_stats=False).to(self.weight)
-        layer.load_state_dict({name: value for name, value in self.state_dict().items() if name in ("weight", "bias")})
+        mean, var = self._sources[0]["mean"], self._sources[0]["var"]  # at inference
+        if mean != var or (mean == "batch" and self.group_size > 1):
+            return self
+        layer = nn.BatchNorm2d(self.channels, EPS, track_running_stats=mean == "running").to(self.weight)
+        running = {name: getattr(self, name).repeat_interleave(self.group_size)
+                   for name in ("running_mean", "running_var")}
+        state = self.state_dict() | running
+        layer.load_state_dict({name: state[name] for name in layer.state_dict()})
         return layer
 
 
@@ -271,3 +267,25 @@ def frozen_statistics(network: nn.Module) -> Iterator[None]:
     finally:
         for layer, value in zip(layers, previous, strict=True):
             layer.update_running = value
+
+
+@contextmanager
+def statistics_from(network: nn.Module, where: StatisticsFrom) -> Iterator[None]:
+    """Inside the block statistics that are of batches in training come from there, and no running one moves; restores
+    what was set. `running` in training mode is a fine-tuning with frozen statistics; `batch` in evaluation mode lets
+    gradients flow through the statistics. Normalisers by an image's own statistics do not change.
+
+    Like training and evaluation mode it is a state of the network, shared by all threads. Raises InvalidValue for
+    another name.
+    """
+    if where not in get_args(StatisticsFrom):
+        raise InvalidValue("statistics", where, one_of(get_args(StatisticsFrom)), get_args(StatisticsFrom))
+    layers = [module for module in network.modules() if isinstance(module, Norm)]
+    previous = [layer.statistics for layer in layers]
+    try:
+        for layer in layers:
+            layer.take_statistics(where)
+        yield
+    finally:
+        for layer, before in zip(layers, previous, strict=True):
+            layer.take_statistics(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, cast
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue, one_of
 from rnabench.norm.layers import BatchGroupNorm, Norm
-from rnabench.norm.statistics import Statistic, Statistics
+from rnabench.norm.statistics import Source, Statistic, Statistics
 from rnabench.settings.spaces import NORMS
 
 
@@ -33,8 +33,8 @@ class MixtureBatchNorm(Norm):
         return cast(Norm, self.norms[self.branch])
 
     @property
-    def mixes_batch(self) -> bool:
-        return self.active.mixes_batch
+    def taken(self) -> Mapping[Statistic, Source]:
+        return self.active.taken
 
     @property
     def moves(self) -> bool:

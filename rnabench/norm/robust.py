@@ -8,12 +8,13 @@ from torch import Tensor
 
 from rnabench.norm.layers import Norm
 from rnabench.norm.statistics import EPS, Statistic, take
-from rnabench.settings.spaces import NORMS
+from rnabench.settings.spaces import NORMS, Number
 
 
 @NORMS.register("robust")
 class RobustNorm(Norm):
-    """(x - mean) / (max - min)^0.2 per channel over the batch and H, W, at inference too ("RN").
+    """(x - mean) / (max - min)^power per channel over the batch and H, W, at inference too ("RN", RobustNorm paper,
+    2023, eq. 7; its eq. 6 has a power of 1).
 
     Its prediction for an image therefore depends on the image's batch mates. The range is taken as at least 1e-5: the
     slope of a power of zero is infinite. The norms of this file keep the same tensors: weights of one serve the others.
@@ -21,10 +22,17 @@ class RobustNorm(Norm):
 
     summary = "RobustNorm, by a power of the range"
     sources = take("mean", "range", of="batch")
-    power = 0.2
+    takes_number = Number("power of the range", default=0.2, most=1.0)
+
+    def __init__(self, channels: int, groups: int, power: float = takes_number.default) -> None:
+        super().__init__(channels, groups)
+        self.power = power
 
     def standardization(self, statistics: Mapping[Statistic, Tensor]) -> tuple[Tensor, Tensor]:
         return statistics["mean"], statistics["range"].clamp_min(EPS) ** -self.power
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, power={self.power:g}"
 
 
 @NORMS.register("robust-running-mean")

@@ -18,24 +18,27 @@ from rnabench.norm.statistics import EPS, affine_map, mean_and_variance
 
 
 def stackable(options: Sequence[Norm]) -> bool:
-    """Whether these are of the two families, as they stand: nothing moves running statistics, or corrects variances."""
+    """Whether these are of the two families, as they stand: nothing moves running statistics, or corrects variances,
+    or takes mean and variance from different places."""
     return len({option.training for option in options}) == 1 and all(
         option.family is not None and type(option).standardization is Norm.standardization
+        and option.taken["mean"] == option.taken["var"]
         and not option.moves and not (option.training and option.unbiased) for option in options)
 
 
 class Stack:
-    """What is the same in every forward pass of a choice of such options, in training or in evaluation mode: which
-    averages there are, and which of them a channel takes under an option.
+    """What is the same in every forward pass of a choice of such options, as long as their statistics come from where
+    they do (`Norm.taken`): which averages there are, and which of them a channel takes under an option.
 
     `pooling` float64 [C, G] makes the averages of all options that take them of the input; `column` int64 [K, C] is the
     one of option k for channel c, or the place among all running statistics; `own` [K] says whether a sample is
-    normalised by itself, and not by the whole batch or by running statistics.
+    normalised by itself, and `row` int64 [K] which row after the samples' it is otherwise: the whole batch's, if there
+    is one, then that in which the running statistics begin.
     """
 
-    def __init__(self, options: Sequence[Norm], training: bool, device: torch.device) -> None:
+    def __init__(self, options: Sequence[Norm], device: torch.device) -> None:
         channels = options[0].channels
-        sources = [option.sources["mean"][0 if training else 1] for option in options]
+        sources = [option.taken["mean"] for option in options]
         self.over_batch = "batch" in sources
         self.running = [number for number, source in enumerate(sources) if source == "running"]
         pooling, columns, counts = [], [], {"running": 0, "sample": 0}
@@ -50,6 +53,7 @@ class Stack:
         self.pooling = torch.cat([*pooling, torch.zeros(channels, 0, dtype=torch.float64)], 1).to(device)
         self.column = torch.stack(columns).to(device)
         self.own = torch.tensor([source == "sample" for source in sources], device=device)
+        self.row = torch.tensor([int(self.over_batch and source == "running") for source in sources], device=device)
 
     def averages(self, mean: Tensor, variance: Tensor, running: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """First and second moments of all groups, float64 [2, (N or N + 1) * G + running ones]."""
@@ -67,7 +71,7 @@ class Stack:
     def places(self, choice: Tensor) -> Tensor:
         """Which of these each sample and channel takes, int64 [N, C]."""
         images = len(choice)
-        row = torch.where(self.own[choice], torch.arange(images, device=choice.device), images)
+        row = torch.where(self.own[choice], torch.arange(images, device=choice.device), images + self.row[choice])
         return torch.add(self.column[choice], row[:, None], alpha=self.pooling.shape[1])
 
     def back(self, slopes: Tensor, places: Tensor, size: int) -> Tensor:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from rnabench.settings.deployment import StatisticsFrom
+
 EPS = 1e-5  # added to every variance
 
 Statistic = Literal["mean", "var", "range"]
@@ -31,6 +33,16 @@ Sources = dict[Statistic, tuple[Source, Source]]
 def take(*statistics: Statistic, of: Source, at_inference: Source | None = None) -> Sources:
     """Statistics of one source, at inference of another if that is given; joined by `|` with others."""
     return dict.fromkeys(statistics, (of, at_inference or of))
+
+
+def taken_from(sources: Sources, where: StatisticsFrom) -> Sources:
+    """The same statistics, those that are of the batch in training from elsewhere, in training and at inference alike.
+    The others (an image's own) stay what they are."""
+    def source(statistic: Statistic) -> Source:
+        return "running" if where == "running" or (where == "running-mean" and statistic == "mean") else "batch"
+
+    return {name: (source(name),) * 2 if where != "own" and pair[0] == "batch" else pair
+            for name, pair in sources.items()}
 
 
 @dataclass(frozen=True)

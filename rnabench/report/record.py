@@ -70,6 +70,14 @@ class Training(Stored):
     algorithms: Versions | None = None
 
 
+class Deployed(Stored):
+    """How the network was used, as far as that is not the default."""
+
+    statistics: str = Field(default="own", description="where its batch normalisers took their statistics: own, "
+                            "running, batch, running-mean; several joined by +: a choice between them in every layer")
+    average: int = Field(default=1, ge=1, description="fresh paths whose logits were averaged in every forward pass")
+
+
 class Network(Stored):
     """The network that was attacked. Anybody's has neither architecture nor training here, but the hashes of `code`."""
 
@@ -87,6 +95,7 @@ class Network(Stored):
     width: int | None = None
     layer_based: bool | None = None
     paths: str | None = Field(default=None, description="how many there are, in decimal")
+    deployed: Deployed | None = Field(default=None, description="null: used as it was trained to be")
     parameters: int | None = None
     objective: str | None = None
     randomised: bool

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rnabench.errors import one_of
+from rnabench.errors import InvalidValue, one_of
 from rnabench.report.figure import save
 from rnabench.runtime.files import write_text
 from rnabench.settings.architectures import WITHOUT_NORMS
+from rnabench.settings.deployment import with_use
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.spaces import NORMS, parse_space
 from rnabench.settings.studies import STUDIES, Study
@@ -98,7 +99,8 @@ def like_the_paper(record: dict[str, Any]) -> bool:
     attack = record["attack"] or {}
     return is_cifar10(record["data"]["name"]) and record["keys"]["norm"] == "Linf" and abs(
         attack.get("eps", 0) - 8 / 255) < 1e-9 and all(
-        model["arch"] == "resnet18" and model["objective"] in ADVERSARIAL for model in record["models"])
+        model["arch"] == "resnet18" and model["objective"] in ADVERSARIAL and not model.get("deployed")
+        for model in record["models"])
 
 
 def is_cifar10(name: str) -> bool:
@@ -107,15 +109,20 @@ def is_cifar10(name: str) -> bool:
 
 
 def family(space: str | None) -> str | None:
-    """GN or BGN (section 3.1) for a space of one normaliser, or one range of them; else None."""
+    """GN or BGN (section 3.1) for a space of one normaliser, or one range of them, as trained; else None."""
     if space in (None, WITHOUT_NORMS) or "+" in space:
         return None
-    return NORMS.get(parse_space(space).norms[0].name).family
+    try:
+        norm = parse_space(space).norms[0]
+    except InvalidValue:  # with statistics from elsewhere
+        return None
+    return NORMS.get(norm.name).family
 
 
 def spaces(record: dict[str, Any]) -> list[str]:
-    """The space of every subject's normalisers: its network's, or what the path that it is held on chooses."""
-    own = {model["label"]: model["space"] for model in record["models"]}
+    """The space of every subject's normalisers (and how it is deployed, if not as trained): its network's, or what the
+    path that it is held on uses."""
+    own = {model["label"]: with_use(model["space"], model.get("deployed")) for model in record["models"]}
     return [subject["space"] or own[_network(subject)] for subject in record["results"]["subjects"]]
 
 

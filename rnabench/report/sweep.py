@@ -79,7 +79,7 @@ def published_points(records: Sequence[Record], axis: Axis) -> list[tuple[str, f
     found = []
     for record in records:
         model, threat = record.model, record.threat
-        if not is_cifar10(record.data.name) or model.arch != "resnet18" or threat.norm != "Linf":
+        if not is_cifar10(record.data.name) or model.arch != "resnet18" or threat.norm != "Linf" or model.deployed:
             continue
         kept = {(result.parameters.get("steps"), round(255 * result.parameters.get("eps", 0), 6))
                 for result in record.results if result.parameters.get("kind") == "pgd"}

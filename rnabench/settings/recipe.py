@@ -11,6 +11,7 @@ from rnabench.errors import InvalidValue, one_of
 from rnabench.settings.architectures import usual_space
 from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
+from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.studies import Study
 from rnabench.settings.training import TrainingSettings
@@ -62,7 +63,8 @@ class Recipe(Part):
     """Networks trained from shared settings, one evaluation of those in `table`, and studies, by the figure's name.
 
     `models`, `table` and the figures name trainings; `trainings` says which of them are one model of the recipe's:
-    itself, or one per seed. `baseline`, `claims` and `defined` name models.
+    itself, or one per seed. `baseline`, `claims` and `defined` name models, and so does `deployments`, which says how
+    some are used at inference.
 
     `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
     deterministic model that the randomised ones of the table are compared with; `published` the paper's table (or
@@ -85,6 +87,7 @@ class Recipe(Part):
     summary: str = ""
     defined: dict[str, Defined] = Field({})
     trainings: dict[str, tuple[str, ...]] = Field({})
+    deployments: dict[str, Deployment] = Field({})
     attacks: tuple[str, ...] | None = None
 
     @property
@@ -99,6 +102,10 @@ class Recipe(Part):
     def model_of(self, training: str) -> str:
         """The model that a training belongs to."""
         return next(model for model, names in self.trainings.items() if training in names)
+
+    def deployment_of(self, training: str) -> Deployment:
+        """How the network of a training is used."""
+        return self.deployments.get(self.model_of(training), AS_TRAINED)
 
     def baseline_of(self, training: str) -> str | None:
         """The training of the baseline that a training of another model is judged beside: with the same seed, or else

@@ -12,9 +12,10 @@ from rnabench.errors import InvalidSettings, InvalidValue, not_valid, unknown
 from rnabench.reference import paper_of, tables
 from rnabench.settings.base import P, Part, problems
 from rnabench.settings.datasets import DataSettings
+from rnabench.settings.deployment import Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Claim, Figure, Recipe
-from rnabench.settings.recipe_source import KEY, Seeds, by_seed, part, read_source, settings_and_seeds
+from rnabench.settings.recipe_source import DEPLOY, KEY, Seeds, by_seed, part, read_source, settings_and_seeds
 from rnabench.settings.studies import STUDIES
 from rnabench.settings.training import TrainingSettings
 
@@ -44,7 +45,8 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     source = read_source(file, profile, data or {})
     content, problems = source.content, Problems(file, data or {})
     problems.judge(_File, content, lambda key: key)
-    models = _models(content, problems)
+    deployments = _deployments(content, problems)
+    models = {name: own if name in deployments else {} for name, own in _models(content, problems).items()}
     test = part(content, "test")
     attacked = problems.judge(DataSettings, test, lambda key: f"test.{key}") if test else None
     evaluation = _evaluation(content, problems)
@@ -52,7 +54,7 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     _judge_table(table, content.get("baseline"), models, problems)
     _judge_published(content.get("published"), problems)
     _judge_claims(content.get("claims"), models, evaluation, problems)
-    figures = _figures(content, models, evaluation, problems)
+    figures = _figures(content, models, deployments, evaluation, problems)
     problems.tell()
     # a study is of one network: of several trainings, the first
     first = {name: next(iter(trainings)) for name, trainings in models.items()}
@@ -71,6 +73,7 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
         "profile": source.profile, "summary": source.summary,
         "defined": {name: values for name, values in source.defined.items() if name in trainings},
         "trainings": {name: tuple(own) for name, own in trainings.items()},
+        "deployments": {name: deployment for name, deployment in deployments.items() if name in trainings},
     })
 
 
@@ -149,12 +152,26 @@ def _trainings(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], pro
     def place(key: str) -> str:
         return f"models.{name}.{key}" if key.partition(".")[0] in own else f"train.{key}"
 
-    settings, said = settings_and_seeds(shared, own)
+    settings, said = settings_and_seeds(shared, {key: value for key, value in own.items() if key != DEPLOY})
     training, seeds = problems.judge(TrainingSettings, settings, place), problems.judge(Seeds, said, place)
     if own.get(KEY) is not None and "seed" in own:
         problems.add(f"models.{name}.{KEY}", f"{own[KEY]!r} is not valid; expected {KEY} or a seed, not both")
         return {}
     return {} if training is None or seeds is None else by_seed(name, training, seeds.seeds)
+
+
+def _deployments(content: Mapping[str, Any], problems: Problems) -> dict[str, Deployment]:
+    """How the models are used; without those that say it wrongly."""
+    found = {name: _deployment(f"models.{name}.{DEPLOY}", own.get(DEPLOY) if isinstance(own, dict) else None, problems)
+             for name, own in part(content, "models").items()}
+    return {name: deployment for name, deployment in found.items() if deployment is not None}
+
+
+def _deployment(place: str, said: Any, problems: Problems) -> Deployment | None:
+    if not isinstance(said, dict | None):
+        problems.add(place, f"{said!r} is not valid; expected keys and values, such as {{statistics: batch}}")
+        return None
+    return problems.judge(Deployment, said or {}, lambda key: f"{place}.{key}")
 
 
 def _evaluation(content: Mapping[str, Any], problems: Problems) -> EvaluationSettings | None:
@@ -207,13 +224,14 @@ def _judge_claims(claims: Any, models: Trainings, evaluation: EvaluationSettings
             problems.add("claims", unknown(attack, sorted(attacks)))
 
 
-def _figures(content: Mapping[str, Any], models: Trainings, evaluation: EvaluationSettings | None, problems: Problems
-             ) -> dict[str, Figure]:
+def _figures(content: Mapping[str, Any], models: Trainings, deployments: Mapping[str, Deployment],
+             evaluation: EvaluationSettings | None, problems: Problems) -> dict[str, Figure]:
     """The entries of `figures` that can be drawn."""
     taken = {*models, "table", "paper", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
     figures = {}
     for name, described in part(content, "figures").items():
-        if isinstance(described, dict) and (figure := _figure(f"figures.{name}", described, models, problems)):
+        if isinstance(described, dict) and (
+                figure := _figure(f"figures.{name}", described, models, deployments, problems)):
             figures[name] = figure
         if isinstance(described, dict) and name in taken:
             problems.add(f"figures.{name}", f"{name!r} is not valid; expected a name that no model and no suite has: "
@@ -221,7 +239,8 @@ def _figures(content: Mapping[str, Any], models: Trainings, evaluation: Evaluati
     return figures
 
 
-def _figure(place: str, described: Mapping[str, Any], models: Trainings, problems: Problems) -> Figure | None:
+def _figure(place: str, described: Mapping[str, Any], models: Trainings, deployments: Mapping[str, Deployment],
+            problems: Problems) -> Figure | None:
     """One entry of `figures`: `study`, `models` (default: all), `title`, and the study's own settings."""
     values = dict(described)
     kind, chosen, title = values.pop("study", None), values.pop("models", list(models)), values.pop("title", None)
@@ -240,7 +259,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Trainings, problem
             return None
     if study is None or not all(models[name] for name in chosen):
         return None
-    options = {name: next(iter(models[name].values())).options for name in chosen}
+    options = {name: next(iter(models[name].values())).options * len(deployments[name].sources) for name in chosen}
     for line in study.misfits(options):
         problems.lines.append(f"{problems.file}: {place}.{line}")
     return Figure(study=study, models=tuple(chosen), title=str(title or kind))

@@ -27,6 +27,7 @@ from rnabench.settings.training import TrainingSettings
 
 KEY = "seeds"
 TRAINING_KEYS = (*TrainingSettings.model_fields, KEY)  # what `train` and a model of a recipe may say
+DEPLOY = "deploy"  # and a model alone
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 
 
@@ -186,7 +187,7 @@ def _unknown(profile: Profile, models: Content, content: Content) -> Iterator[st
         ("figures", profile.figures, part(content, "figures")), ("norms", profile.norms, terms),
         ("train", profile.train, training), ("evaluate", profile.evaluate, evaluating),
         ("test", profile.test or (), DataSettings.model_fields),
-        *((f"models.{model}", own, training) for model, own in profile.models.items()),
+        *((f"models.{model}", own, (*training, DEPLOY)) for model, own in profile.models.items()),
     ):
         for name in names:
             if name not in known:

@@ -36,7 +36,8 @@ class TrainingSettings(DataSettings):
     operators: int | None = setting(None, "Operators that a choice layer of a super-network chooses from.", "Network",
                                     "4 for rs-resnet18 and rs-lenet5", strict=True, ge=1, le=16)
     space: str = setting(None, "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
-                         "sizes), in-plain (IN without scale and shift); robust, bn-batch, mbn (README).", "Network",
+                         "sizes), in-plain (IN without scale and shift); none, robust, robust0.05 (power), bn-batch, "
+                         "mbn (README).", "Network",
                          "bn+in; none for lenet5 and rs-lenet5, which have no place for one", validate_default=True)
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")

@@ -19,7 +19,8 @@ from rnabench.jobs.evaluate import Target, attack, open_data
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory
 from rnabench.norm.choice import NormChoice
-from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm
+from rnabench.norm.group_norm import GroupNorm
+from rnabench.norm.layers import BatchGroupNorm, Norm
 from rnabench.norm.statistics import Statistic, Statistics
 from rnabench.report.accuracies import read_accuracies
 from rnabench.report.table import write_tables

@@ -10,7 +10,8 @@ import pytest
 from rnabench.attack.gradient import FGSM, PGD
 from rnabench.evaluation.cells import cells
 from rnabench.evaluation.engine import algorithms_of, cell_name
-from rnabench.jobs.evaluate import attack, load_foreign
+from rnabench.jobs.evaluate import attack
+from rnabench.jobs.foreign import load_foreign
 from rnabench.jobs.train import train
 from rnabench.runtime import journal as journals
 from rnabench.runtime.files import sha256

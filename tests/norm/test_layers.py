@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnabench.model.normalizers import build_norm
-from rnabench.norm.layers import BatchGroupNorm, GroupNorm, Norm, frozen_statistics
+from rnabench.norm.group_norm import GroupNorm
+from rnabench.norm.layers import BatchGroupNorm, Norm, frozen_statistics
 from rnabench.settings.spaces import parse_space
 
 

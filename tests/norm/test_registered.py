@@ -16,7 +16,7 @@ from torch import Tensor
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.exchange.export import frozen
 from rnabench.model.normalizers import build_norm, norm_factory
-from rnabench.norm import layers, statistics
+from rnabench.norm import group_norm, robust, statistics
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import Norm
 from rnabench.norm.statistics import Statistic
@@ -109,8 +109,17 @@ def test_a_name_without_groups_takes_no_number() -> None:
 @pytest.mark.parametrize("spellings", [(("ln", "size", 1),), (("gn", "size", 1),), (("x2", "size", 1),)])
 def test_an_ambiguous_spelling_is_refused(spellings: tuple[tuple[str, str, int], ...],
                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers.PlainInstanceNorm, "spellings", spellings)
+    monkeypatch.setattr(group_norm.PlainInstanceNorm, "spellings", spellings)
     with pytest.raises(RnabenchError, match=r"normaliser: .* is spelled .*; expected lower-case words"):
+        parse_space("bn")
+
+
+@pytest.mark.parametrize("declared", [{"takes_groups": True}, {"spellings": (("halved", "size", 1),)}])
+def test_a_number_behind_a_name_with_another_meaning_is_refused(declared: dict[str, object],
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in declared.items():
+        monkeypatch.setattr(robust.RobustNorm, name, value)
+    with pytest.raises(RnabenchError, match=r"normaliser: 'robust.*' takes a number and has groupings or other"):
         parse_space("bn")
 
 

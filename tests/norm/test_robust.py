@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnabench.model.normalizers import build_norm
 from rnabench.norm.layers import Norm
 from rnabench.norm.robust import RobustNorm, RobustNormOfRunningMean, RobustNormOfRunningStatistics
+from rnabench.norm.statistics import sample_statistics
 from rnabench.settings.spaces import parse_space
 
 KINDS = [RobustNorm, RobustNormOfRunningMean, RobustNormOfRunningStatistics]
@@ -27,10 +30,10 @@ def made(kind: type[Norm] = RobustNorm) -> Norm:
     return norm
 
 
-def formula(norm: Norm, x: Tensor, mean: Tensor, value_range: Tensor) -> Tensor:
+def formula(norm: Norm, x: Tensor, mean: Tensor, value_range: Tensor, power: float = 0.2) -> Tensor:
     def per_channel(values: Tensor) -> Tensor:
         return values.view(1, -1, 1, 1)
-    standard = (x - per_channel(mean)) / per_channel(value_range) ** 0.2
+    standard = (x - per_channel(mean)) / per_channel(value_range) ** power
     return per_channel(norm.weight) * standard + per_channel(norm.bias)
 
 
@@ -72,17 +75,39 @@ def test_a_running_mean_that_is_the_batchs_changes_nothing() -> None:
     torch.testing.assert_close(of_running_mean(activation(4)), robust(activation(4)))
 
 
-def test_shift_and_scale_of_the_input() -> None:
+powers = st.floats(0.01, 1)
+
+
+@given(powers, st.floats(0.1, 20), st.floats(-50, 50), st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_shift_and_scale_of_the_input(power: float, factor: float, shift: float, seed: int) -> None:
     """A shift is taken away; a factor a comes out as a^(1 - p)."""
-    norm = RobustNorm(3, 3).double()
-    torch.testing.assert_close(norm(activation(4) + 7), norm(activation(4)))
-    torch.testing.assert_close(norm(3 * activation(4)), 3**0.8 * norm(activation(4)))
+    norm = RobustNorm(3, 3, power).double()
+    expected = factor ** (1 - power) * norm(activation(seed))
+    torch.testing.assert_close(norm(factor * activation(seed) + shift), expected, rtol=1e-8, atol=1e-8)
 
 
-def test_a_constant_channel_has_a_finite_gradient() -> None:
+@given(powers, st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_any_power_is_the_formula_and_its_gradient(power: float, seed: int) -> None:
+    norm, x, direction = RobustNorm(3, 3, power).double(), activation(seed).requires_grad_(), activation(seed + 1)
+    outputs = norm(x), formula(norm, x, *mean_and_range(x), power)
+    ours, expected = (torch.autograd.grad((out * direction).sum(), x) for out in outputs)
+    torch.testing.assert_close((outputs[0], *ours), (outputs[1], *expected), rtol=1e-9, atol=1e-9)
+
+
+def test_the_power_behind_the_name_reaches_every_layer() -> None:
+    norm = build_norm(parse_space("robust-running-mean0.05").norms[0], 3)
+    assert isinstance(norm, RobustNormOfRunningMean)
+    assert norm.power == 0.05
+    assert "power=0.05" in repr(norm)
+
+
+@pytest.mark.parametrize("power", [0.01, 0.2, 1.0])
+def test_a_constant_channel_has_a_finite_gradient(power: float) -> None:
     x = activation(4)
     x[:, 1] = 0.5
-    norm, leaf = made(), x.requires_grad_()
+    norm, leaf = RobustNorm(3, 3, power).double(), x.requires_grad_()
     out = norm(leaf)
     torch.testing.assert_close(out[:, 1], norm.bias[1].expand_as(out[:, 1]))
     (gradient,) = torch.autograd.grad(out.square().sum(), leaf)
@@ -116,4 +141,15 @@ def test_batch_statistics_at_inference_are_those_of_training() -> None:
     gradients = [torch.autograd.grad(out.sin().sum(), x)[0] for out in outputs]
     torch.testing.assert_close([outputs[0], gradients[0]], [outputs[1], gradients[1]], rtol=1e-10, atol=1e-10)
     assert not torch.allclose(norm.running_mean, batch_norm.running_mean)
-    torch.testing.assert_close(norm(x[:1, :, :1, :1]).flatten(), norm.bias)  # of a single value nothing is left
+
+
+def test_extremes_under_autocast_are_those_of_float32() -> None:
+    """Their difference is not rounded to bfloat16 before its power is taken."""
+    x, norm = (activation(4) + 30).bfloat16(), RobustNorm(3, 3)
+    scales = []
+    for dtype in (torch.bfloat16, torch.float32):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            scale, shift = norm.coefficients(sample_statistics(x.to(dtype), norm.needs))
+        assert scale.dtype == shift.dtype == torch.float32
+        scales.append(scale)
+    assert torch.equal(scales[0], scales[1])

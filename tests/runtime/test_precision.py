@@ -13,7 +13,8 @@ from torch import nn
 
 from rnabench.cli.main import main
 from rnabench.errors import InvalidValue
-from rnabench.jobs.evaluate import attack, load_foreign
+from rnabench.jobs.evaluate import attack
+from rnabench.jobs.foreign import load_foreign
 from rnabench.runtime import device as formats
 from rnabench.runtime.device import check_precision, formats_in_effect, number_formats
 from rnabench.runtime.environment import device_description

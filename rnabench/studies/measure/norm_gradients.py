@@ -82,7 +82,7 @@ def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) 
 
 
 def _terms(norm: Norm, before: Tensor, slope: Tensor, behind: Tensor) -> LayerTerms:
-    if norm.family is None:
+    if norm.family is None or norm.mixes_batch:
         return _differentiated(norm, before, slope, behind)
     count, shape = len(before), (len(before), norm.groups, -1)
     g = slope.double()

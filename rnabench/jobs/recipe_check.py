@@ -1,0 +1,87 @@
+"""What can be known to be wrong with a recipe before the first training."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from rnabench.data.sources import EvaluationData
+from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.evaluation.batch import check_plan
+from rnabench.jobs.evaluate import attacked_data, open_data
+from rnabench.jobs.study import with_training
+from rnabench.jobs.teacher import check_teacher
+from rnabench.model.deployment import deploy
+from rnabench.model.factory import build_model
+from rnabench.runtime.device import check_precision, find_device
+from rnabench.settings.datasets import DataSettings
+from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.recipe import Recipe
+from rnabench.settings.studies import Attacking, Probing, Splitting
+from rnabench.settings.training import OBJECTIVES
+from rnabench.studies.measure.subject import subjects
+
+
+def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
+    """Raise what can be known before the first training: every network can be built, all test images are there, and
+    every study has its paths and can attack. Models `without` test images are not checked for these."""
+    torch_device = find_device(device)
+    check_precision(recipe.evaluate.precision, torch_device)
+    networks = {}
+    for name, training in recipe.models.items():
+        with _named(f"models.{name}"):
+            check_precision(training.precision, torch_device)
+            with torch.device("meta"):
+                built = build_model(training.arch, training.space, 10, training.width, operators=training.operators,
+                                    layer_based=training.layer_based)
+                OBJECTIVES[training.objective].check(training, built.space)
+                networks[name] = deploy(built, recipe.deployment_of(name),
+                                        f"{training.arch} with space {training.space}")
+            if training.teacher is not None:
+                check_teacher(training.teacher)
+            if name not in without:
+                images(recipe, name, recipe.evaluate, torch_device)
+    for title, figure in recipe.figures.items():
+        with _named(f"figures.{title}"):
+            evaluation = figure.study.evaluation()
+            check_precision(evaluation.precision, torch_device)
+            for model in figure.models:
+                figure.study.check_network(model, networks[model])
+            if isinstance(figure.study, Splitting):
+                subjects([(model, networks[model]) for model in figure.models], figure.study.paths, figure.study.seed)
+            if any(model in without for model in figure.models):
+                continue
+            data = {model: images(recipe, model, evaluation, torch_device) for model in figure.models}
+            if len({each.fingerprint for each in data.values()}) > 1:
+                raise InvalidValue("models", list(figure.models), "models on the same images; `test` says which")
+            if isinstance(figure.study, Probing):
+                first = figure.models[0]
+                with_training(figure.study, tested_on(recipe, first), data[first], torch_device)
+            if isinstance(figure.study, Attacking):
+                check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
+
+
+def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
+    """The test images that a model of the recipe is attacked on."""
+    return open_data(tested_on(recipe, model), evaluation, device)
+
+
+def tested_on(recipe: Recipe, model: str) -> DataSettings:
+    """The data set that a model of the recipe is attacked on."""
+    return attacked_data(recipe.models[model].model_dump(), test_data(recipe))
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    try:
+        yield
+    except RnabenchError as error:
+        raise RnabenchError(f"{place}: {error}") from error
+
+
+def test_data(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says of the images that its models are attacked on; nothing: each on its own data set's."""
+    return recipe.test.model_dump() if recipe.test else {}
