@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.norm.layers import Norm
-from rnabench.norm.statistics import EPS, affine_map, plain_formulas, take
+from rnabench.norm.statistics import EPS, affine_map, moments, plain_formulas, take
 from rnabench.settings.spaces import NORMS, Spellings
 
 
@@ -90,15 +90,18 @@ class _GroupNorm(torch.autograd.Function):
         factor = torch.rsqrt(variance)
         scale = weight * factor
         ctx.groups = groups
-        ctx.save_for_backward(x, weight, bias, mean, variance, factor, scale)
+        ctx.save_for_backward(x, weight, mean, variance, factor, scale)
         return affine_map(x, scale, torch.addcmul(bias, mean, scale, value=-1))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, variance, factor, scale = ctx.saved_tensors
+        x, weight, mean, variance, factor, scale = ctx.saved_tensors
         (grad,) = grads
-        if torch.is_grad_enabled():  # somebody differentiates this in turn: by formulas that autograd knows
-            return _differentiable(ctx, grad, x, weight, bias)
+        if torch.is_grad_enabled():  # somebody differentiates this in turn, and so the statistics that it is made of
+            mean, variance = _differentiable_statistics(x, ctx.groups)
+            variance = variance + EPS
+            factor = torch.rsqrt(variance)
+            scale = weight * factor
         need_x, need_weight, need_bias, _ = ctx.needs_input_grad
         # by chain rule over y = (x - mean) * factor * weight + bias
         total = grad.sum((2, 3), dtype=mean.dtype)
@@ -113,7 +116,8 @@ class _GroupNorm(torch.autograd.Function):
         return (grad_x, (moved * factor).sum(0) if need_weight else None, total.sum(0) if need_bias else None, None)
 
 
-def _differentiable(ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor | None, ...]:
-    wanted = [each for each, needed in zip((x, weight, bias), ctx.needs_input_grad, strict=False) if needed]
-    found = iter(torch.autograd.grad(_plain(x, weight, bias, ctx.groups), wanted, grad, create_graph=True))
-    return *(next(found) if needed else None for needed in ctx.needs_input_grad[:3]), None
+def _differentiable_statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """`_statistics` of each channel's moments, whose backward, unlike that of the formulas above, is one pass over x."""
+    mean, variance = moments(x)
+    centre = _over_groups(mean, groups)
+    return centre, _over_groups(variance + (mean - centre).square(), groups)
