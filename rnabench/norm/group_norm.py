@@ -117,7 +117,7 @@ class _GroupNorm(torch.autograd.Function):
 
 
 def _differentiable_statistics(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """`_statistics` of each channel's moments, whose backward, unlike that of the formulas above, is one pass over x."""
+    """`_statistics` from each channel's moments, whose backward, unlike that of the formulas above, is one pass."""
     mean, variance = moments(x)
     centre = _over_groups(mean, groups)
     return centre, _over_groups(variance + (mean - centre).square(), groups)
