@@ -19,15 +19,16 @@ from rnabench.cli.study import settings_of, studies
 from rnabench.errors import InvalidSettings
 from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
+from rnabench.settings.deployment import Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.studies import STUDIES
 from rnabench.settings.training import TrainingSettings
 from tests.cli.test_cli import run
 
 KINDS: dict[str, list[type[Part]]] = {
-    "train": [TrainingSettings], "attack": [EvaluationSettings, DataSettings], "reproduce": [DataSettings],
-    **{name: [settings_of(name), DataSettings] for name in studies()}}
-EVERY = [DataSettings, TrainingSettings, EvaluationSettings, *(settings_of(name) for name in studies())]
+    "train": [TrainingSettings], "attack": [EvaluationSettings, DataSettings, Deployment], "reproduce": [DataSettings],
+    **{name: [settings_of(name), DataSettings, Deployment] for name in studies()}}
+EVERY = [DataSettings, Deployment, TrainingSettings, EvaluationSettings, *(settings_of(name) for name in studies())]
 
 
 def parameters(name: str) -> list[Any]:
@@ -37,7 +38,7 @@ def parameters(name: str) -> list[Any]:
 
 
 def of_its_own(name: str) -> set[str]:
-    return set(inspect.signature(COMMANDS[name]).parameters) - {"settings", "data"}
+    return set(inspect.signature(COMMANDS[name]).parameters) - {"settings", "data", "deployment"}
 
 
 def is_mapping(kind: type[Part], name: str) -> bool:
