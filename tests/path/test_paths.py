@@ -174,3 +174,31 @@ def test_paths_as_users_write_them() -> None:
     for text in ("01", "2", "", "-1", "0,1", "0,,1", "ü"):
         with pytest.raises(InvalidValue, match=r"path: .*an option for all layers"):
             shared.parse(text)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda sizes: max(sizes) > 1), st.booleans(),
+       st.integers(0, 9))
+def test_another_path_is_never_the_same_and_may_be_any_other(sizes: list[int], shared: bool, seed: int) -> None:
+    if shared:
+        sizes = [max(sizes)] * len(sizes)
+    space = PathSpace(tuple(map(str, range(len(sizes)))), tuple(tuple("abcd"[:size]) for size in sizes), shared)
+    draws = 12 * space.count
+    first = space.sample(stream(seed, "first"), draws)
+    other = space.sample_other(first, ExampleStreams(seed, "other", indices=range(draws)))
+    every = {path.rows[0] for path in space.enumerate()}
+    assert set(other.rows) <= every
+    assert all(mine != its for mine, its in zip(first.rows, other.rows, strict=True))
+    same = Path(torch.tensor([space.sample(stream(seed, "one")).rows[0]] * draws))
+    met = collections.Counter(space.sample_other(same, ExampleStreams(seed, "met", indices=range(draws))).rows)
+    assert len(met) > (space.count - 1) * 0.9  # of 12 draws each, hardly one is never met
+    assert max(met.values()) <= max(40, draws / (space.count - 1))
+
+
+def test_there_is_no_other_path_than_the_only_one_and_in_a_large_space_any_will_do() -> None:
+    one = PathSpace(("a",), (("x",),))
+    with pytest.raises(InvalidValue, match="1 path"):
+        one.sample_other(Path.of(0), ExampleStreams(0, indices=[0]))
+    large = PathSpace(tuple(map(str, range(60))), (("x", "y", "z"),) * 60)
+    first = large.sample(stream(0, "first"), 50)
+    other = large.sample_other(first, ExampleStreams(0, "other", indices=range(50)))
+    assert min(other.difference(first)) > 20
