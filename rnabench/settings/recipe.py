@@ -7,6 +7,7 @@ from pydantic import Field, SerializeAsAny
 from rnabench.errors import InvalidValue, one_of
 from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
+from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.studies import Study
 from rnabench.settings.training import TrainingSettings
@@ -32,9 +33,8 @@ class Claim(Part):
 class Defined(Part):
     """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
 
-    `dataset` is what results call it; `statistics` and `average` say how the network is used, `orthogonality` and
-    `teacher` what objective `sors` goes by, `operators` how many a layer chooses from, where that is not its
-    architecture's number.
+    `dataset` is what results call it; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
+    many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used.
     """
 
     dataset: str = "digits"
@@ -45,8 +45,7 @@ class Defined(Part):
     operators: int | None = None
     orthogonality: float = 10
     teacher: str | None = None
-    statistics: str = "own"
-    average: int = 1
+    deploy: Deployment = AS_TRAINED
 
 
 class Recipe(Part):
