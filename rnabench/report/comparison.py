@@ -42,7 +42,8 @@ def comparison(records: Sequence[Record], table: str, models: Mapping[str, Defin
     were not measured come last."""
     everything, paper = published(table), paper_of(table)
     columns = list(dict.fromkeys(row["column"] for row in everything))
-    here = {column: _run_for(column, columns, records, paper) for column in columns}
+    instead = {column: run for column in columns if (run := _run_for(column, columns, records, paper))}
+    here = {column: column.replace(*instead[column]) if column in instead else column for column in columns}
     measured = Measured(records, models, paper.protocol)
     shown = {*columns, *here.values()}
     others = [column for column in measured.other_columns() if column not in shown]
@@ -60,16 +61,16 @@ def comparison(records: Sequence[Record], table: str, models: Mapping[str, Defin
     for title, numbers in not_run.items():
         lines.append((title, (*(_beside(NONE, numbers.get(column)) for column in columns), *(NONE for _ in others))))
     headings = [column if here[column] == column else f"{column} (here {here[column]})" for column in columns]
-    notes = [_note(column, here[column], records, paper) for column in columns if here[column] != column]
+    notes = [_note(column, *attacks, records, paper) for column, attacks in instead.items()]
     return ComparisonTable((*headings, *others), tuple(lines), tuple(notes))
 
 
-def _run_for(column: str, columns: Sequence[str], records: Sequence[Record], paper: Paper) -> str:
-    """The attack that stands in a column of the paper's: the one of that name or, where it was not run, the only one of
-    its kind, at its eps, that was. What comes before or behind the attack in the column's name stays there."""
+def _run_for(column: str, columns: Sequence[str], records: Sequence[Record], paper: Paper) -> tuple[str, str] | None:
+    """The attack of a column of the paper's that was not run, and the one that stands in its place: the only one of its
+    kind, at its eps, that was. None if there is no such pair."""
     attack = _attack_in(column)
     if attack is None:
-        return column
+        return None
     protocols = (paper.protocol, "any", column.rpartition(" ")[2])
     run = {result.attack: result.parameters for record in records for result in record.results
            if result.protocol in protocols}
@@ -77,7 +78,7 @@ def _run_for(column: str, columns: Sequence[str], records: Sequence[Record], pap
     alike = [] if attack in run else [
         name for name, parameters in run.items() if parameters.get("kind") == spec.kind and name not in taken
         and (spec.eps is None or abs(parameters.get("eps", -1) - spec.eps) < 1e-9)]
-    return column.replace(attack, alike[0]) if len(alike) == 1 else column
+    return (attack, alike[0]) if len(alike) == 1 else None
 
 
 def _attack_in(column: str) -> str | None:
@@ -88,15 +89,12 @@ def _attack_in(column: str) -> str | None:
     return None
 
 
-def _note(column: str, name: str, records: Sequence[Record], paper: Paper) -> str:
-    attack, theirs_is = _attack_in(name), _attack_in(column)
-    assert attack is not None
-    assert theirs_is is not None
-    parameters = next(result.parameters for record in records for result in record.results if result.attack == attack)
-    theirs = paper.stated.get(theirs_is) or parse_attack(theirs_is).parameters.model_dump(exclude_none=True)
+def _note(column: str, attack: str, name: str, records: Sequence[Record], paper: Paper) -> str:
+    parameters = next(result.parameters for record in records for result in record.results if result.attack == name)
+    theirs = paper.stated.get(attack) or parse_attack(attack).parameters.model_dump(exclude_none=True)
     differences = [f"{key} {parameters.get(key)}, the paper's {value}" for key, value in theirs.items()
                    if parameters.get(key) != value]
-    return f"The column {column} holds {attack} here ({'; '.join(differences) or 'the same parameters'})."
+    return f"The column {column} holds {name} here ({'; '.join(differences) or 'the same parameters'})."
 
 
 def _beside(measured: str, theirs: float | None) -> str:

@@ -50,9 +50,9 @@ class Measured:
     def _gain(self, method: Method, attack: str) -> str:
         """How much more accuracy it keeps than the same network with its own statistics, in percent of that."""
         model = self.models.get(method.name)
-        if model is None or model.statistics == "own":
+        if model is None or model.deploy.statistics == "own":
             return NONE
-        own = model.model_copy(update={"statistics": "own"})
+        own = model.model_copy(update={"deploy": model.deploy.model_copy(update={"statistics": "own"})})
         for name, other in self.methods.items():
             if self.models.get(name) == own:
                 mine, theirs = self._row(method, attack), self._row(other, attack)

@@ -31,7 +31,8 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
 
 
 def _used_alike(row: Mapping[str, str], model: Defined) -> bool:
-    return (row["statistics"] or "own", int(row["average"] or 1)) == (model.statistics, model.average)
+    return (row["statistics"] or "own", int(row["average"] or 1)) == (
+        model.deploy.statistics, model.deploy.average)
 
 
 def _trained_alike(row: Mapping[str, str], model: Defined, one_path: bool) -> bool:

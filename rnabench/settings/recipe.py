@@ -37,9 +37,8 @@ class Claim(Part):
 class Defined(Part):
     """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
 
-    `dataset` is what results call it; `statistics` and `average` say how the network is used, `orthogonality` and
-    `teacher` what objective `sors` goes by, `operators` how many a layer chooses from, where that is not its
-    architecture's number.
+    `dataset` is what results call it; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
+    many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used.
     """
 
     dataset: str = "digits"
@@ -50,8 +49,7 @@ class Defined(Part):
     operators: int | None = None
     orthogonality: float = 10
     teacher: str | None = None
-    statistics: str = "own"
-    average: int = 1
+    deploy: Deployment = AS_TRAINED
 
     @field_validator("space", mode="before")
     @classmethod

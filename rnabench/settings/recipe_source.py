@@ -114,8 +114,8 @@ def read_source(file: Path, profile: str | None, data: Mapping[str, Any]) -> Sou
 
 
 def _defined(shared: Content, own: Content) -> Content:
-    """What a model's settings, over those that are shared, and its `deploy` make it; judged elsewhere."""
-    values = {**shared, **own, **part(own, "deploy")}
+    """What a model's settings make it, over those that are shared; judged elsewhere."""
+    values = {**shared, **own}
     values["dataset"] = values.get("dataset_name") or values.get("dataset")
     return {key: values[key] for key in Defined.model_fields if values.get(key) is not None}
 

@@ -8,6 +8,7 @@ import pytest
 
 from rnabench.reference import Row, published
 from rnabench.report.published import is_row, published_numbers
+from rnabench.settings.deployment import Deployment
 from rnabench.settings.recipe import Defined
 
 SORS = Defined(dataset="cifar10", arch="rs-resnet18", space="gn32", objective="sors", teacher="ResNet-18")
@@ -17,7 +18,7 @@ BN = Defined(dataset="cifar10", arch="resnet20", space="bn", objective="standard
 def of_row(row: Row) -> Defined:
     """The network that a row describes."""
     return Defined(dataset=row["dataset"], arch=row["arch"], space=row["space"], objective=row["training"],
-                   statistics=row["statistics"] or "own", average=int(row["average"] or 1),
+                   deploy=Deployment(statistics=row["statistics"] or "own", average=int(row["average"] or 1)),
                    operators=int(row["operators"]) if row["operators"] else None,
                    teacher="another" if row["teacher"] == "yes" else None)
 
@@ -26,8 +27,8 @@ def of_row(row: Row) -> Defined:
                                    "sors-table3", "sors-table10"])
 def test_a_row_is_about_the_network_that_it_describes_and_no_other(table: str) -> None:
     changes: list[dict[str, Any]] = [
-        {"dataset": "digits"}, {"arch": "wrn32"}, {"space": "in"}, {"average": 3}, {"operators": 7},
-        {"statistics": "running+batch"}]
+        {"dataset": "digits"}, {"arch": "wrn32"}, {"space": "in"}, {"operators": 7},
+        {"deploy": Deployment(average=3)}, {"deploy": Deployment(statistics="running+batch")}]
     for row in published(table):
         if row["space"]:
             model = of_row(row)
@@ -39,9 +40,10 @@ def test_a_row_is_about_the_network_that_it_describes_and_no_other(table: str) -
 
 def test_how_a_network_is_used_tells_rows_apart() -> None:
     assert published_numbers("robustnorm-table2", BN)["pgd20@2/255"] == 7.67
-    assert published_numbers("robustnorm-table2", BN.model_copy(update={"statistics": "batch"}))["pgd20@2/255"] == 18.15
+    batch, averaged = {"deploy": Deployment(statistics="batch")}, {"deploy": Deployment(average=2)}
+    assert published_numbers("robustnorm-table2", BN.model_copy(update=batch))["pgd20@2/255"] == 18.15
     assert published_numbers("sors-table3", SORS)["pgd7@4/255"] == 41.5
-    assert published_numbers("sors-table3", SORS.model_copy(update={"average": 2}))["pgd7@4/255"] == 22.6
+    assert published_numbers("sors-table3", SORS.model_copy(update=averaged))["pgd7@4/255"] == 22.6
     assert published_numbers("sors-table3", SORS)["natural"] == 91.3
     assert published_numbers("sors-table3+sors-table9", SORS)["pgd7@4/255 eot:5"] == 25.31
 

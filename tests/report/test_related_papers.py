@@ -12,6 +12,7 @@ from rnabench.report.comparison import comparison, write_comparison
 from rnabench.report.record import Record, Result
 from rnabench.report.scores import judged
 from rnabench.scoring.outcome import Outcome
+from rnabench.settings.deployment import Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Claim, Defined, Recipe
 from tests.report.records import changed, handmade
@@ -48,7 +49,8 @@ def recipe(published: str, claims: tuple[Claim, ...] = ()) -> Recipe:
 
 def test_a_gain_is_relative_to_the_same_network_with_its_own_statistics() -> None:
     attack = "pgd20@1/255"
-    models = {"P": BN, "B": BN.model_copy(update={"statistics": "batch"}), "other": Defined(space="in")}
+    batch = BN.model_copy(update={"deploy": Deployment(statistics="batch")})
+    models = {"P": BN, "B": batch, "other": Defined(space="in")}
     records = [record(name, {(attack, "any"): count}, False) for name, count in (("P", 8), ("B", 12), ("other", 1))]
     shown = cells(records, "robustnorm-table4", models)
     assert shown["B"][f"gain {attack}"] == "+50.0 (paper 101.70)"
