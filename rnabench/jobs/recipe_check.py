@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -71,7 +70,7 @@ def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: t
 
 def tested_on(recipe: Recipe, model: str) -> DataSettings:
     """The data set that a model of the recipe is attacked on."""
-    return attacked_data(recipe.models[model].model_dump(), test_data(recipe))
+    return attacked_data(recipe.models[model].model_dump(), recipe.test.model_dump() if recipe.test else {})
 
 
 @contextmanager
@@ -80,8 +79,3 @@ def _named(place: str) -> Iterator[None]:
         yield
     except RnabenchError as error:
         raise RnabenchError(f"{place}: {error}") from error
-
-
-def test_data(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe says of the images that its models are attacked on; nothing: each on its own data set's."""
-    return recipe.test.model_dump() if recipe.test else {}

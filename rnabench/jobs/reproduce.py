@@ -20,7 +20,7 @@ from rnabench.jobs.evaluate import (
     load_run,
     stale,
 )
-from rnabench.jobs.recipe_check import check, test_data
+from rnabench.jobs.recipe_check import check, tested_on
 from rnabench.jobs.study import load_for_study, run_study, stale_study
 from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.runs import RUN_FILE, read_run
@@ -184,16 +184,21 @@ def trained(run: Path) -> bool:
 
 def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) -> Target:
     """A model of the recipe on its test images. Raises Busy while it is not trained."""
-    return load_run(_run_of(recipe, place, name), test_data(recipe), keys, place.device, label=name,
+    return load_run(_run_of(recipe, place, name), _data(recipe, name), keys, place.device, label=name,
                     method=recipe.model_of(name), deployment=recipe.deployment_of(name))
 
 
 def study_targets(recipe: Recipe, place: Place, figure: str) -> list[Target]:
     """The models of a figure on the images of its study. Raises Busy while one is not trained."""
     study = recipe.figures[figure].study
-    return [load_for_study(_run_of(recipe, place, name), test_data(recipe), study, place.device, label=name,
+    return [load_for_study(_run_of(recipe, place, name), _data(recipe, name), study, place.device, label=name,
                            method=recipe.model_of(name), deployment=recipe.deployment_of(name))
             for name in recipe.figures[figure].models]
+
+
+def _data(recipe: Recipe, name: str) -> dict[str, Any]:
+    """Where its test images lie today: the run may have been trained elsewhere."""
+    return tested_on(recipe, name).model_dump()
 
 
 def _run_of(recipe: Recipe, place: Place, name: str) -> Path:
