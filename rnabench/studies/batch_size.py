@@ -84,12 +84,12 @@ fresh ones (`paper`). A dash: the network cannot run at that size; the findings 
         return points * gradients, points * (forwards + 2)
 
     def compute(self, networks: Networks, classes: int, work: Work) -> Results:
-        from rnabench.studies.measure.batch_size import OWN, by_batch_size, statistics_of
+        from rnabench.studies.measure.batch_size import by_batch_size, statistics_of
 
         keys = self.evaluation(draws=self.draws)
         return {"curves": [
             {"label": label, "statistics": statistics, "points": by_batch_size(
-                label, model, statistics, OWN if statistics == OWN else self.attack_mode or statistics, self.sizes,
+                label, model, statistics, statistics if statistics == "own" else self.attack_mode or statistics, self.sizes,
                 self.spec, keys, classes, work)}
             for label, model in networks for statistics in statistics_of(model, self.modes)]}
 

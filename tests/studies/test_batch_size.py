@@ -89,7 +89,7 @@ def single_pixel() -> RandomizedClassifier:
 def test_where_a_network_cannot_run_there_is_a_reason_and_no_number() -> None:
     alone, pair, whole = points(single_pixel(), "batch", 1, 2, 12)
     assert "accuracy" not in str(alone)
-    assert "one" in alone["reason"]
+    assert "2 images or more" in alone["reason"]
     assert pair["reason"] is None
     assert whole["reason"] is None
     assert points(single_pixel(), "running", 1)[0]["reason"] is None

@@ -3,7 +3,6 @@ with running statistics or with those of the batch."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,32 +13,19 @@ from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.batch import Evaluator, check_plan
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.norm.layers import norm_layers
+from rnabench.norm.layers import norm_layers, statistics_from
 from rnabench.scoring.interval import FEW_GROUPS, Bits, Groups, accuracy_interval, difference_interval
 from rnabench.scoring.outcome import bits, path_groups
 from rnabench.settings.attacks import AttackSpec
+from rnabench.settings.deployment import StatisticsFrom
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import parse_protocol
 from rnabench.settings.studies import Results
-from rnabench.studies.measure.statistics_from import statistics_from
 from rnabench.studies.measure.work import Arrays, OnBatch, Work
 
-OWN = "own"
-
-
-def using(network: nn.Module, statistics: str) -> AbstractContextManager[None]:
-    """Inside the block, statistics from there: `own`, the network's own, or what `statistics_from` knows."""
-    return nullcontext() if statistics == OWN else statistics_from(network, statistics)
-
-
-def statistics_of(network: nn.Module, asked: tuple[str, ...]) -> tuple[str, ...]:
+def statistics_of(network: nn.Module, asked: tuple[StatisticsFrom, ...]) -> tuple[StatisticsFrom, ...]:
     """Those of the `asked` ones that a network has: `own` alone, if it keeps no running statistics."""
-    return asked if any(norm.active.tracked for norm in norm_layers(network).values()) else (OWN,)
-
-
-def depends_on_batch(network: nn.Module) -> bool:
-    """Whether statistics of batches go into predictions, so that images of one batch are not independent."""
-    return any(norm.active.tracked and norm.active.needs for norm in norm_layers(network).values())
+    return asked if any(norm.active.tracked for norm in norm_layers(network).values()) else ("own",)
 
 
 @dataclass(frozen=True)
@@ -64,13 +50,13 @@ class Sized:
         return found
 
 
-def by_batch_size(label: str, model: RandomizedClassifier, statistics: str, attacked: str, sizes: tuple[int, ...],
+def by_batch_size(label: str, model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom, sizes: tuple[int, ...],
                   spec: AttackSpec, keys: EvaluationSettings, classes: int, work: Work) -> list[Results]:
     """A point for each size, on the same images, attacked through `attacked` statistics and scored with `statistics`; a
     size at which the network cannot run has a `reason` and no numbers."""
     check_plan(keys, [(spec, 0)], False, classes)
-    with using(model, statistics):
-        dependent = depends_on_batch(model)
+    with statistics_from(model, statistics):
+        dependent = model.batch_dependent
     measured: dict[int, Sized] = {}
     reasons: dict[int, str] = {}
     for size in sizes:
@@ -87,7 +73,7 @@ def by_batch_size(label: str, model: RandomizedClassifier, statistics: str, atta
             else measured[size].compared(largest) for size in sizes]
 
 
-def _in_batches(model: RandomizedClassifier, statistics: str, attacked: str, size: int, spec: AttackSpec,
+def _in_batches(model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom, size: int, spec: AttackSpec,
                 keys: EvaluationSettings, classes: int) -> OnBatch:
     evaluator, protocol = Evaluator(model, keys, classes), parse_protocol("paper")
 
@@ -97,16 +83,16 @@ def _in_batches(model: RandomizedClassifier, statistics: str, attacked: str, siz
         for low in range(0, len(batch.indices), size):
             part = batch.part(low, low + size)
             groups = path_groups(first + low, len(part.indices), keys.attack_paths)
-            with using(model, attacked):
+            with statistics_from(model, attacked):
                 images, _ = evaluator.attacker(spec, protocol, part, groups)
-            with using(model, statistics):
+            with statistics_from(model, statistics):
                 for right, seen in ((clean, part.images), (after, images)):
                     right.append(evaluator.predictions(seen, None, part, groups) == part.labels)
         return {"clean": torch.cat(clean, 1).T.cpu().numpy(), "attacked": torch.cat(after, 1).T.cpu().numpy()}
     return on_batch
 
 
-def _reason(model: RandomizedClassifier, statistics: set[str], size: int, work: Work) -> str | None:
+def _reason(model: RandomizedClassifier, statistics: set[StatisticsFrom], size: int, work: Work) -> str | None:
     """Why the network cannot run on batches of that size, or on the smaller one that remains at the end; None if it
     can."""
     path = model.space.sample(torch.Generator())
@@ -114,7 +100,7 @@ def _reason(model: RandomizedClassifier, statistics: set[str], size: int, work: 
     try:
         for name in sorted(statistics):
             for count in sorted({len(images), len(work.source) % size or len(images)}):
-                with using(model, name), torch.no_grad():
+                with statistics_from(model, name), torch.no_grad():
                     model.on(path)(images[:count])
     except (InvalidValue, ModelError, NumericalError) as error:
         return str(error)
