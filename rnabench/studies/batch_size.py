@@ -89,8 +89,8 @@ fresh ones (`paper`). A dash: the network cannot run at that size; the findings 
         keys = self.evaluation(draws=self.draws)
         return {"curves": [
             {"label": label, "statistics": statistics, "points": by_batch_size(
-                label, model, statistics, statistics if statistics == "own" else self.attack_mode or statistics, self.sizes,
-                self.spec, keys, classes, work)}
+                label, model, statistics, statistics if statistics == "own" else self.attack_mode or statistics,
+                self.sizes, self.spec, keys, classes, work)}
             for label, model in networks for statistics in statistics_of(model, self.modes)]}
 
     @classmethod

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rnabench.data.batches import Batch
-from rnabench.errors import InvalidSettings
+from rnabench.errors import InvalidSettings, InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.scoring.outcome import from_bits
 from rnabench.settings.base import from_options
@@ -133,7 +133,7 @@ def test_images_of_a_batch_stay_together_when_memory_runs_out(size: int, at_once
     assert len(found["first"]) == 12
     assert all(count % size == 0 for count in seen[:-1])
     assert max(seen) == at_once
-    with pytest.raises(RuntimeError, match="allocate"):
+    with pytest.raises(InvalidValue, match="memory ran out"):
         work(size=12)("x", on_batch, together=8)
 
 

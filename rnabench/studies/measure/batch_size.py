@@ -23,6 +23,7 @@ from rnabench.settings.protocols import parse_protocol
 from rnabench.settings.studies import Results
 from rnabench.studies.measure.work import Arrays, OnBatch, Work
 
+
 def statistics_of(network: nn.Module, asked: tuple[StatisticsFrom, ...]) -> tuple[StatisticsFrom, ...]:
     """Those of the `asked` ones that a network has: `own` alone, if it keeps no running statistics."""
     return asked if any(norm.active.tracked for norm in norm_layers(network).values()) else ("own",)
