@@ -51,8 +51,9 @@ class Sized:
         return found
 
 
-def by_batch_size(label: str, model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom, sizes: tuple[int, ...],
-                  spec: AttackSpec, keys: EvaluationSettings, classes: int, work: Work) -> list[Results]:
+def by_batch_size(label: str, model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom,
+                  sizes: tuple[int, ...], spec: AttackSpec, keys: EvaluationSettings, classes: int, work: Work
+                  ) -> list[Results]:
     """A point for each size, on the same images, attacked through `attacked` statistics and scored with `statistics`; a
     size at which the network cannot run has a `reason` and no numbers."""
     check_plan(keys, [(spec, 0)], False, classes)
@@ -74,8 +75,8 @@ def by_batch_size(label: str, model: RandomizedClassifier, statistics: Statistic
             else measured[size].compared(largest) for size in sizes]
 
 
-def _in_batches(model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom, size: int, spec: AttackSpec,
-                keys: EvaluationSettings, classes: int) -> OnBatch:
+def _in_batches(model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom, size: int,
+                spec: AttackSpec, keys: EvaluationSettings, classes: int) -> OnBatch:
     evaluator, protocol = Evaluator(model, keys, classes), parse_protocol("paper")
 
     def on_batch(batch: Batch, first: int) -> Arrays:
