@@ -12,7 +12,8 @@ from rnabench.settings.spaces import Space, parse_space
 
 Build = TypeVar("Build", bound=Callable[..., Any])
 
-WITHOUT_NORMS = "none"  # the space of an architecture that has no normalisation layers
+USUAL_SPACE = "bn+in"  # of settings that do not say one
+WITHOUT_NORMS = "none"  # of an architecture that has no normalisation layers
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,6 @@ def architecture(name: str, *, width: int, width_means: str, image_size: int, op
     return register
 
 
-def usual_space(arch: str) -> str:
-    """The space of a network whose settings do not say one. Raises InvalidValue for an unknown architecture."""
-    return "bn+in" if ARCHITECTURES.get(arch).normalised else WITHOUT_NORMS
-
-
 def space_of(arch: str, space: str) -> Space:
     """The space that `space` spells, for this architecture: an empty one if it has no normalisation layers. Raises
     InvalidValue, also for normalisers that it has no place for."""
@@ -61,6 +57,14 @@ def space_of(arch: str, space: str) -> Space:
     if space != WITHOUT_NORMS:
         raise InvalidValue("space", space, f"{WITHOUT_NORMS!r}: {arch} has no normalisation layers")
     return Space(())
+
+
+def spelled_space(arch: str, space: str) -> str:
+    """The standard spelling of a space for this architecture. USUAL_SPACE, which settings have that do not say one, is
+    WITHOUT_NORMS where there are no normalisation layers. Raises InvalidValue as `space_of` does."""
+    if space == USUAL_SPACE and not ARCHITECTURES.get(arch).normalised:
+        return WITHOUT_NORMS
+    return str(space_of(arch, space)) or space
 
 
 def operators_of(arch: str, operators: int | None) -> int | None:

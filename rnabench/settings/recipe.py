@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue, one_of
-from rnabench.settings.architectures import usual_space
+from rnabench.settings.architectures import USUAL_SPACE, spelled_space
 from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment
@@ -43,7 +42,7 @@ class Defined(Part):
 
     dataset: str = "digits"
     arch: str = "resnet18"
-    space: str = Field(None, validate_default=True)
+    space: str = Field(USUAL_SPACE, validate_default=True)
     objective: str = "black-box"
     layer_based: bool = False
     operators: int | None = None
@@ -51,10 +50,10 @@ class Defined(Part):
     teacher: str | None = None
     deploy: Deployment = AS_TRAINED
 
-    @field_validator("space", mode="before")
+    @field_validator("space")
     @classmethod
-    def _usual_space(cls, value: Any, info: ValidationInfo) -> Any:
-        return usual_space(info.data.get("arch", "resnet18")) if value is None else value
+    def _space(cls, value: str, info: ValidationInfo) -> str:
+        return spelled_space(info.data["arch"], value) if value == USUAL_SPACE else value
 
 
 class Recipe(Part):

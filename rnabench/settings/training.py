@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import StrictBool, ValidationInfo, field_validator
 
-from rnabench.settings.architectures import ARCHITECTURES, operators_of, options_of, space_of, usual_space
+from rnabench.settings.architectures import ARCHITECTURES, USUAL_SPACE, operators_of, options_of, spelled_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
@@ -35,10 +35,10 @@ class TrainingSettings(DataSettings):
                                 "Network", "the paper's, as `rnabench describe` says", strict=True, ge=1, le=1024)
     operators: int | None = setting(None, "Operators that a choice layer of a super-network chooses from.", "Network",
                                     "4 for rs-resnet18 and rs-lenet5", strict=True, ge=1, le=16)
-    space: str = setting(None, "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] (group "
-                         "sizes), in-plain (IN without scale and shift); none, robust, robust0.05 (power), bn-batch, "
-                         "mbn (README).", "Network",
-                         "bn+in; none for lenet5 and rs-lenet5, which have no place for one", validate_default=True)
+    space: str = setting(USUAL_SPACE, "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] "
+                         "(group sizes), in-plain (IN without scale and shift); none, robust, robust0.05 (power), "
+                         "bn-batch, mbn (README). lenet5 and rs-lenet5 have no place for one: none.", "Network",
+                         validate_default=True)
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "
@@ -113,11 +113,6 @@ class TrainingSettings(DataSettings):
     def _objective(cls, value: str) -> str:
         return judged(OBJECTIVES.get, value)
 
-    @field_validator("space", mode="before")
-    @classmethod
-    def _usual_space(cls, value: Any, info: ValidationInfo) -> Any:
-        return usual_space(info.data.get("arch", "resnet18")) if value is None else value
-
     @field_validator("orthogonality", "teacher")
     @classmethod
     def _of_some_objectives(cls, value: Any, info: ValidationInfo) -> Any:
@@ -140,8 +135,8 @@ class TrainingSettings(DataSettings):
     @classmethod
     def _space(cls, value: str, info: ValidationInfo) -> str:
         arch = info.data.get("arch", "resnet18")  # of one that is not valid, which is told already, any
-        judged(lambda given: space_of(arch, given), value)
-        return str(space_of(arch, value)) or value
+        judged(lambda given: spelled_space(arch, given), value)
+        return spelled_space(arch, value)
 
     @field_validator("milestones", mode="before")
     @classmethod

@@ -8,9 +8,11 @@ from torch import nn
 
 from rnabench import build_model
 from rnabench.errors import InvalidSettings, InvalidValue
+from rnabench.jobs.train import run_name
 from rnabench.norm.layers import BatchGroupNorm, norm_layers
-from rnabench.settings.architectures import ARCHITECTURES, usual_space
+from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.base import from_options
+from rnabench.settings.recipe import Defined
 from rnabench.settings.training import TrainingSettings
 
 SMALL = {name: 6 if "lenet" in name else 1 if name == "wrn32" else 4 for name in ARCHITECTURES if name != "resnet50"}
@@ -94,7 +96,9 @@ def test_help_names_every_architecture() -> None:
 def test_a_space_where_there_are_norms() -> None:
     for arch in ARCHITECTURES:
         settings = from_options(TrainingSettings, {"arch": arch})
-        assert settings.space == usual_space(arch) == ("none" if "lenet" in arch else "bn+in")
+        assert settings.space == ("none" if "lenet" in arch else "bn+in")
+        assert Defined(arch=arch).space == settings.space
+        assert f"-{settings.space}-" in run_name(settings)
     for refuse in (lambda: from_options(TrainingSettings, {"arch": "lenet5", "space": "bn"}),
                    lambda: build_model("lenet5", "bn")):
         with pytest.raises((InvalidSettings, InvalidValue), match=r"'bn' is not valid; expected 'none'.*lenet5"):
