@@ -10,8 +10,8 @@ import torch
 
 from rnabench.data.sources import TrainingData
 from rnabench.errors import CheckpointError, InvalidSettings, InvalidValue
+from rnabench.jobs.durations import network_like
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.factory import build_model
 from rnabench.model.runs import WEIGHTS, read_run
 from rnabench.model.saved import load_model
 from rnabench.runtime.files import sha256
@@ -50,9 +50,9 @@ def with_teacher(student: TrainingSettings, folder: Path) -> TrainingSettings:
 
 def check_teacher(teacher: TrainingSettings) -> None:
     """Raises InvalidValue for a network that predicts at random; nothing is trained or loaded to know it."""
-    with torch.device("meta"):
-        network = build_model(teacher.arch, teacher.space, 10, teacher.width, operators=teacher.operators,
-                              layer_based=teacher.layer_based)
+    meta = torch.device("meta")
+    with meta:
+        network = network_like(teacher, 10, meta, teacher.precision)
     if network.space.is_random:
         raise InvalidValue("--teacher", str(teacher), "a network of one path, not a randomised one")
 
