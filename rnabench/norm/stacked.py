@@ -71,7 +71,8 @@ class Stack:
     def places(self, choice: Tensor) -> Tensor:
         """Which of these each sample and channel takes, int64 [N, C]."""
         images = len(choice)
-        row = torch.where(self.own[choice], torch.arange(images, device=choice.device), images + self.row[choice])
+        others = images + self.row[choice] if self.over_batch and self.running else images
+        row = torch.where(self.own[choice], torch.arange(images, device=choice.device), others)
         return torch.add(self.column[choice], row[:, None], alpha=self.pooling.shape[1])
 
     def back(self, slopes: Tensor, places: Tensor, size: int) -> Tensor:

@@ -27,7 +27,7 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
         return False
     norms = set(space_of(model.arch, ASSUMED.get(row["space"], row["space"])).norms)
     return norms == set(space_of(model.arch, model.space).norms) and _used_alike(row, model) and _trained_alike(
-        row, model, one_path=options_of(model.arch, model.space, model.operators) == 1)
+        row, model)
 
 
 def _used_alike(row: Mapping[str, str], model: Defined) -> bool:
@@ -35,13 +35,14 @@ def _used_alike(row: Mapping[str, str], model: Defined) -> bool:
         model.deploy.statistics, model.deploy.average)
 
 
-def _trained_alike(row: Mapping[str, str], model: Defined, one_path: bool) -> bool:
+def _trained_alike(row: Mapping[str, str], model: Defined) -> bool:
     """The objective, what it goes by, and how many operators it trains."""
     if row["operators"] != ("" if model.operators is None else str(model.operators)):
         return False
     if row["teacher"] and (row["teacher"] == "yes") != (model.teacher is not None):
         return False
-    if one_path and row["training"] in ("", *ADVERSARIAL):  # one path: black-box training is white-box training
+    one_path = options_of(model.arch, model.space, model.operators) == 1
+    if one_path and row["training"] in ("", *ADVERSARIAL):  # black-box training is white-box training then
         return model.objective in ADVERSARIAL
     # SORS without its orthogonality is what the SORS paper calls RS: a super-network that is trained as it is
     objective = "standard" if model.objective == "sors" and not model.orthogonality else model.objective

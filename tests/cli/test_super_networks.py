@@ -74,7 +74,14 @@ def test_attacked_listed_and_exported(arch: str, runs: dict[str, Path], tmp_path
     torch.testing.assert_close(torch.jit.load(file)(images), model.on(path)(images))  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("study", STUDIES)
+def test_without_running_statistics_no_shift_is_measured(runs: dict[str, Path], tmp_path: Path,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("statistics-shift", *map(str, runs.values()), *SMALL, "--out", str(tmp_path / "shift")) == 2
+    assert "running statistics" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "shift" / "statistics-shift.json").exists()
+
+
+@pytest.mark.parametrize("study", [study for study in STUDIES if study != "statistics-shift"])
 def test_every_study_is_done(study: str, runs: dict[str, Path], tmp_path: Path) -> None:
     chosen = [str(runs["rs-resnet18"]), *([] if study == "path-difference" else [str(runs["rs-lenet5"])])]
     paths = ["--paths", "2"] if study in ("theory", "smoothness") else []

@@ -183,7 +183,7 @@ def test_unused_operators_and_their_norms_stand_still() -> None:
     before = [p.detach().clone() for p in model.parameters()]
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    unused.step(optimizer, path.choices[0])
+    unused.step(optimizer, path.choices)
     moved = {id(p) for p, old in zip(model.parameters(), before, strict=True) if not torch.equal(p, old)}
     assert moved == used
 
