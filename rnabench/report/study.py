@@ -77,7 +77,8 @@ def caption(record: dict[str, Any]) -> str:
         sizes = [f"{text} {length(attack[name])}" for name, text in (("eps", "eps"), ("step_size", "step"))
                  if attack.get(name) is not None]
         parts.append(f"{named}, {record['keys']['norm']} {', '.join(sizes)}" if "eps" in attack else named)
-    if mates := [model["label"] for model in models if model.get("batch_dependent")]:
+    mates = [model["label"] for model in models if model.get("batch_dependent")]
+    if mates and "sizes" not in record["keys"]:  # a study of batch sizes shows them
         parts.append(f"predictions of {', '.join(mates)} depend on batch mates: batches of "
                      f"{record['keys']['batch_size']}")
     return "; ".join(parts)
