@@ -41,7 +41,8 @@ def _compared(method: Method, baseline: Method) -> Compared | str:
     attacks = {result.attack for record in method.records for result in averaging(record)}
     ours, theirs = _worst_cases(method, attacks), _worst_cases(baseline, attacks)
     if not ours or not _worst_cases(baseline):
-        return f"No attack that averages over paths was run: whether {name} or {other} is more robust stays open."
+        return (f"No attack at the eps of this table averages over paths: whether {name} or {other} is more robust "
+                "stays open.")
     if baseline.records[0].model.randomised:
         return f"{other} is randomised itself: it is no deterministic baseline of {name}."
     if (why_not := method.not_comparable(baseline)) is not None:
