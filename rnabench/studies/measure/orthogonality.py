@@ -50,7 +50,7 @@ class SubNetworks:
         defined = ~np.isnan(apart)
         found: Results = {
             "pairs": self.same.shape[1], "undefined": int((~defined).sum()),
-            "orthogonality": mean_interval(apart), "agreement": crossed_share(self.same, everything),
+            "orthogonality": _within_range(mean_interval(apart)), "agreement": crossed_share(self.same, everything),
             "both_right": crossed_share(self.right, everything), "success": None, "source_success": None,
             "by_pair": [float(apart[:, pair][defined[:, pair]].mean()) if defined[:, pair].any() else None
                         for pair in range(self.same.shape[1])],
@@ -61,6 +61,11 @@ class SubNetworks:
                       "source_success": crossed_share(self.source_fails, self.before),
                       "counted": int(self.before.sum())}
         return found
+
+
+def _within_range(found: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+    """A mean of values in [0, 1] and its interval, which Student's t lets go beyond; NaN stays."""
+    return None if found is None else (found[0], *(float(np.clip(limit, 0, 1)) for limit in found[1:]))  # type: ignore[return-value]
 
 
 def drawn_paths(networks: Networks, pairs: int, seed: int) -> list[list[tuple[Path, Path]]]:
