@@ -50,13 +50,16 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.norm1 = norm(outputs)
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(outputs, outputs)
         self.norm2 = norm(outputs)
         self.shortcut = shortcut(norm, inputs, outputs, stride)
+        self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        return F.relu(self.norm2(self.conv2(out)) + self.shortcut(x), inplace=True)
+        out = self.relu1(self.norm1(self.conv1(x)))
+        result: Tensor = self.relu2(self.norm2(self.conv2(out)) + self.shortcut(x))
+        return result
 
 
 class ResNet(nn.Module):
@@ -68,6 +71,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = conv3x3(3, width)
         self.norm1 = norm(width)
+        self.relu1 = nn.ReLU(inplace=True)
         stages, inputs = [], width
         for stage, count in enumerate(blocks):
             outputs = width * expansion * 2**stage
@@ -86,7 +90,7 @@ class ResNet(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.stages(F.relu(self.norm1(self.conv1(x)), inplace=True))
+        out = self.stages(self.relu1(self.norm1(self.conv1(x))))
         logits: Tensor = self.linear(out.mean((2, 3)))
         return logits
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rnabench.model.normalizers import NormFactory, build_norm
 from rnabench.model.resnet import conv3x3, pointwise
@@ -18,14 +17,16 @@ class WideBlock(nn.Module):
     def __init__(self, norm: NormFactory, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.norm1 = norm(inputs)
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.norm2 = norm(outputs)
+        self.relu2 = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(outputs, outputs)
         self.shortcut = pointwise(inputs, outputs, stride) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.norm1(x), inplace=True)
-        out = self.conv2(F.relu(self.norm2(self.conv1(active)), inplace=True))
+        active = self.relu1(self.norm1(x))
+        out = self.conv2(self.relu2(self.norm2(self.conv1(active))))
         shortcut = x if self.shortcut is None else self.shortcut(active)
         result: Tensor = out + shortcut
         return result
@@ -45,6 +46,7 @@ class WideResNet(nn.Module):
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.norm = last_norm(inputs)
+        self.relu = nn.ReLU(inplace=True)
         self.linear = nn.Linear(inputs, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -52,7 +54,7 @@ class WideResNet(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.norm(self.blocks(self.conv1(x))), inplace=True)
+        out = self.relu(self.norm(self.blocks(self.conv1(x))))
         logits: Tensor = self.linear(out.mean((2, 3)))
         return logits
 
