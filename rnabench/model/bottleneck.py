@@ -27,14 +27,15 @@ class Bottleneck(nn.Module):
         super().__init__()
         if (groups, base_width, dilation) != (1, 64, 1):
             raise ValueError("this bottleneck has one group, of the usual width, and no dilation")
+        self.outputs = planes * self.expansion
         self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
         self.bn1 = norm_layer(planes)
         self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
         self.bn2 = norm_layer(planes)
         self.relu2 = nn.ReLU(inplace=True)
-        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=False)
-        self.bn3 = norm_layer(planes * self.expansion)
+        self.conv3 = nn.Conv2d(planes, self.outputs, 1, bias=False)
+        self.bn3 = norm_layer(self.outputs)
         self.downsample = downsample
         self.relu3 = nn.ReLU(inplace=True)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnabench.model.ends import with_ends
 from rnabench.model.normalizers import NormFactory
 from rnabench.settings.architectures import architecture
 
@@ -78,9 +79,9 @@ class ResNet(nn.Module):
             strides = [1 if stage == 0 else 2] + [1] * (count - 1)
             layers = []
             for stride in strides:
-                layers.append(block(norm, inputs, outputs, stride))
+                layers.append((block(norm, inputs, outputs, stride), outputs))
                 inputs = outputs
-            stages.append(nn.Sequential(*layers))
+            stages.append(with_ends(layers, [count - 1]))
         self.stages = nn.Sequential(*stages)
         self.linear = nn.Linear(inputs, classes)
         for module in self.modules():

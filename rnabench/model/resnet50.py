@@ -6,6 +6,7 @@ from torch import nn
 
 from rnabench.errors import InvalidValue
 from rnabench.model.bottleneck import Bottleneck
+from rnabench.model.ends import with_ends
 from rnabench.model.normalizers import NormFactory
 from rnabench.settings.architectures import architecture
 
@@ -18,4 +19,8 @@ def resnet50(norm: NormFactory, classes: int, width: int) -> nn.Module:
     if width != 64:
         raise InvalidValue("width", width, "64 for resnet50, whose size is torchvision's")
     network: nn.Module = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=classes, norm_layer=norm)
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        blocks = [block for block in network.get_submodule(name).children()
+                  if isinstance(block, Bottleneck)]
+        network.set_submodule(name, with_ends([(block, block.outputs) for block in blocks], [len(blocks) - 1]))
     return network

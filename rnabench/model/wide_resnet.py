@@ -7,10 +7,10 @@ import math
 
 from torch import Tensor, nn
 
-from rnabench.model.normalizers import NormFactory, build_norm
+from rnabench.model.ends import with_ends
+from rnabench.model.normalizers import NormFactory, batch_norm
 from rnabench.model.resnet import conv3x3, pointwise
 from rnabench.settings.architectures import architecture
-from rnabench.settings.spaces import parse_space
 
 
 class WideBlock(nn.Module):
@@ -38,13 +38,14 @@ class WideResNet(nn.Module):
     def __init__(self, norm: NormFactory, last_norm: NormFactory, classes: int, depth: int, widen: int) -> None:
         super().__init__()
         self.conv1 = conv3x3(3, 16)
-        blocks, inputs = [], 16
+        blocks, last, inputs = [], [], 16
         for stage in range(3):
             outputs = 16 * widen * 2**stage
             for block in range((depth - 4) // 6):
-                blocks.append(WideBlock(norm, inputs, outputs, 2 if stage and not block else 1))
+                blocks.append((WideBlock(norm, inputs, outputs, 2 if stage and not block else 1), outputs))
                 inputs = outputs
-        self.blocks = nn.Sequential(*blocks)
+            last.append(len(blocks) - 1)
+        self.blocks = with_ends(blocks, last)
         self.norm = last_norm(inputs)
         self.relu = nn.ReLU(inplace=True)
         self.linear = nn.Linear(inputs, classes)
@@ -57,10 +58,6 @@ class WideResNet(nn.Module):
         out = self.relu(self.norm(self.blocks(self.conv1(x))))
         logits: Tensor = self.linear(out.mean((2, 3)))
         return logits
-
-
-def batch_norm(channels: int) -> nn.Module:
-    return build_norm(parse_space("bn").norms[0], channels)
 
 
 @architecture("wrn32", width=10, width_means="widening factor", image_size=32)
