@@ -169,8 +169,7 @@ def _recorded(model: RandomizedClassifier, run: Callable[[], object]) -> Callabl
 
 
 def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifier:
-    model = build_model(recipe.arch, recipe.space, 10, recipe.width, operators=recipe.operators,
-                        granularity=recipe.granularity, seed=recipe.seed)
+    model = build_model(**recipe.network, granularity=recipe.granularity, seed=recipe.seed)
     model.precision = recipe.precision
     if recipe.compile:
         model.compile_network()

@@ -45,8 +45,7 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     InvalidValue for a deployment that it cannot have."""
     data, architecture = DATASETS.get(dataset), ARCHITECTURES.get(recipe.arch)
     classes = data.class_count() or ASSUMED_CLASSES
-    model = build_model(recipe.arch, recipe.space, classes, recipe.width, operators=recipe.operators,
-                        layer_based=recipe.layer_based)
+    model = build_model(**recipe.network, num_classes=classes)
     deployed = deploy(model, deployment, f"{recipe.arch} with space {recipe.space}")
     specs, layers = space_of(recipe.arch, recipe.space).norms, _layers(model)
     with_operators = any(layer.operators for layer in layers.values())

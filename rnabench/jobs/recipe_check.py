@@ -34,8 +34,7 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
         with _named(f"models.{name}"):
             check_precision(training.precision, torch_device)
             with torch.device("meta"):
-                built = build_model(training.arch, training.space, 10, training.width, operators=training.operators,
-                                    layer_based=training.layer_based)
+                built = build_model(**training.network)
                 OBJECTIVES[training.objective].check(training, built.space)
                 networks[name] = deploy(built, recipe.deployment_of(name),
                                         f"{training.arch} with space {training.space}")

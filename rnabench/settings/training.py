@@ -10,8 +10,11 @@ from pydantic import StrictBool, ValidationInfo, field_validator
 from rnabench.settings.architectures import ARCHITECTURES, USUAL_SPACE, operators_of, options_of, spelled_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
+from rnabench.settings.parts import NONE, RELU, activations, denoisers, spelled
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
+
+NETWORK = "arch", "space", "width", "operators", "activation", "denoise", "denoise_at", "layer_based"
 
 OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench.objectives")
 
@@ -28,9 +31,9 @@ class TrainingSettings(DataSettings):
 
     eps: Annotated[Pixels, EPS] = 8 / 255
     step_size: Annotated[Pixels | None, STEP_SIZE] = None
-    arch: str = setting("resnet18", "resnet18, resnet50 (ImageNet); resnet20, resnet38, resnet50-cifar (three stages); "
-                        "wrn16, wrn32; vgg11, vgg16; lenet5; super-networks of random operators: rs-resnet18, "
-                        "rs-lenet5.", "Network")
+    arch: str = setting("resnet18", "resnet18, resnet50 (ImageNet); resnet20, resnet38, resnet56, resnet110, "
+                        "resnet50-cifar (three stages); wrn16, wrn32; vgg11, vgg16; lenet5; super-networks of random "
+                        "operators: rs-resnet18, rs-lenet5.", "Network")
     width: int | None = setting(None, "Channels of the first stage or convolution; wrn16, wrn32: widening factor.",
                                 "Network", "the paper's, as `rnabench describe` says", strict=True, ge=1, le=1024)
     operators: int | None = setting(None, "Operators that a choice layer of a super-network chooses from.", "Network",
@@ -39,6 +42,14 @@ class TrainingSettings(DataSettings):
                          "(group sizes), in-plain (IN without scale and shift); none, robust, robust0.05 (power), "
                          "bn-batch, mbn (README). lenet5 and rs-lenet5 have no place for one: none.", "Network",
                          validate_default=True)
+    activation: str = setting(RELU, "What stands in the place of every ReLU; several, joined by +, are drawn from: "
+                              "relu, silu, gelu, elu, elu2, celu, celu2, softplus, softplus10 (its sharpness), "
+                              "smoothrelu (learns its own).", "Network")
+    denoise: str = setting(NONE, "Block that filters feature maps; several, joined by +, are drawn from: none, "
+                           "gaussian, dot, bilateral, bilateral-dot, mean, median, null; with -no-1x1, -no-residual "
+                           "or -no-bn behind, without that.", "Network")
+    denoise_at: Literal["stages", "blocks"] = setting(
+        "stages", "Where those stand: behind the stages, or behind all residual blocks.", "Network")
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "
@@ -138,6 +149,25 @@ class TrainingSettings(DataSettings):
         judged(lambda given: spelled_space(arch, given), value)
         return spelled_space(arch, value)
 
+    @field_validator("activation")
+    @classmethod
+    def _activation(cls, value: str) -> str:
+        judged(activations, value)
+        return spelled(activations(value))
+
+    @field_validator("denoise")
+    @classmethod
+    def _denoise(cls, value: str) -> str:
+        judged(denoisers, value)
+        return spelled(denoisers(value))
+
+    @field_validator("denoise_at")
+    @classmethod
+    def _denoise_at(cls, value: str, info: ValidationInfo) -> str:
+        if value != "stages" and info.data.get("denoise") == NONE:
+            raise ValueError("expected 'stages' without denoising blocks (denoise)")
+        return value
+
     @field_validator("milestones", mode="before")
     @classmethod
     def _milestones(cls, value: Any, info: ValidationInfo) -> Any:
@@ -168,7 +198,13 @@ class TrainingSettings(DataSettings):
     @property
     def options(self) -> int:
         """The most options that a choice layer of the network has; 1: nothing is random."""
-        return options_of(self.arch, self.space, self.operators)
+        return max(options_of(self.arch, self.space, self.operators), len(activations(self.activation)),
+                   len(denoisers(self.denoise)))
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What `build_model` is told of the network, but for its classes, its input and its seed."""
+        return {name: getattr(self, name) for name in NETWORK}
 
     @property
     def teachers(self) -> tuple[TrainingSettings, ...]:

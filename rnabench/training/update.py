@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
@@ -43,8 +43,9 @@ class Update:
 
     def _sgd(self, rate: float | Tensor, **how: bool) -> torch.optim.SGD:
         recipe = self.step.recipe
-        optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=recipe.momentum,
-                                    weight_decay=recipe.weight_decay, **how)
+        groups = [{"params": parameters, "weight_decay": decay} for parameters, decay in zip(
+            decayed_or_not(self.model), (recipe.weight_decay, 0.0), strict=True) if parameters]
+        optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, **how)
         self._fill_momenta(optimizer)
         return optimizer
 
@@ -67,6 +68,13 @@ class Update:
         else:
             self._unused.step(self.optimizer, torch.cat([path.choices for path in drawn.all_trained]))
         return loss.detach(), hits
+
+
+def decayed_or_not(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters that weight decay pulls to 0, and those that their modules name in `undecayed`."""
+    spared = {getattr(module, name) for module in model.modules() for name in getattr(module, "undecayed", ())}
+    parameters = list(model.parameters())
+    return [each for each in parameters if each not in spared], [each for each in parameters if each in spared]
 
 
 class CapturedUpdate(Update):
