@@ -128,6 +128,15 @@ class PGD(Steps):
         return best.images
 
 
+class TargetedPGD(PGD):
+    """PGD towards the classes that it is given in the place of labels: it lowers the loss by these."""
+
+    @property
+    def objective(self) -> Loss:
+        loss = super().objective
+        return lambda logits, targets: -loss(logits, targets)
+
+
 @ATTACKS.register("mifgsm")
 class MIFGSM(Steps):
     """The direction is `decay` times the last one plus the gradient, scaled to a mean absolute value of 1."""

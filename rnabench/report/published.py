@@ -31,8 +31,8 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
 
 
 def _used_alike(row: Mapping[str, str], model: Defined) -> bool:
-    return (row["statistics"] or "own", int(row["average"] or 1)) == (
-        model.deploy.statistics, model.deploy.average)
+    return (row["statistics"] or "own", int(row["average"] or 1), row.get("branch") or "own") == (
+        model.deploy.statistics, model.deploy.average, model.deploy.branch)
 
 
 def _trained_alike(row: Mapping[str, str], model: Defined) -> bool:

@@ -76,6 +76,8 @@ class Deployed(Stored):
     statistics: str = Field(default="own", description="where its batch normalisers took their statistics: own, "
                             "running, batch, running-mean; several joined by +: a choice between them in every layer")
     average: int = Field(default=1, ge=1, description="fresh paths whose logits were averaged in every forward pass")
+    branch: str = Field(default="own", description="branch of its mixture BNs that normalised: own, clean, adv; both "
+                        "joined by +: a choice between them in every layer")
 
 
 class Network(Stored):

@@ -61,7 +61,10 @@ class TrainingSettings(DataSettings):
         "released RNA code takes cifar10's for cifar100.", "Network", "its own")
     objective: str = setting("black-box", "black-box: train another path than the attacked one (Algorithm 1); "
                              "white-box: the attacked one; standard: without attack; sors: two paths without attack, "
-                             "whose input gradients are made orthogonal.", "Training")
+                             "whose input gradients are made orthogonal; mix: clean and adversarial images in a batch; "
+                             "alp: mix, with alike logits for both of a pair; mbn: mix by a BN for each kind (space "
+                             "mbn); advprop: the sum of both losses, for accuracy on clean images (space mbn).",
+                             "Training")
     orthogonality: float = setting(10, "Weight of the squared cosine between the input gradients of two paths "
                                    "(objective sors; 0: none, and no such gradients).", "Training", ge=0, le=1e6)
     teacher: TrainingSettings | None = setting(
@@ -73,7 +76,21 @@ class TrainingSettings(DataSettings):
     attack_mode: Literal["train", "eval"] = setting("train", "Mode of the network during the inner attack.", "Attack")
     track_attack_stats: StrictBool = setting(False, "Let the inner attack move running statistics, as the released RNA "
                                              "code does.", "Attack")
+    target: Literal["none", "random"] = setting(
+        "none", "random: the inner attack lowers the loss towards a wrong class, drawn for each image.", "Attack")
+    clean_start: float = setting(0, "Share of the images whose inner attack starts at the image itself; the thesis has "
+                                 "0.2.", "Attack", ge=0, le=1)
+    clean_weight: float = setting(0.5, "Weight of the clean images' loss, beside 1 less that of the adversarial ones' "
+                                  "(objectives mix, alp, mbn; 0: no clean images).", "Training", ge=0, le=1)
+    clean_share: float = setting(1, "Share of a batch's clean images that are kept (objectives mix, alp, mbn).",
+                                 "Training", ge=0, le=1)
+    pairing: float = setting(0.5, "Weight of the mean squared difference between the logits of an image and of its "
+                             "adversarial one (objective alp).", "Training", ge=0, le=1e6)
+    label_smoothing: float = setting(0, "Share of the label that the training loss spreads over all classes; the "
+                                     "thesis has 0.1.", "Training", ge=0, lt=1)
     epochs: int = setting(30, "Passes over the training images.", "Training", strict=True, ge=1, le=10000)
+    frozen_epochs: int = setting(0, "Last epochs, which train with running statistics that stand still; the thesis has "
+                                 "10 of 110.", "Training", strict=True, ge=0)
     batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=2, le=65536)
     lr: float = setting(0.1, "Peak learning rate of SGD.", "Training", gt=0, le=100)
     momentum: float = setting(0.9, "Momentum of SGD.", "Training", ge=0, lt=1)
@@ -124,7 +141,8 @@ class TrainingSettings(DataSettings):
     def _objective(cls, value: str) -> str:
         return judged(OBJECTIVES.get, value)
 
-    @field_validator("orthogonality", "teacher")
+    @field_validator("orthogonality", "teacher", "target", "clean_start", "clean_weight", "clean_share", "pairing",
+                     "label_smoothing")
     @classmethod
     def _of_some_objectives(cls, value: Any, info: ValidationInfo) -> Any:
         name, chosen = str(info.field_name), info.data.get("objective")
@@ -166,6 +184,13 @@ class TrainingSettings(DataSettings):
     def _denoise_at(cls, value: str, info: ValidationInfo) -> str:
         if value != "stages" and info.data.get("denoise") == NONE:
             raise ValueError("expected 'stages' without denoising blocks (denoise)")
+        return value
+
+    @field_validator("frozen_epochs")
+    @classmethod
+    def _frozen_epochs(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("epochs", value):
+            raise ValueError(f"expected at most the {info.data['epochs']} epochs that there are")
         return value
 
     @field_validator("milestones", mode="before")

@@ -56,7 +56,8 @@ class Update:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def _apply(self, images: Tensor, labels: Tensor, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor]:
-        loss, hits = self.step.loss(images, labels, drawn, *self.step.attack(epoch))
+        with self.step.statistics(epoch):
+            loss, hits = self.step.loss(images, labels, drawn, *self.step.attack(epoch))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         decay = self.step.recipe.unused_options == "decay"
@@ -78,7 +79,8 @@ def decayed_or_not(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parame
 
 
 class CapturedUpdate(Update):
-    """The same, recorded as a CUDA graph; anew when the attack's eps changes. An incomplete batch runs as it comes.
+    """The same, recorded as a CUDA graph; anew when the attack's eps changes, and when statistics are frozen. An
+    incomplete batch runs as it comes.
 
     The recorded network takes its paths as tensors and computes all options, of which each image uses its own.
     """
@@ -93,14 +95,14 @@ class CapturedUpdate(Update):
 
     def __call__(self, batch: Batch, epoch: int, number: int, rate: float) -> tuple[Tensor, Tensor]:
         self.rate.fill_(rate)
-        attack = self.step.attack(epoch)
-        if self._recorded is None or self._recorded[0] != attack:
+        what = self.step.attack(epoch), self.step.frozen(epoch)
+        if self._recorded is None or self._recorded[0] != what:
             def work(images: Tensor, labels: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
                 return self._apply(images, labels, Drawn.of(*drawn), epoch)
 
             momenta = [value for each in self.optimizer.state.values() for value in each.values() if value is not None]
             state = [*self.model.parameters(), *self.model.buffers(), *momenta]
-            self._recorded = attack, Captured(work, state, self.device)
+            self._recorded = what, Captured(work, state, self.device)
         drawn = self.step.draw(batch, epoch, number).tensors
         if len(batch.indices) != self.step.recipe.batch_size:
             return self._apply(batch.images, batch.labels, Drawn.of(*(each.to(self.device) for each in drawn)), epoch)

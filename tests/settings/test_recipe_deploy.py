@@ -59,7 +59,7 @@ def test_a_study_of_paths_takes_a_network_that_a_choice_of_statistics_makes_rand
     ("statistics: batch", "statistics: bacth", "models.B.deploy.statistics: 'bacth' is not valid; .*; did you mean "
      "'batch'"),
     ("statistics: batch", "statistic: batch", "models.B.deploy.statistic: unknown key; expected one of statistics, "
-     "average; did you mean 'statistics'"),
+     "average, branch; did you mean 'statistics'"),
     ("average: 2", "average: 0", "models.PB.deploy.average: 0 is not valid; expected at least 1"),
     ("{statistics: batch}", "batch", "models.B.deploy: 'batch' is not valid; expected keys and values"),
     ("train: {width: 8}", "train: {width: 8, deploy: {average: 2}}", "train.deploy: unknown key"),
