@@ -24,7 +24,7 @@ def test_a_network_under_its_own_perturbation_is_table_2_1(table: str, networks:
     for network in networks:
         column = f"{metric} of {network}"
         assert cell(table, "no perturbation", column) == cell("table2-1", network, metric)
-        (own,) = [row["method"] for row in published(f"thesis-{table}") if row["method"].endswith(f"({network})")]
+        (own,) = {row["method"] for row in published(f"thesis-{table}") if row["method"].endswith(f"({network})")}
         assert cell(table, own, column) == cell("table2-1", network, f"{metric} under dag")
 
 
@@ -56,7 +56,7 @@ def test_tables_of_advprop_agree() -> None:
     by_eps = cells("table7-2")
     for k in range(8):
         net = f"EfficientNet-B{k}"
-        pgd5 = by_eps[f"{net}, AdvProp, PGD5 (eps=4)"]
+        pgd5 = by_eps[f"{net}, AdvProp, PGD5 (eps = 4)"]
         assert cells("table7-3")[f"{net}, AdvProp, main BN"] == pgd5
         assert cells("table7-6")[f"{net}, + both"] == pgd5
         assert cells("table7-7").get(f"{net}, AdvProp, PGD", pgd5) == pgd5
