@@ -25,7 +25,8 @@ class Figure(Part):
 
 
 class Claim(Part):
-    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
+    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`;
+    `natural` is none, and natural accuracy is compared."""
 
     says: str
     higher: str

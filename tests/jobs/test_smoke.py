@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 # what these run, the guarded recipes of their papers run as well: all of them would take twice CI's half hour
 BY_HAND = {"robustnorm-table1", "robustnorm-table2", "robustnorm-table3", "robustnorm-table4", "robustnorm-table6",
            "robustnorm-table8", "robustnorm-figure2", "robustnorm-figure7", "robustnorm-figure9", "sors-table1",
-           "sors-table3", "sors-table4"}
+           "sors-table3", "sors-table4", "thesis-table3-2", "thesis-table3-3", "thesis-table4-1", "thesis-table4-2",
+           "thesis-table4-3", "thesis-figure4-6", "thesis-table5-1", "thesis-figure5-3", "thesis-table5-3",
+           "thesis-table6-2", "thesis-table7"}
 RECIPES = [file.stem for file in recipe_files() if "smoke" in profiles(file) and file.stem not in BY_HAND]
 POINTS = 30  # so small networks, so shortly trained, differ so much between processors
 BY_CHANCE = {"sanity checks worse", "newly unreliable"}  # of few images of such networks
