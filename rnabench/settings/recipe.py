@@ -25,7 +25,8 @@ class Figure(Part):
 
 
 class Claim(Part):
-    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
+    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`;
+    `natural` is none, and natural accuracy is compared."""
 
     says: str
     higher: str
@@ -36,13 +37,17 @@ class Claim(Part):
 class Defined(Part):
     """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
 
-    `dataset` is what results call it; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
+    `dataset` is what results call it; `activation`, `denoise` and `smooth_gradient` are what it has in the places of
+    its ReLUs and behind its stages; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
     many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used.
     """
 
     dataset: str = "digits"
     arch: str = "resnet18"
     space: str = Field(USUAL_SPACE, validate_default=True)
+    activation: str = "relu"
+    denoise: str = "none"
+    smooth_gradient: str = "none"
     objective: str = "black-box"
     layer_based: bool = False
     operators: int | None = None
