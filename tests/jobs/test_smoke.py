@@ -9,7 +9,6 @@ import pytest
 from rnabench.cli.main import main
 from rnabench.report.accuracies import read_accuracies
 from rnabench.report.regression import compare
-from rnabench.settings.recipe_source import profiles
 from tests.helpers import recipe_files, visible
 
 ROOT = Path(__file__).parents[2]
