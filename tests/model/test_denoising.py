@@ -99,7 +99,7 @@ def test_pooled_they_look_at_the_maxima_of_2x2_positions(name: str) -> None:
     torch.testing.assert_close(operation(name, pooled=True)(x)[:, :, ::2, ::2], operation(name)(small))
 
 
-@pytest.mark.parametrize("name", DENOISERS)
+@pytest.mark.parametrize("name", list(DENOISERS))
 def test_a_block_starts_as_the_identity_and_learns(name: str) -> None:
     x = maps(3, 4, 4, 4).requires_grad_()
     module = block(name)

@@ -13,7 +13,7 @@ from rnabench.model.smooth_gradient import smooth_gradient
 from rnabench.seeding import stream
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
-from rnabench.training.step import TrainingStep
+from rnabench.training.step import Drawn, TrainingStep
 
 X = torch.linspace(-2, 2, 101, dtype=torch.float64)
 
@@ -50,17 +50,14 @@ def gradients(smooth: str) -> tuple[Tensor, Tensor]:
     labels = torch.randint(10, (8,), generator=stream(2))
     step = TrainingStep(model, recipe)
     drawn = step.draw(Batch(images, labels, list(range(8))), 0, 0)
-    adversarial = step.adversarial(*step.attack(), images, labels, drawn.trained, stream_uniform)
-    step.objective.attacks = False  # type: ignore[misc]
-    loss, _ = step.loss(images, labels, type(drawn)(drawn.trained), *step.attack())
+    assert drawn.start is not None
+    start = drawn.start
+    adversarial = step.adversarial(*step.attack(), images, labels, drawn.trained, lambda *_: start)
+    loss, _ = step.loss(images, labels, Drawn(drawn.trained), *step.attack())  # without another attack
     loss.backward()  # type: ignore[no-untyped-call]
     gradient = model.network[1].conv1.weight.grad
     assert gradient is not None
     return adversarial, gradient
-
-
-def stream_uniform(*shape: int) -> Tensor:
-    return torch.rand(*shape, generator=stream(3), dtype=torch.float64)
 
 
 def test_the_setting_says_which_passes_have_it() -> None:
