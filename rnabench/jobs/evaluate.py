@@ -35,6 +35,7 @@ from rnabench.settings.base import digest, from_options
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.parts import unusual_parts
 
 NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: a record is the same under any
 
@@ -85,6 +86,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
         "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
+        **unusual_parts(run["model"]),
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
         "batch_dependent": model.batch_dependent,
         "recipe": without_places(run["recipe"]),

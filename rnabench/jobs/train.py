@@ -31,6 +31,7 @@ from rnabench.settings.algorithms import outdated, training_versions
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
 from rnabench.training.loop import Trainer
 from rnabench.training.state import FILE as STATE
@@ -40,7 +41,8 @@ def run_name(recipe: TrainingSettings) -> str:
     """The default name of a run's folder: readable, and different for every recipe."""
     width, operators = (f"-{letter}{number}" if number else "" for letter, number in (
         ("w", recipe.width), ("m", recipe.operators)))
-    return f"{recipe.title}-{recipe.arch}{width}{operators}-{recipe.space}-{recipe.digest()}"
+    parts = unusual_parts(recipe.network).values()
+    return "-".join([recipe.title, f"{recipe.arch}{width}{operators}", recipe.space, *parts, recipe.digest()])
 
 
 def train(
@@ -132,7 +134,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, (RUN_FILE, WEIGHTS, STATE, LOG))
-    progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
+    network = with_parts(f"{recipe.arch} with space {recipe.space}", recipe.network)
+    progress.line(f"training {network} on {recipe.title} in {folder}")
     if (folder / STATE).exists() and (why := _state_reasons(read_run(folder), teacher)):
         progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
         (folder / STATE).unlink()

@@ -20,7 +20,7 @@ def relu() -> nn.Module:
     return nn.ReLU()
 
 
-@activation("softplus", Number("its a, the sharpness", 1, SHARPNESS))
+@activation("softplus", Number("a, its sharpness", 1, SHARPNESS))
 def softplus(a: float) -> nn.Module:
     """(1 / a) log(1 + e^(a x)): the thesis' parametric softplus (5.2), which has a = 10 there; its derivative is
     sigma(a x)."""
@@ -39,19 +39,19 @@ def gelu() -> nn.Module:
     return nn.GELU("tanh")
 
 
-@activation("elu", Number("its a, the limit to the left with a minus sign", 1, 100))
+@activation("elu", Number("a, its depth", 1, 100))
 def elu(a: float) -> nn.Module:
     """a (e^x - 1) below 0, where its derivative is a e^x: smooth at a = 1 alone (5.6)."""
     return nn.ELU(a)
 
 
-@activation("celu", Number("its a, the limit to the left with a minus sign", 1, 100))
+@activation("celu", Number("a, its depth", 1, 100))
 def celu(a: float) -> nn.Module:
     """a (e^(x / a) - 1) below 0: smooth for every a (5.7)."""
     return nn.CELU(a)
 
 
-@activation("smoothrelu", Number("its a at the start of training, the sharpness", 400, SHARPNESS))
+@activation("smoothrelu", Number("a, its sharpness", 400, SHARPNESS))
 class SmoothReLU(nn.Module):
     """x - log(a x + 1) / a above 0, and 0 below, with a learnable a = b^2 for all channels of a place (5.4)."""
 

@@ -16,10 +16,10 @@ from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
 from rnabench.runtime.files import atomic, sha256, writing
 from rnabench.settings.architectures import ARCHITECTURES, operators_of
+from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.training import TrainingSettings
 
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16  # weights and statistics may be any of them
-PARTS = "activation", "denoise", "denoise_at"  # in a run.json where they are not the default
 COUNTS = torch.int64, torch.int32
 
 
@@ -37,11 +37,9 @@ def describe_model(
     """The part "model" of a run.json: what `load_model` builds the network from, and its counts."""
     arch, operators = settings.arch, operators_of(settings.arch, settings.operators)
     of_super_network = {} if operators is None else {"operators": operators}
-    parts = {name: getattr(settings, name) for name in PARTS
-             if getattr(settings, name) != settings.__class__.model_fields[name].default}
     return {
         "arch": arch, "space": settings.space, "width": settings.width or ARCHITECTURES[arch].width,
-        **of_super_network, **parts, "classes": list(classes),
+        **of_super_network, **unusual_parts(settings.network), "classes": list(classes),
         "mean": list(mean), "std": list(std),
         "layer_based": model.layer_based, "granularity": model.granularity,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -62,7 +60,7 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
     try:
         model = build_model(
             described["arch"], described["space"], len(described["classes"]), described["width"],
-            operators=described.get("operators"), **{name: described[name] for name in PARTS if name in described},
+            operators=described.get("operators"), **unusual_parts(described),
             mean=tuple(described["mean"]), std=tuple(described["std"]),
             layer_based=described["layer_based"], granularity=described["granularity"],
         )
@@ -87,8 +85,7 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
 def _in_words(described: Mapping[str, Any]) -> str:
     """Which network the part "model" of a run.json describes."""
     operators = f"{described['operators']} operators and " if "operators" in described else ""
-    parts = "".join(f", {name} {described[name]}" for name in PARTS if name in described)
-    return f"{described['arch']} with {operators}space {described['space']}{parts}"
+    return with_parts(f"{described['arch']} with {operators}space {described['space']}", described)
 
 
 def check_weights(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], what: str, file: Path) -> None:

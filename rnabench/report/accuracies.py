@@ -16,13 +16,14 @@ from rnabench.report.record_file import read_record, read_study
 from rnabench.report.scores import headline, rows
 from rnabench.report.study import study_of
 from rnabench.scoring.outcome import Outcome
+from rnabench.settings.parts import PARTS
 
 AccuracyKey = tuple[str, str, str]  # model, attack, protocol
 Name = TypeVar("Name", str, AccuracyKey)
 Value = TypeVar("Value")
 EXPECTED = "a folder with records (JSON written by `rnabench reproduce` or `rnabench attack`) or a table.csv"
 SETTINGS = ("dataset", "images", "threat", "eps", "draws", "draws_are")  # that a table.csv holds
-NETWORK = ("arch", "space", "width", "layer_based", "deployed", "objective", "randomised")
+NETWORK = ("arch", "space", "width", *PARTS, "layer_based", "deployed", "objective", "randomised")
 # of a study: they decide what is drawn at random, or follow from its images (but see `_study_source`)
 NO_SETTINGS = ("seed", "batch_size", "precision", "n_examples", "indices")
 

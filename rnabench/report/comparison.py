@@ -24,6 +24,7 @@ from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
 from rnabench.runtime.files import write_text
 from rnabench.settings.attacks import parse_attack
+from rnabench.settings.parts import with_parts
 from rnabench.settings.recipe import Defined, Recipe
 
 
@@ -131,7 +132,8 @@ def _scale(recipe: Recipe, records: Sequence[Record], paper: Paper) -> str:
     profile = f"Profile {recipe.profile}: {recipe.summary}. " if recipe.profile else ""
     if not records:
         return f"{profile}No row of it is run here; what is measured beside it stands in {', '.join(recipe.figures)}."
-    networks = ", ".join(dict.fromkeys(f"{record.model.arch} width {record.model.width}" for record in records))
+    networks = ", ".join(dict.fromkeys(with_parts(f"{record.model.arch} width {record.model.width}", dict(record.model))
+                                       for record in records))
     here = list(dict.fromkeys(record.data.name for record in records))
     theirs = [model.dataset for model in recipe.defined.values()]
     other = "" if set(here) <= set(theirs) else (

@@ -11,6 +11,7 @@ from rnabench.report.figure import save
 from rnabench.runtime.files import write_text
 from rnabench.settings.architectures import WITHOUT_NORMS
 from rnabench.settings.deployment import with_use
+from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.spaces import NORMS, parse_space
 from rnabench.settings.studies import STUDIES, Study
@@ -68,7 +69,8 @@ def legend(record: dict[str, Any]) -> str:
 def caption(record: dict[str, Any]) -> str:
     """Networks, data and attack, in a sentence without its full stop."""
     models, attack = record["models"], record["attack"]
-    networks = ", ".join(dict.fromkeys(f"{model['arch']} width {model['width']}" for model in models))
+    networks = ", ".join(dict.fromkeys(with_parts(f"{model['arch']} width {model['width']}", model)
+                                       for model in models))
     training = ", ".join(dict.fromkeys(_training(model) for model in models))
     parts = [f"{networks}, {training}", f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
     if attack is not None:
@@ -101,6 +103,7 @@ def like_the_paper(record: dict[str, Any]) -> bool:
     return is_cifar10(record["data"]["name"]) and record["keys"]["norm"] == "Linf" and abs(
         attack.get("eps", 0) - 8 / 255) < 1e-9 and all(
         model["arch"] == "resnet18" and model["objective"] in ADVERSARIAL and not model.get("deployed")
+        and not unusual_parts(model)
         for model in record["models"])
 
 

@@ -13,7 +13,7 @@ question to either imports what registers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ DENOISERS: Registry[Kind] = Registry("denoiser", "rnabench.model", "rnabench.den
 RELU = "relu"  # the activation of every architecture as it is built
 NONE = "none"  # no denoising block
 ENDINGS = "-no-1x1", "-no-residual", "-no-bn"  # what a denoising block leaves out
+PARTS = {"activation": RELU, "denoise": NONE, "denoise_at": "stages"}  # the settings, and what is not worth a word
 
 
 def activation(name: str, number: Number | None = None) -> Callable[[Build], Build]:
@@ -95,6 +96,17 @@ def spelled(parts: Iterable[Part]) -> str:
     return "+".join(part.label for part in parts)
 
 
+def unusual_parts(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the PARTS by name that a network has otherwise than usual, from what describes it."""
+    return {name: described[name] for name, usual in PARTS.items() if described.get(name) not in (None, usual)}
+
+
+def with_parts(network: str, described: Mapping[str, Any]) -> str:
+    """A network in words, and its unusual parts: `resnet18 width 64, activation silu`."""
+    parts = [f"{name.replace('_', ' ')} {value}" for name, value in unusual_parts(described).items()]
+    return ", ".join([network, *parts])
+
+
 def _parse(field: str, text: str, kinds: Registry[Kind], nothing: tuple[str, ...] = (), endings: tuple[str, ...] = ()
            ) -> tuple[Part, ...]:
     terms = text.lower().replace(" ", "").split("+")
@@ -133,6 +145,10 @@ def _part(term: str, kinds: Registry[Kind], endings: tuple[str, ...]) -> Part | 
 
 def _grammar(kinds: Registry[Kind], nothing: tuple[str, ...], endings: tuple[str, ...]) -> str:
     """What may stand there, in one line."""
-    numbered = [f"{name}{written(kind.number.default)} ({kind.number})" for name, kind in kinds.items() if kind.number]
-    behind = f"these with {', '.join(endings)} behind, " if endings else ""
-    return f"{', '.join([*nothing, *kinds, *numbered])}, {behind}joined by '+'"
+    numbers: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        if kind.number:
+            numbers.setdefault(str(kind.number), []).append(f"{name}{written(kind.number.default)}")
+    numbered = "".join(f", {' or '.join(names)} ({number})" for number, names in numbers.items())
+    behind = f", these with {', '.join(endings)} behind" if endings else ""
+    return f"{', '.join([*nothing, *kinds])}{numbered}{behind}, joined by '+'"

@@ -12,6 +12,7 @@ from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.parts import NONE, RELU
 from rnabench.settings.studies import Study
 from rnabench.settings.training import TrainingSettings
 
@@ -37,20 +38,21 @@ class Claim(Part):
 class Defined(Part):
     """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
 
-    `dataset` is what results call it; `activation`, `denoise` and `smooth_gradient` are what it has in the places of
-    its ReLUs and behind its stages; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
-    many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used.
+    `dataset` is what results call it; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
+    many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used. The
+    other names are those of the settings of training.
     """
 
     dataset: str = "digits"
     arch: str = "resnet18"
     space: str = Field(USUAL_SPACE, validate_default=True)
-    activation: str = "relu"
-    denoise: str = "none"
-    smooth_gradient: str = "none"
     objective: str = "black-box"
     layer_based: bool = False
     operators: int | None = None
+    activation: str = RELU
+    denoise: str = NONE
+    denoise_at: str = "stages"
+    smooth_gradient: str = "none"
     orthogonality: float = 10
     teacher: str | None = None
     deploy: Deployment = AS_TRAINED

@@ -10,11 +10,11 @@ from pydantic import StrictBool, ValidationInfo, field_validator
 from rnabench.settings.architectures import ARCHITECTURES, USUAL_SPACE, operators_of, options_of, spelled_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
-from rnabench.settings.parts import NONE, RELU, activations, denoisers, spelled
+from rnabench.settings.parts import NONE, PARTS, RELU, activations, denoisers, spelled, unusual_parts
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
 
-NETWORK = "arch", "space", "width", "operators", "activation", "denoise", "denoise_at", "layer_based"
+NETWORK = "arch", "space", "width", "operators", *PARTS, "layer_based"  # what `build_model` is told
 
 OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench.objectives")
 
@@ -71,6 +71,9 @@ class TrainingSettings(DataSettings):
         None, "A trained network whose predicted probabilities are learnt beside the labels (objective sors).",
         "Training", "none")
     steps: int = setting(10, "PGD steps per training batch.", "Attack", strict=True, ge=1, le=1000)
+    smooth_gradient: Literal["none", "attack", "update", "both"] = setting(
+        "none", "Passes in which ReLUs have the derivative sigma(10 x): the inner attack's, the update's, or both.",
+        "Training")
     eps_warmup: int = setting(0, "Epochs over which the inner attack's eps grows to its full value.", "Attack",
                               strict=True, ge=0, le=10000)
     attack_mode: Literal["train", "eval"] = setting("train", "Mode of the network during the inner attack.", "Attack")
@@ -193,6 +196,14 @@ class TrainingSettings(DataSettings):
             raise ValueError(f"expected at most the {info.data['epochs']} epochs that there are")
         return value
 
+    @field_validator("smooth_gradient")
+    @classmethod
+    def _smooth_gradient(cls, value: str, info: ValidationInfo) -> str:
+        activation = info.data.get("activation", RELU)
+        if value != "none" and RELU not in (part.kind for part in activations(activation)):
+            raise ValueError(f"expected 'none': activation {activation!r} has no ReLU")
+        return value
+
     @field_validator("milestones", mode="before")
     @classmethod
     def _milestones(cls, value: Any, info: ValidationInfo) -> Any:
@@ -223,8 +234,7 @@ class TrainingSettings(DataSettings):
     @property
     def options(self) -> int:
         """The most options that a choice layer of the network has; 1: nothing is random."""
-        return max(options_of(self.arch, self.space, self.operators), len(activations(self.activation)),
-                   len(denoisers(self.denoise)))
+        return options_of(self.arch, self.space, self.operators, self.activation, self.denoise)
 
     @property
     def network(self) -> dict[str, Any]:
@@ -237,7 +247,7 @@ class TrainingSettings(DataSettings):
         return (self.teacher, *self.teacher.teachers) if self.teacher else ()
 
     def __str__(self) -> str:
-        return f"{self.title}-{self.arch}-{self.space}"
+        return "-".join([self.title, self.arch, self.space, *unusual_parts(self.network).values()])
 
     def identity(self) -> dict[str, Any]:
         """What decides the network: every value that is not the default, and nothing about where the files lie.

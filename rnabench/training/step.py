@@ -14,6 +14,7 @@ from rnabench.attack.gradient import PGD, TargetedPGD
 from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier, in_mode
+from rnabench.model.smooth_gradient import smooth_gradient
 from rnabench.norm.layers import frozen_statistics, statistics_from
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
@@ -133,7 +134,8 @@ class TrainingStep:
                 adversarial = self.adversarial(attack, threat, images, labels if drawn.targets is None else
                                                drawn.targets, drawn.attacked, lambda *shape: start)
         networks = [self._on(path) for path in drawn.all_trained]
-        loss, logits = self.objective.joint_loss(networks, images, adversarial, labels)
+        with self._gradient("update"):
+            loss, logits = self.objective.joint_loss(networks, images, adversarial, labels)
         return loss, (logits.detach().argmax(1) == labels).sum()
 
     def adversarial(self, attack: PGD, threat: Linf, images: Tensor, labels: Tensor, path: Path, uniform: Uniform
@@ -142,7 +144,7 @@ class TrainingStep:
         attack takes targets for `labels`."""
         training = self.model.training and self.recipe.attack_mode == "train"
         statistics = nullcontext() if self.recipe.track_attack_stats else frozen_statistics(self.model)
-        with in_mode(self.model, training), frozen_parameters(self.model), statistics:
+        with in_mode(self.model, training), frozen_parameters(self.model), statistics, self._gradient("attack"):
             return attack.run(OnePath(Watched(self.model, self.on_pass), path), images, labels,
                               lambda *shape: uniform(*shape).to(memory_format=torch.channels_last), threat)
 
@@ -150,6 +152,10 @@ class TrainingStep:
     def attack_passes(self) -> float:
         """What an attack in training costs per image, in forward passes."""
         return GRADIENT_COST * self.recipe.steps
+
+    def _gradient(self, passes: str) -> AbstractContextManager[None]:
+        """The ReLUs' gradient in the passes of the attack, or of the update."""
+        return smooth_gradient(self.model) if self.recipe.smooth_gradient in (passes, "both") else nullcontext()
 
     def _on(self, path: Path) -> Network:
         rows = len(path.choices)
