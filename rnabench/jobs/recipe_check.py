@@ -20,8 +20,8 @@ from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Attacking, Probing, Splitting
-from rnabench.settings.training import OBJECTIVES
 from rnabench.studies.measure.subject import subjects
+from rnabench.training.objective import check_network
 
 
 def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
@@ -35,7 +35,7 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
             check_precision(training.precision, torch_device)
             with torch.device("meta"):
                 built = build_model(**training.network)
-                OBJECTIVES[training.objective].check(training, built.space)
+                check_network(training, built)
                 networks[name] = deploy(built, recipe.deployment_of(name),
                                         f"{training.arch} with space {training.space}")
             if training.teacher is not None:

@@ -32,8 +32,9 @@ from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.parts import unusual_parts, with_parts
-from rnabench.settings.training import OBJECTIVES, TrainingSettings
+from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import Trainer
+from rnabench.training.objective import check_network
 from rnabench.training.state import FILE as STATE
 
 
@@ -111,7 +112,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         **recipe.network, num_classes=len(data.classes), mean=data.mean, std=data.std,
         granularity=recipe.granularity, seed=recipe.seed,
     ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    OBJECTIVES[recipe.objective].check(recipe, model.space)
+    check_network(recipe, model)
     use_bgn_conventions(model, recipe.bgn_momentum, recipe.bgn_variance == "unbiased")
     model.precision = recipe.precision
     if recipe.compile:

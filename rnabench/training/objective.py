@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.errors import InvalidValue
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.norm.layers import norm_layers
 from rnabench.path.space import PathSpace
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
 
@@ -85,6 +87,14 @@ class Objective:
         """The same for all trained paths together: the mean of their losses, and the first one's logits."""
         each = [self.loss(network, images, adversarial, labels) for network in networks]
         return torch.stack([loss for loss, _ in each]).mean(), each[0][1]
+
+
+def check_network(recipe: TrainingSettings, model: RandomizedClassifier) -> None:
+    """Raises InvalidValue for a network that cannot be trained as the recipe says."""
+    OBJECTIVES[recipe.objective].check(recipe, model.space)
+    if recipe.frozen_epochs and not any(norm.active.tracked for norm in norm_layers(model).values()):
+        raise InvalidValue("--frozen-epochs", recipe.frozen_epochs, f"0: no normaliser of space {recipe.space!r} keeps "
+                           "running statistics to train with")
 
 
 @OBJECTIVES.register("standard")

@@ -43,7 +43,7 @@ def update_of(kind: str, space: str, device: str, settings: dict[str, object]) -
         model.tensor_paths = True
     recipe = from_options(TrainingSettings, {"space": space, "width": 2, "steps": 2, "eps": 0.1, "batch_size": 8,
                                               **settings})
-    return (CapturedUpdate if kind == "captured" else Update)(TrainingStep(model, recipe))
+    return (CapturedUpdate if kind == "captured" else Update)(TrainingStep(model, recipe, classes=10))
 
 
 def after(update: Update, device: str, steps: int = 3) -> tuple[list[float], dict[str, Tensor], list[Tensor]]:
