@@ -11,8 +11,6 @@ from rnabench.settings.recipe import Defined
 
 ASSUMED = {"bn+in+gn+ln": "bn+in+gn32+ln"}  # Table 5 does not say how many groups; Table 1's GN has 32
 
-PARTS = ("activation", "denoise", "smooth_gradient")
-
 
 def published_numbers(table: str, model: Defined) -> dict[str, float]:
     """What the paper's table says of a network by column, accuracies in percent; empty if it has no such row."""
@@ -28,13 +26,8 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
     if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"]:
         return False
     norms = set(space_of(model.arch, ASSUMED.get(row["space"], row["space"])).norms)
-    return norms == set(space_of(model.arch, model.space).norms) and _built_alike(row, model) and _used_alike(
-        row, model) and _trained_alike(row, model)
-
-
-def _built_alike(row: Mapping[str, str], model: Defined) -> bool:
-    """What stands in the places of its ReLUs and behind its stages; of a row that says nothing, what is usual."""
-    return all((row[part] or Defined.model_fields[part].default) == getattr(model, part) for part in PARTS)
+    return norms == set(space_of(model.arch, model.space).norms) and _used_alike(row, model) and _trained_alike(
+        row, model)
 
 
 def _used_alike(row: Mapping[str, str], model: Defined) -> bool:

@@ -37,17 +37,13 @@ class Claim(Part):
 class Defined(Part):
     """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
 
-    `dataset` is what results call it; `activation`, `denoise` and `smooth_gradient` are what it has in the places of
-    its ReLUs and behind its stages; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
+    `dataset` is what results call it; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
     many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used.
     """
 
     dataset: str = "digits"
     arch: str = "resnet18"
     space: str = Field(USUAL_SPACE, validate_default=True)
-    activation: str = "relu"
-    denoise: str = "none"
-    smooth_gradient: str = "none"
     objective: str = "black-box"
     layer_based: bool = False
     operators: int | None = None
