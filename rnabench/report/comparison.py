@@ -48,8 +48,9 @@ def comparison(records: Sequence[Record], table: str, models: Mapping[str, Defin
     measured = Measured(records, models, paper.protocol)
     shown = {*columns, *here.values()}
     others = [column for column in measured.other_columns() if column not in shown]
-    if not {_attack_in(column) for column in here.values()}.intersection(run := measured.attacks()):
-        others = [*run, *others]  # none of the paper's attacks was run, so those that were have columns of their own
+    attacks = measured.attacks()
+    if not any(_attack_in(column) in attacks for column in here.values()):
+        others = [*attacks, *others]  # none of the paper's attacks was run, so those that were have columns of their own
     lines = []
     for method in methods(records):
         theirs = published_numbers(table, models[method.name]) if method.name in models else {}

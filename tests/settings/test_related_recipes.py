@@ -1,5 +1,5 @@
-"""Recipes of the RobustNorm and SORS papers and of the thesis, and of all that can be drawn: every published number of a
-network of ours stands beside one that is measured, and recipes share their networks."""
+"""Recipes of the RobustNorm and SORS papers and of the thesis, and of all that can be drawn: every published number of
+a network of ours stands beside one that is measured, and recipes share their networks."""
 
 from __future__ import annotations
 
