@@ -59,7 +59,8 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
                 first = figure.models[0]
                 with_training(figure.study, tested_on(recipe, first), data[first], torch_device)
             if isinstance(figure.study, Attacking):
-                check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
+                check_plan(evaluation, [(spec, 0) for spec in figure.study.specs], False,
+                           len(data[figure.models[0]].classes))
 
 
 def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:

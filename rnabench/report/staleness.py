@@ -26,8 +26,10 @@ def reasons(record: AnyRecord) -> list[str]:
 
 def own_reasons(record: Record | StudyRecord) -> list[str]:
     """`reasons` without those of the networks' training."""
-    return outdated(record.algorithms, _today(record.cells) if isinstance(record, Record) else study_versions(
-        record.study, (record.attack or {}).get("kind")))
+    if isinstance(record, Record):
+        return outdated(record.algorithms, _today(record.cells))
+    attacks = record.attacks or ([record.attack] if record.attack else [])
+    return outdated(record.algorithms, study_versions(record.study, *(attack.get("kind") for attack in attacks)))
 
 
 def stale_lines(records: Sequence[AnyRecord]) -> list[str]:

@@ -63,7 +63,7 @@ def legend(record: dict[str, Any]) -> str:
     """What the columns mean, as far as they are there."""
     study = study_of(record)
     marked = any(row.get("paper_percent") is not None for row in study.rows(record))
-    return f"{study.legend} {PUBLISHED}" if marked else study.legend
+    return f"{study.legend_of(record)} {PUBLISHED}" if marked else study.legend_of(record)
 
 
 def caption(record: dict[str, Any]) -> str:
@@ -73,12 +73,14 @@ def caption(record: dict[str, Any]) -> str:
                                        for model in models))
     training = ", ".join(dict.fromkeys(_training(model) for model in models))
     parts = [f"{networks}, {training}", f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
-    if attack is not None:
-        named = re.sub(r"^([a-z]+)(\d+)$", r"\1-\2", attack["name"]).upper()
+    named: dict[str, list[str]] = {}  # attacks by what is said of their sizes
+    for each in record.get("attacks") or ([] if attack is None else [attack]):
         length = in_255ths if record["keys"]["norm"] == "Linf" else "{:.4g}".format
-        sizes = [f"{text} {length(attack[name])}" for name, text in (("eps", "eps"), ("step_size", "step"))
-                 if attack.get(name) is not None]
-        parts.append(f"{named}, {record['keys']['norm']} {', '.join(sizes)}" if "eps" in attack else named)
+        sizes = [f"{text} {length(each[name])}" for name, text in (("eps", "eps"), ("step_size", "step"))
+                 if each.get(name) is not None]
+        said = f", {record['keys']['norm']} {', '.join(sizes)}" if "eps" in each else ""
+        named.setdefault(said, []).append(re.sub(r"^([a-z]+)(\d+)$", r"\1-\2", each["name"]).upper())
+    parts += [", ".join(names) + said for said, names in named.items()]
     mates = [model["label"] for model in models if model.get("batch_dependent")]
     if mates and "sizes" not in record["keys"]:  # a study of batch sizes shows them
         parts.append(f"predictions of {', '.join(mates)} depend on batch mates: batches of "

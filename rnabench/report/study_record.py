@@ -35,6 +35,7 @@ class StudyRecord(Made):
     data: Data
     keys: StudyKeys
     attack: dict[str, Any] | None = Field(description="with all its parameters in effect; null: nothing is attacked")
+    attacks: list[dict[str, Any]] | None = Field(default=None, description="the same of each of several")
     seconds_of_last_call: float
     results: dict[str, Any]
 

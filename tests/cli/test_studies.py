@@ -15,6 +15,7 @@ from tests.helpers import visible
 SMALL = ["--n-examples", "12", "--batch-size", "6", "--device", "cpu"]
 STUDIES = {
     "transfer-matrix": ["--draws", "2", "--attack", "pgd1"],
+    "all-or-nothing": ["--draws", "2", "--attacks", "fgsm,difgsm1"],
     "path-difference": ["--pairs", "2", "--attack", "fgsm"],
     "smoothness": ["--points", "3", "--surfaces", "1", "--samples", "2", "--lengths", "2"],
     "gradient-similarity": [],
