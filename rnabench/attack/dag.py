@@ -9,7 +9,7 @@ from torch import Tensor
 from rnabench.attack.attack import Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.losses import Loss
-from rnabench.attack.minimal import CONFIRM_DEEPFOOL, MinimalAttack
+from rnabench.attack.minimal import CONFIRM_CW, MinimalAttack
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS
 from rnabench.settings.pixels import Pixels
@@ -24,7 +24,7 @@ class DAG(MinimalAttack):
 
     An image stands still once it is misclassified; after `steps` it stays where it has come to. `gamma` is in pixel
     units. Images are clipped to [0, 1] at every step, where the thesis does so once, at the end: what is judged is an
-    image. A randomised model counts as fooled when most of at least 10 fresh draws are wrong.
+    image. A randomised model counts as fooled when most of at least 40 fresh draws are wrong.
     """
 
     summary = "steps of one length towards a random wrong class"
@@ -42,10 +42,10 @@ class DAG(MinimalAttack):
         for _ in range(self.steps):
             here = estimator.estimate(found[rows], labels[rows], towards_drawn(drawn[rows]), rows)
             hit = here.wrong > 0.5
-            if estimator.is_random and bool(hit.any()):  # one lucky draw does not end the attack
+            if estimator.is_random and bool(hit.any()):  # many steps are looked at: none is to be lucky
                 check = hit.nonzero().squeeze(1)
                 hit[check] = estimator.wrong(found[rows[check]], labels[rows[check]], rows[check],
-                                             CONFIRM_DEEPFOOL) > 0.5
+                                             CONFIRM_CW) > 0.5
             rows, gradient = rows[~hit], here.gradient[~hit]
             if not len(rows):
                 break

@@ -53,14 +53,14 @@ class Segmentation(DenseNetwork):
         side = round(pixels.shape[1] ** 0.5)
         random = np.random.default_rng(derive(seed, "bootstrap"))
         weights = random.multinomial(len(pixels), np.full(len(pixels), 1 / len(pixels)), RESAMPLES)
-        drawn = [mean_iou((weight @ pixels).reshape(side, side)) for weight in weights]
-        low, high = np.quantile(drawn, (0.025, 0.975))
-        return Score(mean_iou(pixels.sum(0).reshape(side, side)), float(low), float(high))
+        low, high = np.quantile(mean_iou((weights @ pixels).reshape(-1, side, side)), (0.025, 0.975))
+        return Score(float(mean_iou(pixels.sum(0).reshape(side, side))), float(low), float(high))
 
 
-def mean_iou(pixels: NDArray[np.int64]) -> float:
-    """Mean over classes of intersection over union, in [0, 1]; `pixels` [right class, predicted class] counts them.
-    A class that is neither there nor predicted does not count."""
-    both = np.diag(pixels)
-    either = pixels.sum(0) + pixels.sum(1) - both
-    return float((both[either > 0] / either[either > 0]).mean())
+def mean_iou(pixels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over classes of intersection over union, in [0, 1]; `pixels` [..., right class, predicted class] counts
+    them. A class that is neither there nor predicted does not count."""
+    both = np.diagonal(pixels, axis1=-2, axis2=-1)
+    either = pixels.sum(-2) + pixels.sum(-1) - both
+    mean: NDArray[np.float64] = (both / either.clip(1)).sum(-1) / (either > 0).sum(-1).clip(1)
+    return mean
