@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
 from tests.attack.subjects import IMAGES, model_and_path
 from tests.attack.test_minimal import Flickering
+from tests.helpers import lively_model, random_images, run_evaluation
 
 ANYWHERE = L2(math.inf)
 LARGEST = 1 - 2**-24  # of what `uniform` draws
@@ -83,6 +85,18 @@ def test_it_lowers_accuracy_and_stays_a_picture() -> None:
     assert float(estimator.wrong(found, labels).mean()) > 0.5
     assert 0 <= float(found.min()) <= float(found.max()) <= 1
     assert float((found - IMAGES).abs().max()) <= 150 * DAG().gamma * (1 + 1e-4)
+
+
+def test_it_is_an_attack_of_an_evaluation() -> None:
+    """One that knows no eps: it says how far it went."""
+    model, images = lively_model("bn"), random_images()
+    pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2) / 255
+    labels = model(pixels).argmax(1).numpy()
+    clean, attacked = run_evaluation(model, images=replace(images, labels=labels), attacks=["dag"])
+    assert clean.accuracy == 1
+    assert attacked.accuracy < 0.7  # of so few and so small steps
+    assert attacked.distances is not None
+    assert bool((attacked.distances > 0).all())
 
 
 def test_what_an_image_meets_does_not_depend_on_its_batch() -> None:
