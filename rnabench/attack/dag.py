@@ -34,7 +34,7 @@ class DAG(MinimalAttack):
     gamma: Pixels = Field(default=GAMMA, gt=0)
 
     def passes(self, is_random: bool, classes: int) -> tuple[float, float]:
-        return min(self.steps, 10), 0  # most examples are through after a few steps
+        return min(self.steps, 30), 0  # most examples are through by then
 
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         found, drawn = images.clone(), uniform(1)[:, 0]

@@ -83,6 +83,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"networks: {str(file)!r} cannot be read as tensors ({type(error).__name__}); expected a "
                               ".safetensors file, or a state_dict written by torch.save") from None
     if not isinstance(tensors, dict) or not tensors or not all(
-            isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()):
+            isinstance(key, str) and isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+            for key, value in tensors.items()):
         raise CheckpointError(f"networks: {str(file)!r} holds no state_dict; expected tensors by name and nothing else")
     return tensors

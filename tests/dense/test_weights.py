@@ -66,8 +66,9 @@ class Object:
     ({"classifier.cbr.0.weight": torch.zeros(2, 2)}, "another network"),
     ({"classifier.cbr.1.bias": torch.full((128,), torch.nan)}, "not finite"),
     ({"classifier.cbr.1.bias": torch.zeros(128, dtype=torch.int8)}, "holds int8 numbers"),
-    ({"classifier.cbr.1.bias": 3}, "no state_dict"), ({"classifier.cbr.1.bias": Object()}, "cannot be read"),
-], ids=["extra", "missing", "shape", "nan", "int8", "number", "object"])
+    ({"classifier.cbr.1.bias": 3}, "no state_dict"), ({"extra": torch.zeros(3).to_sparse()}, "no state_dict"),
+    ({"classifier.cbr.1.bias": Object()}, "cannot be read"),
+], ids=["extra", "missing", "shape", "nan", "int8", "number", "sparse", "object"])
 def test_other_weights_are_one_line(tmp_path: Path, state: dict[str, Tensor], change: dict[str, object], said: str
                                     ) -> None:
     torch.save({name: value for name, value in {**state, **change}.items() if value is not None}, tmp_path / "w.pth")
