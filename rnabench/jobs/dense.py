@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -111,8 +112,10 @@ def run_dense(work: Dense, file: Path, progress: Progress, stop: StopRequest, re
             "made_by": journal.makers(), "networks": work.described,
             "data": {"name": work.folder.folder.name, "fingerprint": work.folder.fingerprint,
                      "images": len(work.folder)},
-            "settings": work.settings.model_dump(mode="json"), "versions": versions(), "git": git_revision(),
-            "device": device, "seconds_of_last_call": round(time.perf_counter() - started, 1),
+            "settings": work.settings.model_dump(mode="json"),
+            "versions": versions() | {name: metadata.version(name) for network in work.networks.values()
+                                      for name in network.libraries},
+            "git": git_revision(), "device": device, "seconds_of_last_call": round(time.perf_counter() - started, 1),
             "cells": list(_cells(work, done)),
             "attacks": {label: {part: [image["attacks"][label][part] for image in done] for part in (
                 "targets", "active", "linf", "perceptibility")} for label in work.sources},
