@@ -24,7 +24,7 @@ def dense(
     device: o.Device = "auto",
     resume: o.Resume = True,
     max_minutes: o.MaxMinutes = None,
-    out: Annotated[Optional[Path], o.option("Folder of the results.  [default: <data dir>/dense-<digest>]", o.RUN)
+    out: Annotated[Optional[Path], o.option("Folder of the results.  [default: runs/dense-<data>-<digest>]", o.RUN)
                    ] = None,
 ) -> None:
     """Attack segmentation and detection networks by Dense Adversary Generation, and show every network all changes.
@@ -37,7 +37,7 @@ def dense(
     from rnabench.report.dense import findings, heading, tables, write_dense
 
     work = load_dense(networks, data_dir, settings, device)
-    folder = out or data_dir / f"dense-{work.identity}"
+    folder = out or Path("runs") / f"dense-{data_dir.name}-{work.identity}"
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         record = run_dense(work, folder / "dense.json", progress, stop, resume)
     files = write_dense(record, folder / "dense")
