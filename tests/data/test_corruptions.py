@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -15,9 +18,11 @@ from rnabench.data.corrupt import Numbers, corrupt, corrupt_set
 from rnabench.data.corruptions.digital import displacements
 from rnabench.data.corruptions.resampling import sampled, smeared, zoomed
 from rnabench.data.corruptions.weather import plasma
+from rnabench.data.sources import evaluation_data
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.seeding import ExampleStreams
 from rnabench.settings.corruptions import CORRUPTIONS, SEVERITIES, Corrupted, corruption, parse_corruption
+from rnabench.settings.datasets import DataSettings
 from tests.helpers import random_images
 
 NAMES = ["brightness", "contrast", "defocus-blur", "elastic-transform", "fog", "gaussian-noise", "glass-blur",
@@ -217,6 +222,42 @@ def test_a_data_set_of_corrupted_images() -> None:
     assert np.array_equal(found.indices, clean.indices)
     assert len({clean.fingerprint(), found.fingerprint(), corrupt_set(clean, corrupted, 1).fingerprint(),
                 corrupt_set(clean, Corrupted("gaussian-noise", 3), 0).fingerprint()}) == 4
+
+
+def test_test_images_may_be_corrupted() -> None:
+    keys, fog = DataSettings(dataset="digits16", dataset_name="small"), Corrupted("fog", 2)
+    clean, found = (evaluation_data(keys, 6, torch.device("cpu"), None, corrupted, 3) for corrupted in (None, fog))
+    (batch,), (other,) = clean.source.in_order(6), found.source.in_order(6)
+    assert torch.equal(other.images, corrupt(batch.images, batch.indices, fog, 3))
+    assert torch.equal(other.labels, batch.labels)
+    assert other.indices == batch.indices
+    assert (clean.name, found.name) == ("small", "small, fog:2")
+    assert clean.fingerprint != found.fingerprint
+    (one,) = evaluation_data(keys, None, torch.device("cpu"), str(batch.indices[4]), fog, 3).source.in_order(1)
+    assert torch.equal(one.images, other.images[4:5])
+
+
+def test_images_that_are_read_batch_by_batch_are_not_corrupted(tmp_path: Path) -> None:
+    (tmp_path / "test" / "cat").mkdir(parents=True)
+    Image.new("RGB", (300, 260)).save(tmp_path / "test" / "cat" / "1.png")
+    with pytest.raises(InvalidValue, match=r"corruption: 'fog:2' is not valid; expected none for imagenet"):
+        evaluation_data(DataSettings(dataset="imagenet", data_dir=tmp_path), None, torch.device("cpu"), None,
+                        Corrupted("fog", 2))
+
+
+def test_folders_of_imagenet_c_are_test_images_by_a_link(tmp_path: Path) -> None:
+    """noise/gaussian_noise/3/<class>/<image>, as it is unpacked, has no folder `test`."""
+    for place in ("n01440764/a.JPEG", "n01443537/b.JPEG"):
+        file = tmp_path / "ImageNet-C" / "noise" / "gaussian_noise" / "3" / place
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (224, 224), (9, 90, 200)).save(file)
+    (tmp_path / "gaussian_noise-3").mkdir()
+    (tmp_path / "gaussian_noise-3" / "test").symlink_to(tmp_path / "ImageNet-C" / "noise" / "gaussian_noise" / "3")
+    data = evaluation_data(DataSettings(dataset="imagenet", data_dir=tmp_path / "gaussian_noise-3"), None,
+                           torch.device("cpu"))
+    (batch,) = data.source.in_order(2)
+    assert data.classes == ("n01440764", "n01443537")
+    assert batch.images.shape == (2, 3, 224, 224)
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(SEVERITIES))
