@@ -32,6 +32,7 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest, from_options
+from rnabench.settings.corruptions import parse_corruption
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
 from rnabench.settings.evaluation import EvaluationSettings
@@ -130,7 +131,8 @@ def with_surrogate(target: Target, folder: Path, evaluation: EvaluationSettings)
 
 
 def open_data(keys: DataSettings, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
-    return evaluation_data(keys, evaluation.n_examples, device, evaluation.indices)
+    corrupted = None if evaluation.corruption is None else parse_corruption(evaluation.corruption)
+    return evaluation_data(keys, evaluation.n_examples, device, evaluation.indices, corrupted, evaluation.seed)
 
 
 def identity(target: Target, keys: EvaluationSettings) -> str:
@@ -159,7 +161,9 @@ def settings_identity(target: Target, keys: EvaluationSettings) -> str:
 def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
     code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
-    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
+    # a corruption is in the fingerprint of its images
+    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of",
+                                                     "corruption"})
     mates = {"batch_dependent": True} if target.description.get("batch_dependent") else {}
     deployed = {"deployed": target.deployed} if target.deployed else {}
     return {"format": 3,  # as ever: another layout of the file is no other evaluation
@@ -272,7 +276,8 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
         "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
-        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
+        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size", *(
+            () if keys.corruption else ("corruption",))}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device), keys.precision, keys.capture),
         "sanity": {"diagnosis": asdict(found.diagnosis) | {"changed": list(found.diagnosis.changed)},
