@@ -98,7 +98,7 @@ def test_networks_of_cpu_size_are_shared_with_the_small_recipe_on_real_images() 
              for name, training in load_recipe(RECIPES / "randomness.yaml", "cpu").models.items()}
     assert (drawn["BN"], drawn["RNA"]) == (small["bn"], small["bn+in"])
     denoised = load_recipe(RECIPES / "thesis-figure4-6.yaml", "cpu").models
-    assert {run_name(denoised["BN"]), run_name(denoised["Gaussian"])} == {drawn["BN"], drawn["Gaussian"]}
+    assert {run_name(denoised["BN"]), run_name(denoised["dot"])} == {drawn["BN"], drawn["Denoiser"]}
     gradients, activations = (load_recipe(RECIPES / f"thesis-{name}.yaml", "cpu").models
                               for name in ("table5-1", "figure5-3"))
     assert run_name(gradients["ReLU"]) == run_name(activations["ReLU"]) != drawn["BN"]  # one step of training, not two
@@ -111,7 +111,7 @@ def test_what_is_drawn_stands_beside_its_options_alone_at_equal_settings() -> No
     assert set(claimed) == {name for name, training in recipe.models.items()
                             if training.options > 1 or "+" in recipe.deployment_of(name).branch}
     built = {tuple(getattr(training, part) for part in parts): name for name, training in recipe.models.items()}
-    for name in ("ReLU+SiLU", "none+Gaussian"):
+    for name in ("ReLU+SiLU", "none+Denoiser"):
         training = recipe.models[name]
         for part in parts[1:]:
             for option in getattr(training, part).split("+"):
