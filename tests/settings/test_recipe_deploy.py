@@ -42,6 +42,12 @@ def test_models_that_differ_in_it_alone_are_one_training(tmp_path: Path) -> None
     assert found.only("model=B").deployments == found.deployments
 
 
+def test_a_branch_of_mixtures_is_one_too(tmp_path: Path) -> None:
+    found = recipe(tmp_path, TEXT.replace("{statistics: batch}", "{branch: adv}"))
+    assert found.deployment_of("B.s0") == Deployment(branch="adv")
+    assert found.models["P.s0"] == found.models["B.s0"]
+
+
 def test_a_profile_changes_it_key_by_key(tmp_path: Path) -> None:
     found = recipe(tmp_path, profile="other")
     assert found.deployment_of("B.s0") == Deployment(statistics="running-mean")
