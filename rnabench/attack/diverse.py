@@ -3,7 +3,7 @@ networks."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -14,7 +14,7 @@ from rnabench.attack.gradient import BIM, MIFGSM
 from rnabench.attack.input_draws import InputDraws, ResizeAndPad
 from rnabench.attack.minimal import CarliniWagner
 from rnabench.attack.threat import Threat
-from rnabench.settings.attacks import ATTACKS
+from rnabench.settings.attacks import ATTACKS, CrossCheck
 
 SCALES = {"grow": 1.104, "shrink": 0.9}
 PAPER = "Xie et al. 2019"
@@ -30,23 +30,30 @@ class DiverseInputs(Attack):
     draws once for a batch, so that no cross-check is made.
     """
 
+    crosschecks: ClassVar[tuple[CrossCheck, ...]] = ()  # of the attacks without transformations
+
     probability: float = Field(default=0.5, ge=0, le=1)
-    scale: float | None = Field(default=None, gt=0, le=4)
+    scale: float = Field(default=SCALES["grow"], gt=0, le=4)
     mode: Literal["grow", "shrink"] = "grow"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _scale_of_the_mode(cls, values: Any) -> Any:
+        return {"scale": SCALES[values["mode"]], **values} if values.get("mode") in SCALES else values
+
     @model_validator(mode="after")
-    def _scale_is_of_the_mode(self) -> Self:
-        if self.scale is not None and (self.scale < 1 if self.mode == "grow" else self.scale > 1):
+    def _fits_its_mode(self) -> Self:
+        if self.scale < 1 if self.mode == "grow" else self.scale > 1:
             raise ValueError(f"expected scale at least 1 with mode grow, at most 1 with shrink, not {self.scale:g} "
                              f"with {self.mode}")
         return self
 
     @property
     def transform(self) -> ResizeAndPad:
-        return ResizeAndPad(self.probability, SCALES[self.mode] if self.scale is None else self.scale)
+        return ResizeAndPad(self.probability, self.scale)
 
-    def in_effect(self, eps: float) -> dict[str, Any]:
-        return super().in_effect(eps) | {"scale": self.transform.scale}
+    def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
+        return None
 
     def largest_side(self, side: int) -> int:
         return self.transform.sizes(side)[1] if self.probability > 0 else side
