@@ -30,6 +30,7 @@ call("train", "--dataset", "stripes", "--arch", "two-layers", "--width", "2", "-
 attack = ["--attacks", "pgd1,nudge2", "--draws", "2", "--no-sanity", "--device", "cpu"]
 call("attack", folder, "--n-examples", "8", "--out", f"{made}/run", *attack)
 call("attack", "--model", "noisy-differences", "--dataset", "stripes", "--out", f"{made}/defence", *attack)
+call("attack", folder, "--n-examples", "8", "--corruption", "rain:3", "--out", f"{made}/rain", *attack)
 call("confidence", folder, "--temperature", "2", "--device", "cpu", "--out", f"{made}/study")
 """
 
@@ -47,6 +48,9 @@ def test_another_packages_things_train_and_are_attacked(tmp_path: Path, capsys: 
     assert (trained["model"]["space"], trained["model"]["activation"]) == ("rms4+bn", "relu+leaky0.2")
     assert trained["model"]["classes"] == ["rows", "columns"]
     own, defence = (json.loads((tmp_path / name / "record.json").read_text()) for name in ("run", "defence"))
+    rain = json.loads((tmp_path / "rain" / "record.json").read_text())["data"]
+    assert (rain["name"], rain["indices"]) == ("stripes, rain:3", own["data"]["indices"])
+    assert rain["fingerprint"] != own["data"]["fingerprint"]
     assert (len(own["data"]["indices"]), len(defence["data"]["indices"])) == (8, 32)
     assert {result["attack"] for result in own["results"]} >= {"pgd1", "nudge2"}
     assert sorted(file.name for file in (tmp_path / "study").iterdir() if file.is_file()) == [

@@ -5,7 +5,7 @@ A corruption is a function of images with one parameter that says how strong it 
 
     @corruption("grey", 0.2, 0.4, 0.6, 0.8, 1.0)
     def grey(images, share, numbers):
-        '''Less colour.'''
+        '''A share of the colour is lost.'''
         return (1 - share) * images + share * images.mean(1, keepdims=True)
 """
 
