@@ -18,7 +18,8 @@ from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, eva
 from rnabench.model.deployment import deploy
 from rnabench.model.runs import WEIGHTS, read_run, without_places
 from rnabench.model.saved import load_model
-from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result
+from rnabench.report.network import Network
+from rnabench.report.record import FORMAT, DrawsAre, Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rnabench.report.record import Network, Record, Result
+from rnabench.report.network import Network
+from rnabench.report.record import Record, Result
 from rnabench.report.study_record import AnyRecord, StudyRecord, typed
 from rnabench.settings.algorithms import BEFORE, cell_versions, outdated, study_versions, training_versions
 from rnabench.settings.attacks import parse_attack

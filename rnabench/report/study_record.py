@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from rnabench.report.record import Data, Made, Network, Record
+from rnabench.report.network import Network
+from rnabench.report.record import Data, Made, Record
 from rnabench.report.stored import Stored
 
 STUDY_FORMAT: Final = 3

@@ -17,7 +17,7 @@ from rnabench.jobs.reproduce import Place, reproduce, target
 from rnabench.jobs.study import settings_identity as study_settings_identity
 from rnabench.jobs.study import short_labels
 from rnabench.norm.layers import statistics_from
-from rnabench.report.record import Deployed
+from rnabench.report.network import Deployed
 from rnabench.report.record_file import read_record, read_study
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
