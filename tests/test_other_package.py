@@ -62,6 +62,6 @@ def test_another_packages_things_train_and_are_attacked(tmp_path: Path, capsys: 
     assert natural["accuracy"] > 0.9
 
     assert run("attack", str(folder), "--device", "cpu") == 2  # here, where that package is not installed
-    assert "'two-layers' is not valid; expected one of lenet5, resnet18, " in capsys.readouterr().err
+    assert "'two-layers' is not valid; expected one of lenet5, resnet110, resnet18, " in capsys.readouterr().err
     assert run("attack", "--model", "noisy-differences") == 2
     assert "--model: 'noisy-differences' is not valid; expected package.module:factory" in capsys.readouterr().err

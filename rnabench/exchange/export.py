@@ -64,7 +64,7 @@ def export_state(folder: File, released: bool, out: File) -> int:
     if released:
         described = read_run(folder)["model"]
         for name, value in unusual_parts(described).items():
-            raise InvalidValue(name, value, f"{PARTS[name]!r} for --released: the released code has no other network")
+            raise InvalidValue(name, value, f"{PARTS[name]!r}, as all that the released code has")
         state = released_state(model, described["arch"])
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.model.normalizers import NormFactory
-from rnabench.norm.layers import Norm, norm_layers
+from rnabench.norm.layers import norm_layers
 from rnabench.norm.statistics import plain_formulas
 from rnabench.path.choice import ChoiceLayer, choice_layers, choose_alike, use_choices
 
@@ -27,7 +27,7 @@ class OperatorChoice(ChoiceLayer):
 
     def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
         if x.device.type != "cpu" or plain_formulas() or self._over_batch():
-            return self._every(x, choice)
+            return super().mixed(x, choice)
         counts = choice.bincount(minlength=len(self.options)).tolist()
         if len(x) in counts:
             result: Tensor = self.options[counts.index(len(x))](x)
@@ -42,17 +42,6 @@ class OperatorChoice(ChoiceLayer):
                 with use_choices({key: choices[number] for key, choices in within.items()}):
                     parts.append(self.options[number](part))
         return _reordered(torch.cat(parts), order.argsort())
-
-    def _every(self, x: Tensor, choice: Tensor) -> Tensor:
-        """Every operator for all samples; the running statistics in one that none of them takes stay as they are."""
-        kept = [(number, buffer, buffer.clone()) for number, option in enumerate(self.options)
-                for norm in option.modules() if isinstance(norm, Norm) and norm.moves
-                for buffer in norm.buffers(recurse=False)]
-        result = super().mixed(x, choice)
-        for number, buffer, before in kept:
-            # by `.data`: torch's BN keeps its buffers for the backward pass, does not read them, but counts changes
-            buffer.data.copy_(torch.where((choice == number).any(), buffer, before))
-        return result
 
     def _over_batch(self) -> bool:
         """Whether some operator takes statistics over the whole batch."""

@@ -47,11 +47,11 @@ def test_other_parts_are_another_network(trained: Path, tmp_path: Path) -> None:
 def test_one_path_of_it_is_exported_and_its_released_names_are_refused(
         trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = "01" * 21 + "1"
-    assert run("export", str(trained), "--torchscript", "--path", row, "--out", str(tmp_path / "one.pt")) == 0
+    assert run("export", str(trained), "--format", "torchscript", "--path", row, "--out", str(tmp_path / "one.pt")) == 0
     model, images = load_model(trained), torch.rand(3, 3, 16, 16)
     path = model.space.parse(row)
     torch.testing.assert_close(torch.jit.load(str(tmp_path / "one.pt"))(images), model.on(path)(images))
-    assert run("export", str(trained), "--released", "--out", str(tmp_path / "released.pth")) == 2
+    assert run("export", str(trained), "--names", "released", "--out", str(tmp_path / "released.pth")) == 2
     assert "activation: 'relu+smoothrelu' is not valid; expected 'relu'" in capsys.readouterr().err
 
 

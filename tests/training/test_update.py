@@ -58,7 +58,7 @@ CASES: list[tuple[str, dict[str, object]]] = [
     ("bn", {}), ("bn+in", {}), ("bn+in", {"granularity": "sample"}), ("bgn2+gn2+ln", {"track_attack_stats": True}),
     ("bn+in", {"unused_options": "decay", "momentum": 0.5}), ("bn+in-plain", {"eps_warmup": 2}),
     ("bn+in", {"objective": "standard"}), ("robust+mbn", {"attack_mode": "eval"}), ("bn+in", {"momentum": 0.0}),
-    ("bn+in", {"activation": "relu+smoothrelu", "denoise": "none+gaussian", "smooth_gradient": "both"}),
+    ("bn+in", {"activation": "relu+silu", "denoise": "none+gaussian", "smooth_gradient": "both"}),
     ("bn", {"activation": "smoothrelu", "denoise": "none+dot+median", "granularity": "sample"}),
 ]
 
