@@ -50,7 +50,7 @@ def comparison(records: Sequence[Record], table: str, models: Mapping[str, Defin
     others = [column for column in measured.other_columns() if column not in shown]
     attacks = measured.attacks()
     if not any(_attack_in(column) in attacks for column in here.values()):
-        others = [*attacks, *others]  # none of the paper's attacks was run: those that were have columns of their own
+        others = [*attacks, *others]  # none of the paper's was run, so those that were have columns of their own
     lines = []
     for method in methods(records):
         theirs = published_numbers(table, models[method.name]) if method.name in models else {}
