@@ -38,7 +38,7 @@ class ImageSet:
 
     def statistics(self) -> tuple[Channels, Channels]:
         """Mean and standard deviation of each channel in [0, 1], to four digits."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.images)).flatten(0, 2)
+        pixels = torch.from_numpy(np.require(self.images, requirements=["C", "W"])).flatten(0, 2)
         levels = torch.arange(256, dtype=torch.float64) / 255
         counts = torch.stack([torch.bincount(channel, minlength=256) for channel in pixels.T]).double()
         counts /= counts.sum(1, keepdim=True)

@@ -160,8 +160,10 @@ def test_held_out_and_training_parts_do_not_overlap() -> None:
     assert (len(default.train), len(default.holdout)) == (1260, 140)
 
 
+@pytest.mark.filterwarnings("error")
 def test_statistics_are_those_of_the_pixels() -> None:
     images = random_images(50)
+    images.images.flags.writeable = False  # as those of a folder's cache are
     mean, std = images.statistics()
     pixels = images.images.reshape(-1, 3) / 255
     np.testing.assert_allclose(mean, pixels.mean(0), atol=1e-4)
