@@ -172,7 +172,7 @@ def test_the_attack_goes_through_the_auxiliary_branch_and_moves_nothing(objectiv
 def test_without_its_auxiliary_branch_it_is_a_plain_network() -> None:
     update = update_of("plain", "mbn", "cpu", {"objective": "advprop"})
     after(update, "cpu")
-    plain = network("bn", "cpu")
+    plain = network("bn", "cpu", {})
     plain.load_state_dict(branch_of(update.model, "clean"))
     images = batch(7, "cpu").images
     torch.testing.assert_close(plain.eval()(images), update.model.eval()(images), rtol=0, atol=0)
