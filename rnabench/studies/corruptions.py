@@ -36,7 +36,8 @@ def _names(value: Any) -> Any:
         try:
             CORRUPTIONS.get(str(name).strip())
         except InvalidValue as error:
-            raise ValueError(f"expected {error.expected}{error.hint}") from None
+            which = f" (for {name!r})" if len(names) > 1 else ""
+            raise ValueError(f"expected {error.expected}{which}{error.hint}") from None
     if len(set(names)) < len(names):
         raise ValueError("expected each corruption once")
     return tuple(str(name).strip() for name in names)

@@ -124,7 +124,7 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (["statistics-shift", "in"], "keep running statistics of batches"),
     (["batch-size", "bn", "--sizes", "4,2"], "growing numbers"),
     (["orthogonality", "bn"], "a randomised network, or two networks"),
-    (["corruptions", "bn", "--corruptions", "fog+jpeg"], "did you mean 'jpeg-compression'?"),
+    (["corruptions", "bn", "--corruptions", "fog+jpeg-compresion"], "(for 'jpeg-compresion'); did you mean 'jpeg-"),
     (["corruptions", "bn", "in", "--baseline", "bm"], "--baseline: 'bm' is not valid; expected one of bn, in; did you"),
     (["attack", "bn", "--corruption", "gausian-noise:3"], "did you mean 'gaussian-noise'?"),
     (["attack", "bn", "--corruption", "fog"], "a severity from 1 to 5 behind the name, such as fog:3"),
