@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, field_serializer
 
 from rnabench.errors import InvalidValue, one_of, unknown
 from rnabench.report.figure import COLOURS, MARKERS, TITLE, new_figure, plain
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def _names(value: Any) -> Any:
-    """`fog+snow` as a list; `all` as the names of all that there are, so that a record says which these were."""
+    """`fog+snow` as a list, or `all`."""
     names = value.replace(",", "+").split("+") if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names:
         raise ValueError("expected corruptions by name, such as fog+snow, or all")
     if list(names) == ["all"]:
-        return tuple(CORRUPTIONS)
+        return ("all",)
     for name in names:
         try:
             CORRUPTIONS.get(str(name).strip())
@@ -55,8 +55,7 @@ def _severities(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), WrittenBy("+".join), described(
-    "Corruptions by name, several joined by +, such as gaussian-noise+fog; all: every one that there is.", "Data",
-    validate_default=True)]
+    "Corruptions by name, several joined by +, such as gaussian-noise+fog; all: every one that there is.", "Data")]
 Severities = Annotated[tuple[int, ...], BeforeValidator(_severities), WrittenBy(
     lambda values: ",".join(map(str, values))), described("How severe: 1 to 5, as 1-5 or 1,3,5.", "Data")]
 
@@ -84,8 +83,18 @@ that share a draw. In figures, bars are intervals."""
                                    "which they are compared.", "Network", "none; compared with the first")
     draws: Draws = 20
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The corruptions by name, also if these are all."""
+        return tuple(CORRUPTIONS) if self.corruptions == ("all",) else self.corruptions
+
+    @field_serializer("corruptions")
+    def _said(self, corruptions: tuple[str, ...]) -> list[str]:
+        """A record says which ones were all, and its digest knows of it when there are others."""
+        return list(self.chosen)
+
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
-        return 0.0, (1 + len(self.corruptions) * len(self.severities)) * (self.draws if layers else 1)
+        return 0.0, (1 + len(self.chosen) * len(self.severities)) * (self.draws if layers else 1)
 
     def misfits(self, options: Mapping[str, int]) -> Iterator[str]:
         if self.baseline is not None and self.baseline not in options:
@@ -96,7 +105,7 @@ that share a draw. In figures, bars are intervals."""
 
         labels = [label for label, _ in networks]
         baseline = None if self.baseline is None else _among(labels, self.baseline)
-        asked = [Corrupted(name, severity) for name in self.corruptions for severity in self.severities]
+        asked = [Corrupted(name, severity) for name in self.chosen for severity in self.severities]
         keys, reference = self.evaluation(draws=self.draws), baseline or labels[0]
         found = {each.label: each for each in answers(networks, asked, keys, classes, work)}
         return {"reference": reference, "networks": [

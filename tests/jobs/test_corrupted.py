@@ -53,7 +53,7 @@ def test_a_recipe_may_corrupt_and_compare(tmp_path: Path) -> None:
     recipe = load_recipe(file)
     assert recipe.evaluate is not None
     assert recipe.evaluate.corruption == "snow:2"
-    assert recipe.figures["c"].study.model_dump()["corruptions"] == ("fog", "snow")
+    assert recipe.figures["c"].study.model_dump()["corruptions"] == ["fog", "snow"]
 
 
 def test_a_recipe_with_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

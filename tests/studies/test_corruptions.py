@@ -113,7 +113,9 @@ def test_the_first_training_of_a_recipes_baseline_is_meant() -> None:
 
 
 def test_all_corruptions_are_those_that_there_are() -> None:
-    assert Corruptions().corruptions == Corruptions(corruptions="all").corruptions == tuple(CORRUPTIONS)
+    assert Corruptions().chosen == Corruptions(corruptions="all").chosen == tuple(CORRUPTIONS)
+    assert Corruptions().model_dump(mode="json")["corruptions"] == list(CORRUPTIONS)  # as records and digests have it
+    assert Corruptions(corruptions="fog").model_dump(mode="json")["corruptions"] == ["fog"]
     assert Corruptions(corruptions="fog+snow").corruptions == Corruptions(corruptions=["fog", "snow"]).corruptions
     assert Corruptions(severities="1-5").severities == Corruptions().severities == (1, 2, 3, 4, 5)
     assert Corruptions(severities=3).severities == (3,)
