@@ -25,11 +25,12 @@ torch.set_num_threads(1)
 folder, made = sys.argv[1:]
 call("describe", "--dataset", "stripes", "--arch", "two-layers")
 call("train", "--dataset", "stripes", "--arch", "two-layers", "--width", "2", "--objective", "half-clean", "--steps",
-     "1", "--epochs", "1", "--batch-size", "16", "--n-train", "32", "--space", "rms4+bn", "--device", "cpu", "--out",
-     folder)
+     "1", "--epochs", "1", "--batch-size", "16", "--n-train", "32", "--space", "rms4+bn", "--activation",
+     "relu+leaky0.2", "--device", "cpu", "--out", folder)
 attack = ["--attacks", "pgd1,nudge2", "--draws", "2", "--no-sanity", "--device", "cpu"]
 call("attack", folder, "--n-examples", "8", "--out", f"{made}/run", *attack)
 call("attack", "--model", "noisy-differences", "--dataset", "stripes", "--out", f"{made}/defence", *attack)
+call("attack", folder, "--n-examples", "8", "--corruption", "rain:3", "--out", f"{made}/rain", *attack)
 call("confidence", folder, "--temperature", "2", "--device", "cpu", "--out", f"{made}/study")
 """
 
@@ -44,9 +45,12 @@ def test_another_packages_things_train_and_are_attacked(tmp_path: Path, capsys: 
     trained = json.loads((folder / "run.json").read_text())
     recipe = [trained["recipe"][key] for key in ("dataset", "arch", "objective")]
     assert recipe == ["stripes", "two-layers", "half-clean"]
-    assert trained["model"]["space"] == "rms4+bn"
+    assert (trained["model"]["space"], trained["model"]["activation"]) == ("rms4+bn", "relu+leaky0.2")
     assert trained["model"]["classes"] == ["rows", "columns"]
     own, defence = (json.loads((tmp_path / name / "record.json").read_text()) for name in ("run", "defence"))
+    rain = json.loads((tmp_path / "rain" / "record.json").read_text())["data"]
+    assert (rain["name"], rain["indices"]) == ("stripes, rain:3", own["data"]["indices"])
+    assert rain["fingerprint"] != own["data"]["fingerprint"]
     assert (len(own["data"]["indices"]), len(defence["data"]["indices"])) == (8, 32)
     assert {result["attack"] for result in own["results"]} >= {"pgd1", "nudge2"}
     assert sorted(file.name for file in (tmp_path / "study").iterdir() if file.is_file()) == [
@@ -58,6 +62,6 @@ def test_another_packages_things_train_and_are_attacked(tmp_path: Path, capsys: 
     assert natural["accuracy"] > 0.9
 
     assert run("attack", str(folder), "--device", "cpu") == 2  # here, where that package is not installed
-    assert "'two-layers' is not valid; expected one of lenet5, resnet18, " in capsys.readouterr().err
+    assert "'two-layers' is not valid; expected one of lenet5, resnet110, resnet18, " in capsys.readouterr().err
     assert run("attack", "--model", "noisy-differences") == 2
     assert "--model: 'noisy-differences' is not valid; expected package.module:factory" in capsys.readouterr().err

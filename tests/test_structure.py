@@ -25,6 +25,7 @@ ROOMS = {  # room -> the rooms that it may import from; what a room is for stand
     "model": {"norm", "path", "runtime", "settings"},
     "data": {"runtime", "settings"},
     "attack": {"path", "settings"},
+    "dense": {"attack", "data", "model", "settings"},
     "scoring": {"settings"},
     "training": {"attack", "data", "model", "norm", "path", "runtime", "settings"},
     "evaluation": {"attack", "data", "model", "norm", "path", "runtime", "scoring", "settings"},
@@ -32,8 +33,8 @@ ROOMS = {  # room -> the rooms that it may import from; what a room is for stand
     "studies": {"attack", "data", "evaluation", "model", "norm", "path", "reference", "report", "runtime", "scoring",
                 "settings"},
     "exchange": {"data", "model", "norm", "path", "runtime", "settings"},
-    "jobs": {"attack", "data", "evaluation", "exchange", "model", "norm", "path", "report", "runtime", "scoring",
-             "settings", "studies", "training"},
+    "jobs": {"attack", "data", "dense", "evaluation", "exchange", "model", "norm", "path", "report", "runtime",
+             "scoring", "settings", "studies", "training"},
     "cli": {"exchange", "jobs", "model", "report", "runtime", "settings", "studies"},  # studies: only reads its files
 }
 

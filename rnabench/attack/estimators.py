@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,17 @@ class OnPath(Protocol):
     """What attacks see of a model."""
 
     def on(self, path: Path) -> Callable[[Tensor], Tensor]: ...
+
+
+class Look(Protocol):
+    """How the network is asked: about the images as they are, or about what random transformations make of them."""
+
+    def __call__(self, network: OnPath, path: Path, images: Tensor, repeats: int, rows: Tensor | None) -> Tensor:
+        """Logits [repeats * n, classes] of images [repeats * n, C, H, W], on a path of one row or of as many: the next
+        `repeats` draws of the examples that stand at `rows` int64 [n] of their batch (None: of all)."""
+
+    def of_whole_batches(self) -> Look:
+        """The same for a network whose predictions depend on batch mates: every batch is asked about as one."""
 
 
 @contextmanager
@@ -62,6 +74,14 @@ class Estimator(ABC):
 
     samples: int
     is_random: bool
+    look: Look | None = None
+
+    def through(self, look: Look) -> Self:
+        """The same attacker, who sees the network through random transformations of its inputs: each draw is of a
+        path and of a transformation."""
+        other = copy(self)
+        other.look, other.is_random = look, True
+        return other
 
     @abstractmethod
     def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
@@ -131,10 +151,12 @@ class OnePath(Estimator):
         self.model, self.path, self.view = model, path, model.on(path)
 
     def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
-        if rows is None or not self.path.per_sample:
-            yield self.view(images).float().unsqueeze(0)
+        path = self.path if rows is None else self.path.take(rows)
+        if self.look is not None:
+            yield self.look(self.model, path, images, 1, rows).float().unsqueeze(0)
         else:
-            yield self.model.on(self.path.take(rows))(images).float().unsqueeze(0)
+            view = self.view if path is self.path else self.model.on(path)
+            yield view(images).float().unsqueeze(0)
 
 
 def rows_pay(device: torch.device) -> bool:
@@ -168,7 +190,9 @@ class Expectation(Estimator):
                 turns = torch.arange(repeats, device=rows.device) * (len(path.choices) // repeats)
                 path = path.take((turns[:, None] + rows).flatten())
             many = torch.cat([images] * repeats) if repeats > 1 else images  # channels-last, which `repeat` is not
-            yield self.model.on(path)(many).float().view(repeats, len(images), -1)
+            logits = (self.model.on(path)(many) if self.look is None else
+                      self.look(self.model, path, many, repeats, rows))
+            yield logits.float().view(repeats, len(images), -1)
             done += repeats
 
 

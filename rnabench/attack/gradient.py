@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -74,7 +74,7 @@ class BIM(Steps):
     paper = "Kurakin et al. 2017"
     needs_number = True
     names = ("bim10",)
-    crosschecks = (CrossCheck("bim10", "torchattacks"),)
+    crosschecks: ClassVar[tuple[CrossCheck, ...]] = (CrossCheck("bim10", "torchattacks"),)
 
     def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
         return None if samples or norm != "Linf" else ("BIM", self.their_options(eps))
@@ -128,13 +128,22 @@ class PGD(Steps):
         return best.images
 
 
+class TargetedPGD(PGD):
+    """PGD towards the classes that it is given in the place of labels: it lowers the loss by these."""
+
+    @property
+    def objective(self) -> Loss:
+        loss = super().objective
+        return lambda logits, targets: -loss(logits, targets)
+
+
 @ATTACKS.register("mifgsm")
 class MIFGSM(Steps):
     """The direction is `decay` times the last one plus the gradient, scaled to a mean absolute value of 1."""
 
     summary = "BIM with momentum"
     paper = "Dong et al. 2018"
-    crosschecks = (CrossCheck("mifgsm", "torchattacks"),)
+    crosschecks: ClassVar[tuple[CrossCheck, ...]] = (CrossCheck("mifgsm", "torchattacks"),)
 
     steps: int = Field(default=5, strict=True, ge=1, le=100_000)
     decay: float = Field(default=1.0, ge=0, le=100)

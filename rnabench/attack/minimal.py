@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -47,7 +47,8 @@ class CarliniWagner(MinimalAttack):
 
     summary = "smallest L2 change, by Adam"
     paper = "Carlini and Wagner 2017"
-    crosschecks = (CrossCheck("cw-c10", "torchattacks", settings={"c": 10.0, "steps": 1000}),)
+    crosschecks: ClassVar[tuple[CrossCheck, ...]] = (
+        CrossCheck("cw-c10", "torchattacks", settings={"c": 10.0, "steps": 1000}),)
 
     steps: int = Field(default=1000, strict=True, ge=1, le=100_000)
     c: float = Field(default=1e-4, gt=0, le=1e10)

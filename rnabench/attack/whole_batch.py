@@ -8,12 +8,13 @@ than the one that is scored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from rnabench.attack.estimators import Estimator, OnPath
+from rnabench.attack.estimators import Estimator, Look, OnPath
 from rnabench.errors import InvalidValue
 from rnabench.path.path import Path
 
@@ -59,6 +60,11 @@ class WholeBatch(Estimator):
         self.last_seen = images.detach()
         self._all = torch.arange(len(images), device=images.device)
         self._asked: tuple[Tensor, Tensor, int] | None = None
+
+    def through(self, look: Look) -> Self:
+        other = copy(self)
+        other.estimator, other.is_random = self.estimator.through(look.of_whole_batches()), True
+        return other
 
     def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
         """Raises InvalidValue for some images of a batch without `rows`, which say where in it they stand."""

@@ -147,12 +147,13 @@ def _settings_classes(name: str) -> dict[str, type[Part]]:
     """What a command's function may name. Their import takes longer than all the rest of a start, and happens here,
     for the one command that runs."""
     from rnabench.settings.datasets import DataSettings
+    from rnabench.settings.dense import DenseSettings
     from rnabench.settings.deployment import Deployment
     from rnabench.settings.evaluation import EvaluationSettings
     from rnabench.settings.training import TrainingSettings
 
     kinds: dict[str, type[Part]] = {
-        kind.__name__: kind for kind in (DataSettings, Deployment, EvaluationSettings, TrainingSettings)}
+        kind.__name__: kind for kind in (DataSettings, DenseSettings, Deployment, EvaluationSettings, TrainingSettings)}
     return kinds | {"Study": settings_of(name)} if name in studies() else kinds
 
 

@@ -47,7 +47,8 @@ def train(
 
 def describe(
     data: Annotated[dict[str, Any], given("DataSettings", "dataset")],
-    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "layer_based")],
+    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "activation", "denoise",
+                                               "denoise_at", "layer_based")],
     deployment: Deployment,
 ) -> None:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
@@ -69,8 +70,9 @@ def describe(
 
 
 def bench(
-    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "steps", "precision", "compile",
-                                               "seed", batch_size=Change(default=32))],
+    settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "activation", "denoise",
+                                               "denoise_at", "steps", "precision", "compile", "seed",
+                                               batch_size=Change(default=32))],
     device: o.Device = "auto",
     repeats: Annotated[int, o.option("Rounds; each measures every case once.", o.RUN)] = 3,
     formats: Annotated[Optional[str], o.option("Number formats to compare, such as fp32,bf16; instead of --precision.",

@@ -9,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from rnabench.data.batches import BatchSource, ResidentSource
+from rnabench.data.corrupt import corrupt_set
 from rnabench.data.images import ImageSet
 from rnabench.data.streaming import ImageFiles, StreamingSource
 from rnabench.errors import InvalidValue
 from rnabench.seeding import stream
 from rnabench.settings.base import chosen_indices
+from rnabench.settings.corruptions import Corrupted
 from rnabench.settings.datasets import DATASETS, DataSettings, Split, published_statistics
 
 Images = ImageSet | ImageFiles
@@ -92,19 +94,26 @@ def probe_data(keys: DataSettings, test: EvaluationData, n_train: int | None, se
     return ProbeData(plain, augmented, chosen.fingerprint())
 
 
-def evaluation_data(keys: DataSettings, n_examples: int | None, device: torch.device, indices: str | None = None
-                    ) -> EvaluationData:
+def evaluation_data(keys: DataSettings, n_examples: int | None, device: torch.device, indices: str | None = None,
+                    corrupted: Corrupted | None = None, seed: int = 0) -> EvaluationData:
     """The first `n_examples` test examples (where the files come class by class: in a fixed random order, so that any
     first ones are of all classes); or those whose indices in the data set `indices` names (`0-99,250`), in that order.
+    `corrupted`: how, at that seed; results then call the data set so.
 
-    Raises InvalidValue for an index that is not there.
+    Raises InvalidValue for an index that is not there, or for images to corrupt that are read batch by batch.
     """
     if n_examples is not None and n_examples < 1:
         raise InvalidValue("n-examples", n_examples, "at least 1")
     images = load_images(keys, "test")
     chosen = _first(images, n_examples) if indices is None else images.take(_places(images.indices.tolist(), indices))
     mean, std = DATASETS[keys.dataset].statistics or chosen.statistics()
-    return EvaluationData(_source(chosen, device), keys.title, images.classes, chosen.fingerprint(), mean, std)
+    title = keys.title
+    if corrupted is not None:
+        if isinstance(chosen, ImageFiles):
+            raise InvalidValue("corruption", str(corrupted), f"none for {title}, whose images are read batch by batch; "
+                               "ImageNet-C's folders take its place")
+        chosen, title = corrupt_set(chosen, corrupted, seed), f"{title}, {corrupted}"
+    return EvaluationData(_source(chosen, device), title, images.classes, chosen.fingerprint(), mean, std)
 
 
 def load_images(keys: DataSettings, split: Split) -> Images:

@@ -20,6 +20,7 @@ from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
+from rnabench.evaluation.sizes import check_sizes
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.model.recorded import recorded_passes
 from rnabench.norm.layers import frozen_statistics
@@ -60,6 +61,7 @@ def evaluate(
     todo = cells(keys, random) + probes(keys, random, surrogate.name if surrogate else None)
     check_plan(keys, [(cell.attack, cell.protocol.samples if cell.protocol else 0) for cell in todo if cell.attack],
                random, classes)
+    check_sizes(defence, [cell.attack for cell in todo if cell.attack], source)
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     run = _Run(Evaluator(defence, keys, classes, progress, surrogate), source, journal, progress, stop, len(todo))

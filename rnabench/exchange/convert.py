@@ -53,7 +53,7 @@ def convert(
                         layer_based=recipe.layer_based, granularity=recipe.granularity)
     absent = load_released(model, tensors, arch, space, file)
     source = {"file": file.name, "sha256": sha256(file), "format": known_for.file}
-    described = describe_model(model, arch, space, width, classes, mean, std)
+    described = describe_model(model, recipe.model_copy(update={"width": width}), classes, mean, std)
     known = {**data, "arch": arch, "space": space, "width": width, "layer_based": recipe.layer_based,
              "objective": recipe.objective}
     run = {

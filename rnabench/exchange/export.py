@@ -21,6 +21,7 @@ from rnabench.path.path import Path
 from rnabench.runtime.files import atomic, writing
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
+from rnabench.settings.parts import PARTS, unusual_parts
 
 
 def frozen(model: RandomizedClassifier, path: Path) -> nn.Module:
@@ -61,7 +62,10 @@ def export_state(folder: File, released: bool, out: File) -> int:
     model = load_model(folder)
     state: dict[str, Tensor] = model.state_dict()
     if released:
-        state = released_state(model, read_run(folder)["model"]["arch"])
+        described = read_run(folder)["model"]
+        for name, value in unusual_parts(described).items():
+            raise InvalidValue(name, value, f"{PARTS[name]!r}, as all that the released code has")
+        state = released_state(model, described["arch"])
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic(out) as temporary:

@@ -30,6 +30,7 @@ from rnabench.runtime.rate import matrix_rate, seconds, work_of
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES, operators_of
 from rnabench.settings.base import Precision
+from rnabench.settings.parts import with_parts
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.step import TrainingStep
 from rnabench.training.update import CapturedUpdate, Update
@@ -69,8 +70,9 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
     for precision in formats or (recipe.precision,):
         measured += _measured(recipe.model_copy(update={"precision": precision}), repeats, device, progress)
     width = recipe.width or ARCHITECTURES[recipe.arch].width
+    network = with_parts(f"{recipe.arch}, width {width}", recipe.network)
     return {
-        "title": f"{recipe.arch}, width {width}, batch {recipe.batch_size}, PGD-{recipe.steps} training"
+        "title": f"{network}, batch {recipe.batch_size}, PGD-{recipe.steps} training"
                  f"{', compiled' if recipe.compile else ''}, on {_in_words(device)}",
         "device": device_description(str(device), recipe.precision), "versions": versions(),
         "recipe": recipe.model_dump(mode="json"), "repeats": repeats, "cases": measured,
@@ -169,8 +171,7 @@ def _recorded(model: RandomizedClassifier, run: Callable[[], object]) -> Callabl
 
 
 def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifier:
-    model = build_model(recipe.arch, recipe.space, 10, recipe.width, operators=recipe.operators,
-                        granularity=recipe.granularity, seed=recipe.seed)
+    model = build_model(**recipe.network, granularity=recipe.granularity, seed=recipe.seed)
     model.precision = recipe.precision
     if recipe.compile:
         model.compile_network()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.deployment import deploy
@@ -12,6 +13,8 @@ from rnabench.norm.layers import Norm, norm_layers
 from rnabench.settings.architectures import ARCHITECTURES, operators_of, space_of
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
+from rnabench.settings.parts import with_parts
+from rnabench.settings.spaces import NORMS
 from rnabench.settings.training import TrainingSettings
 
 ASSUMED_CLASSES = 10
@@ -35,7 +38,7 @@ class _Layer:
     """A place in the network: the names of the operators there, if it is a choice among those, and the options of its
     normalisation layer (of one operator's: the others' are like it), if it has one."""
 
-    channels: int
+    channels: int | None
     operators: tuple[str, ...]
     norms: list[Norm]
 
@@ -45,21 +48,21 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     InvalidValue for a deployment that it cannot have."""
     data, architecture = DATASETS.get(dataset), ARCHITECTURES.get(recipe.arch)
     classes = data.class_count() or ASSUMED_CLASSES
-    model = build_model(recipe.arch, recipe.space, classes, recipe.width, operators=recipe.operators,
-                        layer_based=recipe.layer_based)
+    model = build_model(**recipe.network, num_classes=classes)
     deployed = deploy(model, deployment, f"{recipe.arch} with space {recipe.space}")
     specs, layers = space_of(recipe.arch, recipe.space).norms, _layers(model)
     with_operators = any(layer.operators for layer in layers.values())
+    kinds: list[Any] = [NORMS[spec.name] for spec in specs]
     rows, clipped = [], 0
     for name, layer in layers.items():
         named = [", ".join(layer.operators) or "-"] if with_operators else []
-        if len(layer.norms) < len(specs):
+        if [type(norm) for norm in layer.norms] != kinds:
             cells = ["always bn" for _ in specs]
         else:
-            cut = [spec.clipped(layer.channels) for spec in specs]
+            cut = [spec.clipped(norm.channels) for spec, norm in zip(specs, layer.norms, strict=True)]
             clipped += sum(cut)
             cells = [f"{n.groups}{'*' if c else ''}" for n, c in zip(layer.norms, cut, strict=True)]
-        rows.append((name, *named, str(layer.channels), *cells))
+        rows.append((name, *named, str(layer.channels or "-"), *cells))
     operators = operators_of(recipe.arch, recipe.operators)
     counted = "" if operators is None else f"{operators} operator{'s' * (operators > 1)}, "
     size = data.size or architecture.image_size
@@ -68,7 +71,7 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     free = "one draw for all layers" if recipe.layer_based else "one draw per layer"
     return Description(
         f"{recipe.arch}, width {recipe.width or architecture.width}, "
-        f"{counted}space {recipe.space}, {size}x{size} images, "
+        f"{counted}{with_parts(f'space {recipe.space}', recipe.network)}, {size}x{size} images, "
         f"{classes} classes{'' if data.class_count() else ' (assumed)'}"
         f"{'; cells are numbers of groups' if specs else ''}",
         ("layer", *(["operators"] if with_operators else []), "channels", *(spec.label for spec in specs)),
@@ -97,7 +100,8 @@ def _layers(model: RandomizedClassifier) -> dict[str, _Layer]:
     for name, module in model.network.named_modules():
         if isinstance(module, OperatorChoice):
             norms = norms_at.get(place(name), [])
-            channels = len(next(module.parameters()))  # the first weight's
+            weights = [len(each) for each in module.parameters()]
+            channels = norms[0].channels if norms else next(iter(weights), None)
             layers[place(name)] = _Layer(channels, module.names, norms[: len(norms) // len(module.names)])
         elif place(name) in norms_at and place(name) not in layers:
             norms = norms_at[place(name)]

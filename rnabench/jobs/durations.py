@@ -29,8 +29,7 @@ TIMED = {"cpu": 16, "cuda": 128}  # images at once, to time a pass
 def network_like(training: TrainingSettings, classes: int, device: torch.device, precision: Precision,
                  deployment: Deployment = AS_TRAINED) -> RandomizedClassifier:
     """An untrained network like the one that is trained, or that is used as `deployment` says, in evaluation mode."""
-    model = build_model(training.arch, training.space, classes, training.width, operators=training.operators,
-                        layer_based=training.layer_based)
+    model = build_model(**training.network, num_classes=classes)
     model.precision = precision
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return deploy(model.eval(), deployment)

@@ -18,7 +18,8 @@ from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, eva
 from rnabench.model.deployment import deploy
 from rnabench.model.runs import WEIGHTS, read_run, without_places
 from rnabench.model.saved import load_model
-from rnabench.report.record import FORMAT, DrawsAre, Network, Record, Result
+from rnabench.report.network import Network
+from rnabench.report.record import FORMAT, DrawsAre, Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons
@@ -32,9 +33,11 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest, from_options
+from rnabench.settings.corruptions import parse_corruption
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.parts import unusual_parts
 
 NAMES = ("label", "method", "training_seed")  # what a recipe calls a network: a record is the same under any
 
@@ -85,6 +88,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "weights_sha256": sha256(folder / WEIGHTS), "trained_on": run["data"], "selected": run.get("selected"),
         "training": {name: run.get(name) for name in ("git", "versions", "device", "algorithms")},
         **{name: run["model"][name] for name in ("arch", "space", "width", "layer_based", "paths", "parameters")},
+        **unusual_parts(run["model"]),
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
         "batch_dependent": model.batch_dependent,
         "recipe": without_places(run["recipe"]),
@@ -128,7 +132,8 @@ def with_surrogate(target: Target, folder: Path, evaluation: EvaluationSettings)
 
 
 def open_data(keys: DataSettings, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
-    return evaluation_data(keys, evaluation.n_examples, device, evaluation.indices)
+    corrupted = None if evaluation.corruption is None else parse_corruption(evaluation.corruption)
+    return evaluation_data(keys, evaluation.n_examples, device, evaluation.indices, corrupted, evaluation.seed)
 
 
 def identity(target: Target, keys: EvaluationSettings) -> str:
@@ -157,7 +162,9 @@ def settings_identity(target: Target, keys: EvaluationSettings) -> str:
 def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
     code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
-    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of"})
+    # a corruption is in the fingerprint of its images
+    settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of",
+                                                     "corruption"})
     mates = {"batch_dependent": True} if target.description.get("batch_dependent") else {}
     deployed = {"deployed": target.deployed} if target.deployed else {}
     return {"format": 3,  # as ever: another layout of the file is no other evaluation
@@ -270,7 +277,8 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
         "data": {"name": target.data.name, "fingerprint": target.data.fingerprint,
                  "classes": list(target.data.classes), "indices": target.data.source.indices},
         "threat": {"norm": keys.norm, "eps": keys.eps, "step_size": keys.step},
-        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size"}),
+        "evaluation": keys.model_dump(mode="json", exclude={"norm", "eps", "step_size", *(
+            () if keys.corruption else ("corruption",))}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(target.device), keys.precision, keys.capture),
         "sanity": {"diagnosis": asdict(found.diagnosis) | {"changed": list(found.diagnosis.changed)},

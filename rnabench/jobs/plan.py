@@ -149,8 +149,7 @@ class _Forecast:
 
     def _speed(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> Speed:
         training = self.recipe.models[name]
-        key = (training.arch, training.width, training.operators, training.space, keys.precision,
-               *deployment.changes().items())
+        key = (*training.network.values(), keys.precision, *deployment.changes().items())
         if key not in self._speeds:
             model, classes = self._network(name, keys, deployment)
             self._speeds[key] = network_speed(model, self.data.test_images(name, keys).side, keys, classes)

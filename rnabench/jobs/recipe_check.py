@@ -20,8 +20,8 @@ from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Attacking, Probing, Splitting
-from rnabench.settings.training import OBJECTIVES
 from rnabench.studies.measure.subject import subjects
+from rnabench.training.objective import check_network
 
 
 def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
@@ -34,9 +34,8 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
         with _named(f"models.{name}"):
             check_precision(training.precision, torch_device)
             with torch.device("meta"):
-                built = build_model(training.arch, training.space, 10, training.width, operators=training.operators,
-                                    layer_based=training.layer_based)
-                OBJECTIVES[training.objective].check(training, built.space)
+                built = build_model(**training.network)
+                check_network(training, built)
                 networks[name] = deploy(built, recipe.deployment_of(name),
                                         f"{training.arch} with space {training.space}")
             if training.teacher is not None:
@@ -60,7 +59,8 @@ def check(recipe: Recipe, device: str, without: Collection[str] = ()) -> None:
                 first = figure.models[0]
                 with_training(figure.study, tested_on(recipe, first), data[first], torch_device)
             if isinstance(figure.study, Attacking):
-                check_plan(evaluation, [(figure.study.spec, 0)], False, len(data[figure.models[0]].classes))
+                check_plan(evaluation, [(spec, 0) for spec in figure.study.specs], False,
+                           len(data[figure.models[0]].classes))
 
 
 def images(recipe: Recipe, model: str, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:

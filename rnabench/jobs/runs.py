@@ -15,6 +15,7 @@ from rnabench.report.record import Record
 from rnabench.report.record_file import read_record
 from rnabench.runtime.locks import is_claimed
 from rnabench.settings.deployment import with_use
+from rnabench.settings.parts import unusual_parts
 from rnabench.settings.studies import Study
 
 HEADINGS = ("run", "network", "space", "data", "state", "measured on", "epochs", "natural %", "attacked %", "MB")
@@ -69,10 +70,11 @@ class _Measured:
 def _row(run: Run) -> tuple[str, ...]:
     recipe, model = run.described.get("recipe", {}), run.described.get("model", {})
     size = "".join(f" {name} {model[name]}" for name in ("width", "operators") if name in model)
+    space = "-".join([str(model.get("space", "-")), *unusual_parts(model).values()])
     measured = _Measured() if run.fault else _on_test_images(run) or _held_out(run)
     return (
-        str(run.folder), f"{model.get('arch', '-')}{size}", str(model.get("space", "-")), run.data, _state(run),
-        measured.on, _epochs(run, recipe.get("epochs")), _percent(measured.natural), _percent(measured.attacked),
+        str(run.folder), f"{model.get('arch', '-')}{size}", space, run.data, _state(run), measured.on,
+        _epochs(run, recipe.get("epochs")), _percent(measured.natural), _percent(measured.attacked),
         f"{_bytes(run.folder) / 1e6:.1f}",
     )
 

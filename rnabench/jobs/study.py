@@ -79,7 +79,7 @@ def study_identity(targets: Sequence[Target], study: Study) -> str:
 
 def algorithms_of(study: Study) -> dict[str, int]:
     """The versions of all algorithms that a study rests on today."""
-    return study_versions(study.name, study.spec.kind if isinstance(study, Attacking) else None)
+    return study_versions(study.name, *(spec.kind for spec in study.specs) if isinstance(study, Attacking) else ())
 
 
 def settings_identity(targets: Sequence[Target], study: Study) -> str:
@@ -148,9 +148,9 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
     work = Work(first.data.source, study.batch_size, journal, progress, stop,
                 lambda: progress.line(f"takes {_duration(networks, study, first)} at most"), first.data.training,
                 whole=any(model.batch_dependent for _, model in networks))
-    step, attacked = study.evaluation().step, None
-    if isinstance(study, Attacking):
-        attacked = {"name": study.spec.name, **resolved(study.spec, study.eps, step)}
+    step = study.evaluation().step
+    attacked = [{"name": spec.name, **resolved(spec, study.eps, step)}
+                for spec in study.specs] if isinstance(study, Attacking) else []
     if first.data.training is not None:
         for line in _other_sizes(targets):
             progress.line(line)
@@ -165,7 +165,9 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
         "models": [target.description for target in targets],
         "data": {"name": first.data.name, "fingerprint": first.data.fingerprint, "classes": list(first.data.classes),
                  "indices": first.data.source.indices},
-        "keys": study.model_dump(mode="json") | {"step_size": step}, "attack": attacked,
+        "keys": study.model_dump(mode="json") | {"step_size": step},
+        "attack": attacked[0] if len(attacked) == 1 else None,
+        **({"attacks": attacked} if len(attacked) > 1 else {}),
         "versions": versions(), "git": git_revision(), "device": device,
         "seconds_of_last_call": round(time.perf_counter() - started, 1),
         "results": _without_nan(results),

@@ -28,11 +28,13 @@ from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.rate import Arithmetic, matrix_rate
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import outdated, training_versions
-from rnabench.settings.architectures import ARCHITECTURES, operators_of
+from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.training import OBJECTIVES, TrainingSettings
+from rnabench.settings.parts import unusual_parts, with_parts
+from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import Trainer
+from rnabench.training.objective import check_network
 from rnabench.training.state import FILE as STATE
 
 
@@ -40,7 +42,8 @@ def run_name(recipe: TrainingSettings) -> str:
     """The default name of a run's folder: readable, and different for every recipe."""
     width, operators = (f"-{letter}{number}" if number else "" for letter, number in (
         ("w", recipe.width), ("m", recipe.operators)))
-    return f"{recipe.title}-{recipe.arch}{width}{operators}-{recipe.space}-{recipe.digest()}"
+    parts = unusual_parts(recipe.network).values()
+    return "-".join([recipe.title, f"{recipe.arch}{width}{operators}", recipe.space, *parts, recipe.digest()])
 
 
 def train(
@@ -59,6 +62,8 @@ def train(
         raise Busy(f"{folder.name}: another process trains it; wait until it is done")
     device = find_device(device_name)
     check_precision(recipe.precision, device)
+    with torch.device("meta"):
+        build_model(**recipe.network)  # says what it cannot have before images are read
     data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment,
                          recipe.input_statistics)
     finished = _same_run(recipe, folder, data.fingerprint, refresh)
@@ -104,10 +109,10 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     if recipe.drop_last and len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
     model = build_model(
-        recipe.arch, recipe.space, len(data.classes), recipe.width, operators=recipe.operators, mean=data.mean,
-        std=data.std, layer_based=recipe.layer_based, granularity=recipe.granularity, seed=recipe.seed,
+        **recipe.network, num_classes=len(data.classes), mean=data.mean, std=data.std,
+        granularity=recipe.granularity, seed=recipe.seed,
     ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    OBJECTIVES[recipe.objective].check(recipe, model.space)
+    check_network(recipe, model)
     use_bgn_conventions(model, recipe.bgn_momentum, recipe.bgn_variance == "unbiased")
     model.precision = recipe.precision
     if recipe.compile:
@@ -119,8 +124,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "algorithms": training_versions(recipe.select),
         "recipe": recipe.model_dump(mode="json"),
         "resolved": {"step_size": recipe.step, "width": recipe.width or ARCHITECTURES[recipe.arch].width},
-        "model": describe_model(model, recipe.arch, recipe.space, recipe.width or ARCHITECTURES[recipe.arch].width,
-                                data.classes, data.mean, data.std, operators_of(recipe.arch, recipe.operators)),
+        "model": describe_model(model, recipe, data.classes, data.mean, data.std),
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
@@ -131,7 +135,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, (RUN_FILE, WEIGHTS, STATE, LOG))
-    progress.line(f"training {recipe.arch} with space {recipe.space} on {recipe.title} in {folder}")
+    network = with_parts(f"{recipe.arch} with space {recipe.space}", recipe.network)
+    progress.line(f"training {network} on {recipe.title} in {folder}")
     if (folder / STATE).exists() and (why := _state_reasons(read_run(folder), teacher)):
         progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
         (folder / STATE).unlink()

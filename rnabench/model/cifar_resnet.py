@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from rnabench.model.bottleneck import Bottleneck
 from rnabench.model.normalizers import NormFactory
 from rnabench.model.resnet import ResNet, shortcut
 from rnabench.settings.architectures import architecture
 
-EXPANSION = 4  # of torchvision's bottleneck
+EXPANSION = Bottleneck.expansion
 WIDTH_MEANS = "channels of the first stage"
 
 
@@ -23,6 +24,16 @@ def resnet38(norm: NormFactory, classes: int, width: int) -> nn.Module:
     return ResNet(norm, classes, width, (6, 6, 6))
 
 
+@architecture("resnet56", width=16, width_means=WIDTH_MEANS, image_size=32)
+def resnet56(norm: NormFactory, classes: int, width: int) -> nn.Module:
+    return ResNet(norm, classes, width, (9, 9, 9))
+
+
+@architecture("resnet110", width=16, width_means=WIDTH_MEANS, image_size=32)
+def resnet110(norm: NormFactory, classes: int, width: int) -> nn.Module:
+    return ResNet(norm, classes, width, (18, 18, 18))
+
+
 @architecture("resnet50-cifar", width=16, width_means=f"{WIDTH_MEANS}, before bottlenecks' factor of {EXPANSION}",
               image_size=32)
 def resnet50_cifar(norm: NormFactory, classes: int, width: int) -> nn.Module:
@@ -32,8 +43,4 @@ def resnet50_cifar(norm: NormFactory, classes: int, width: int) -> nn.Module:
 
 
 def _bottleneck(norm: NormFactory, inputs: int, outputs: int, stride: int) -> nn.Module:
-    from torchvision.models.resnet import Bottleneck
-
-    around = shortcut(norm, inputs, outputs, stride)
-    block: nn.Module = Bottleneck(inputs, outputs // EXPANSION, stride, around, norm_layer=norm)
-    return block
+    return Bottleneck(inputs, outputs // EXPANSION, stride, shortcut(norm, inputs, outputs, stride), norm_layer=norm)

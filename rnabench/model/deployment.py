@@ -1,9 +1,10 @@
-"""A trained network as it is used at inference: statistics from elsewhere, several paths at once, the same weights."""
+"""A trained network as it is used at inference: other branches and statistics, several paths at once, the same weights.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -13,6 +14,7 @@ from rnabench.errors import InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import Norm, norm_layers
+from rnabench.norm.mixture import MixtureBatchNorm, mixtures
 from rnabench.settings.deployment import Deployment, StatisticsFrom
 
 M = TypeVar("M", bound=nn.Module)
@@ -22,19 +24,26 @@ def deploy(model: RandomizedClassifier, deployment: Deployment, name: str = "thi
     """The classifier that is used so, in the mode of `model`, which stays as it is; by default it is `model` itself.
 
     All parameters and buffers are those of `model`, which a change of either changes; `model` goes to its device first,
-    since that makes buffers anew. Errors call it by its `name`. Raises InvalidValue for statistics or an average that
-    it cannot have.
+    since that makes buffers anew. Errors call it by its `name`. Raises InvalidValue for a branch, statistics or an
+    average that it cannot have.
     """
     if not deployment.changes():
         return model
     if deployment.statistics != "own" and not any(map(_of_batches, norm_layers(model.network).values())):
         raise InvalidValue("statistics", deployment.statistics,
                            f"own: no normaliser of {name} has statistics of batches")
+    if deployment.branches and not mixtures(model.network):
+        raise InvalidValue("branch", deployment.branch, f"own: no normaliser of {name} has branches (space mbn)")
     network = _sharing(model.network)
+    if len(deployment.branches) == 1:
+        for mixture in mixtures(network):
+            mixture.branch = deployment.branches[0]
+    elif deployment.branches:
+        _choose(network, lambda norm: _branches(norm, deployment.branches))
     if len(deployment.sources) == 1:
         _take(network, deployment.sources[0])
     else:
-        _choose(network, deployment.sources)
+        _choose(network, lambda norm: _views(norm, deployment.sources))
     deployed = _classifier(network, model)
     if deployment.average == 1:
         return deployed
@@ -80,20 +89,30 @@ def _take(module: M, source: StatisticsFrom) -> M:
     return module
 
 
-def _choose(module: nn.Module, sources: Sequence[StatisticsFrom]) -> None:
-    """Put a choice between the sources where a normaliser has statistics of batches; the options of a choice of norms
-    become more."""
+Options = dict[str, nn.Module]
+
+
+def _choose(module: nn.Module, options_of: Callable[[Norm], Options]) -> None:
+    """Put a choice where a normaliser has several options; those of a choice of norms become more. A normaliser with no
+    options stays as it is."""
     for name, child in module.named_children():
         if isinstance(child, NormChoice):
-            views: dict[str, nn.Module] = {}
+            views: Options = {}
             for label, option in zip(child.names, child.options, strict=True):
-                views |= _views(cast(Norm, option), sources, f"{label}:") if _of_batches(option) else {label: option}
+                options = options_of(cast(Norm, option))
+                views |= {f"{label}:{each}": view for each, view in options.items()} or {label: option}
             setattr(module, name, NormChoice(views))
         elif not isinstance(child, Norm):
-            _choose(child, sources)
-        elif _of_batches(child):
-            setattr(module, name, NormChoice(_views(child, sources)))
+            _choose(child, options_of)
+        elif options := options_of(child):
+            setattr(module, name, NormChoice(options))
 
 
-def _views(norm: Norm, sources: Sequence[StatisticsFrom], label: str = "") -> dict[str, nn.Module]:
-    return {f"{label}{source}": _take(_sharing(norm), source) for source in sources}
+def _views(norm: Norm, sources: Sequence[StatisticsFrom]) -> Options:
+    """The norm by statistics from each of the sources; none, if it has no statistics of batches."""
+    return {source: _take(_sharing(norm), source) for source in sources} if _of_batches(norm) else {}
+
+
+def _branches(norm: Norm, branches: Sequence[str]) -> Options:
+    """These branches of a mixture; none of another norm."""
+    return {branch: norm.norms[branch] for branch in branches} if isinstance(norm, MixtureBatchNorm) else {}

@@ -6,11 +6,14 @@ import torch
 from torch import nn
 
 from rnabench.errors import InvalidValue
+from rnabench.model.activations import use_activation
 from rnabench.model.classifier import Granularity, RandomizedClassifier
+from rnabench.model.denoising import DenoiseAt, add_denoising
 from rnabench.model.normalizers import InputNormalization, norm_factory
 from rnabench.seeding import derive
 from rnabench.settings.architectures import ARCHITECTURES, operators_of, space_of
 from rnabench.settings.datasets import Channels, published_statistics
+from rnabench.settings.parts import NONE, RELU
 
 
 def build_model(
@@ -20,6 +23,9 @@ def build_model(
     width: int | None = None,
     *,
     operators: int | None = None,
+    activation: str = RELU,
+    denoise: str = NONE,
+    denoise_at: DenoiseAt = "stages",
     mean: Channels | None = None,
     std: Channels | None = None,
     layer_based: bool = False,
@@ -30,8 +36,9 @@ def build_model(
 
     `space` is in the grammar of `rnabench.settings.spaces`, "none" for an architecture without normalisation layers;
     `width` and `operators` (how many a choice layer of a super-network has) None are the architecture's own, and
-    `mean`, `std` (of each channel in [0, 1]) None are CIFAR-10's. `layer_based` draws one choice for all layers
-    (Table 5). The weights depend on `seed` alone. Raises InvalidValue.
+    `mean`, `std` (of each channel in [0, 1]) None are CIFAR-10's. `activation` and `denoise` are in the grammar of
+    `rnabench.settings.parts`. `layer_based` draws one choice for all layers (Table 5). The weights depend on `seed`
+    alone, those of the network without denoising blocks not on these. Raises InvalidValue.
     """
     architecture = ARCHITECTURES.get(arch)
     norms, count = space_of(arch, space), operators_of(arch, operators)
@@ -44,6 +51,8 @@ def build_model(
         torch.default_generator.manual_seed(derive(seed, "initial weights"))
         network = architecture.build(norm_factory(norms), num_classes, width or architecture.width,
                                      **({} if count is None else {"operators": count}))
+        add_denoising(network, denoise, denoise_at, arch)  # drawn behind the network's own weights
+    use_activation(network, activation, arch)
     if mean is None or std is None:
         cifar10 = published_statistics("cifar10")
         mean, std = mean or cifar10[0], std or cifar10[1]

@@ -35,19 +35,22 @@ class LeNet(nn.Module):
 
         second, hidden, last = width * 16 // WIDTH, width * 20, width * 14
         self.conv1 = copies(lambda: nn.Conv2d(1, width, 5))
+        self.relu1 = nn.ReLU()
         self.conv2 = copies(lambda: nn.Conv2d(width, second, 5))
+        self.relu2 = nn.ReLU()
         self.linear1 = copies(lambda: nn.Linear(second * SIDE**2, hidden))
+        self.relu3 = nn.ReLU()
         self.linear2 = copies(lambda: nn.Linear(hidden, last))
+        self.relu4 = nn.ReLU()
         self.linear3 = copies(lambda: nn.Linear(last, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         if min(x.shape[2:]) < LEAST:
             raise InvalidValue("images", f"{x.shape[2]}x{x.shape[3]} pixels", f"at least {LEAST}x{LEAST} for a LeNet-5")
-        out = x.mean(1, keepdim=True)
-        for convolution in (self.conv1, self.conv2):
-            out = F.max_pool2d(F.relu(convolution(out)), 2)
+        out = F.max_pool2d(self.relu1(self.conv1(x.mean(1, keepdim=True))), 2)
+        out = F.max_pool2d(self.relu2(self.conv2(out)), 2)
         out = F.adaptive_avg_pool2d(out, SIDE).flatten(1)
-        logits: Tensor = self.linear3(F.relu(self.linear2(F.relu(self.linear1(out)))))
+        logits: Tensor = self.linear3(self.relu4(self.linear2(self.relu3(self.linear1(out)))))
         return logits
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import Norm
-from rnabench.settings.spaces import NORMS, NormSpec, Space
+from rnabench.settings.spaces import NORMS, NormSpec, Space, parse_space
 
 NormFactory = Callable[[int], nn.Module]
 """channels -> the normalisation layer that stands where the original network has a BN."""
@@ -20,6 +20,11 @@ def build_norm(spec: NormSpec, channels: int, layer: str = "a layer") -> Norm:
     """The normaliser for a layer of that many channels. Raises InvalidValue if its groups do not divide them."""
     norm: Norm = NORMS.get(spec.name)(channels, spec.groups(channels, layer), *spec.numbers)
     return norm
+
+
+def batch_norm(channels: int) -> Norm:
+    """A BN, whatever the space."""
+    return build_norm(parse_space("bn").norms[0], channels)
 
 
 def norm_factory(space: Space) -> NormFactory:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnabench.model.ends import with_ends
 from rnabench.model.normalizers import NormFactory
 from rnabench.settings.architectures import architecture
 
@@ -50,13 +51,16 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.norm1 = norm(outputs)
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(outputs, outputs)
         self.norm2 = norm(outputs)
         self.shortcut = shortcut(norm, inputs, outputs, stride)
+        self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        return F.relu(self.norm2(self.conv2(out)) + self.shortcut(x), inplace=True)
+        out = self.relu1(self.norm1(self.conv1(x)))
+        result: Tensor = self.relu2(self.norm2(self.conv2(out)) + self.shortcut(x))
+        return result
 
 
 class ResNet(nn.Module):
@@ -68,15 +72,16 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = conv3x3(3, width)
         self.norm1 = norm(width)
+        self.relu1 = nn.ReLU(inplace=True)
         stages, inputs = [], width
         for stage, count in enumerate(blocks):
             outputs = width * expansion * 2**stage
             strides = [1 if stage == 0 else 2] + [1] * (count - 1)
             layers = []
             for stride in strides:
-                layers.append(block(norm, inputs, outputs, stride))
+                layers.append((block(norm, inputs, outputs, stride), outputs))
                 inputs = outputs
-            stages.append(nn.Sequential(*layers))
+            stages.append(with_ends(layers, [count - 1]))
         self.stages = nn.Sequential(*stages)
         self.linear = nn.Linear(inputs, classes)
         for module in self.modules():
@@ -86,7 +91,7 @@ class ResNet(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.stages(F.relu(self.norm1(self.conv1(x)), inplace=True))
+        out = self.stages(self.relu1(self.norm1(self.conv1(x))))
         logits: Tensor = self.linear(out.mean((2, 3)))
         return logits
 

@@ -15,6 +15,9 @@ from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
 from rnabench.runtime.files import atomic, sha256, writing
+from rnabench.settings.architectures import ARCHITECTURES, operators_of
+from rnabench.settings.parts import unusual_parts, with_parts
+from rnabench.settings.training import TrainingSettings
 
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16  # weights and statistics may be any of them
 COUNTS = torch.int64, torch.int32
@@ -28,13 +31,15 @@ def save_weights(model_state: dict[str, Any], folder: Path) -> None:
 
 
 def describe_model(
-    model: RandomizedClassifier, arch: str, space: str, width: int, classes: Sequence[str], mean: Sequence[float],
-    std: Sequence[float], operators: int | None = None,
+    model: RandomizedClassifier, settings: TrainingSettings, classes: Sequence[str], mean: Sequence[float],
+    std: Sequence[float],
 ) -> dict[str, Any]:
     """The part "model" of a run.json: what `load_model` builds the network from, and its counts."""
+    arch, operators = settings.arch, operators_of(settings.arch, settings.operators)
     of_super_network = {} if operators is None else {"operators": operators}
     return {
-        "arch": arch, "space": space, "width": width, **of_super_network, "classes": list(classes),
+        "arch": arch, "space": settings.space, "width": settings.width or ARCHITECTURES[arch].width,
+        **of_super_network, **unusual_parts(settings.network), "classes": list(classes),
         "mean": list(mean), "std": list(std),
         "layer_based": model.layer_based, "granularity": model.granularity,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -45,8 +50,8 @@ def describe_model(
 def load_model(run_folder: str | Path) -> RandomizedClassifier:
     """The trained network of a run folder, in eval mode: [0, 1] images [N, 3, H, W] to logits [N, classes].
 
-    Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture, space or
-    number of operators.
+    Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture, space,
+    number of operators, activation or denoising block.
     """
     folder = Path(run_folder)
     run = read_run(folder)
@@ -55,7 +60,7 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
     try:
         model = build_model(
             described["arch"], described["space"], len(described["classes"]), described["width"],
-            operators=described.get("operators"),
+            operators=described.get("operators"), **unusual_parts(described),
             mean=tuple(described["mean"]), std=tuple(described["std"]),
             layer_based=described["layer_based"], granularity=described["granularity"],
         )
@@ -80,7 +85,7 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
 def _in_words(described: Mapping[str, Any]) -> str:
     """Which network the part "model" of a run.json describes."""
     operators = f"{described['operators']} operators and " if "operators" in described else ""
-    return f"{described['arch']} with {operators}space {described['space']}"
+    return with_parts(f"{described['arch']} with {operators}space {described['space']}", described)
 
 
 def check_weights(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], what: str, file: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rnabench.model.normalizers import NormFactory
 from rnabench.model.operators import LETTERS, normalised, one_of
@@ -27,13 +26,16 @@ class SuperBlock(nn.Module):
         super().__init__()
         self.conv1 = one_of(normalised({
             f"3x3{LETTERS[number]}": _convolution(inputs, outputs, 3, stride) for number in range(operators)}, norm))
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = one_of(normalised({
             f"{kernel}x{kernel}": _convolution(outputs, outputs, kernel) for kernel in KERNELS[:operators]}, norm))
         self.shortcut = shortcut(norm, inputs, outputs, stride)
+        self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.conv1(x), inplace=True)
-        return F.relu(self.conv2(out) + self.shortcut(x), inplace=True)
+        out = self.relu1(self.conv1(x))
+        result: Tensor = self.relu2(self.conv2(out) + self.shortcut(x))
+        return result
 
 
 @architecture("rs-resnet18", width=64, width_means="channels of the first stage", image_size=32, operators=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from rnabench.model.ends import End
 from rnabench.model.normalizers import NormFactory
 from rnabench.settings.architectures import architecture
 
@@ -21,14 +22,20 @@ class VGG(nn.Module):
     def __init__(self, norm: NormFactory, classes: int, width: int, convolutions: tuple[int, ...]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
+        ends: dict[int, End] = {}  # by the number of the layer that comes next
         inputs = 3
         for stage, count in enumerate(convolutions):
             outputs = width * min(2**stage, 8)
             for _ in range(count):
                 layers += [nn.Conv2d(inputs, outputs, 3, padding=1), norm(outputs), nn.ReLU(inplace=True)]
                 inputs = outputs
+            ends[len(layers)] = End(outputs, of_block=False, of_stage=True)
             layers.append(nn.MaxPool2d(2, ceil_mode=True))  # leaves a map of one pixel as it is: 16x16 images do too
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential()
+        for number, layer in enumerate(layers):
+            if number in ends:
+                self.features.add_module(f"end{number}", ends[number])
+            self.features.add_module(str(number), layer)
         self.head = nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(inplace=True), nn.Linear(inputs, inputs),
                                   nn.ReLU(inplace=True), nn.Linear(inputs, classes))
         for module in self.features:

@@ -6,26 +6,27 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from rnabench.model.normalizers import NormFactory, build_norm
+from rnabench.model.ends import with_ends
+from rnabench.model.normalizers import NormFactory, batch_norm
 from rnabench.model.resnet import conv3x3, pointwise
 from rnabench.settings.architectures import architecture
-from rnabench.settings.spaces import parse_space
 
 
 class WideBlock(nn.Module):
     def __init__(self, norm: NormFactory, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.norm1 = norm(inputs)
+        self.relu1 = nn.ReLU(inplace=True)
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.norm2 = norm(outputs)
+        self.relu2 = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(outputs, outputs)
         self.shortcut = pointwise(inputs, outputs, stride) if inputs != outputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.norm1(x), inplace=True)
-        out = self.conv2(F.relu(self.norm2(self.conv1(active)), inplace=True))
+        active = self.relu1(self.norm1(x))
+        out = self.conv2(self.relu2(self.norm2(self.conv1(active))))
         shortcut = x if self.shortcut is None else self.shortcut(active)
         result: Tensor = out + shortcut
         return result
@@ -37,14 +38,16 @@ class WideResNet(nn.Module):
     def __init__(self, norm: NormFactory, last_norm: NormFactory, classes: int, depth: int, widen: int) -> None:
         super().__init__()
         self.conv1 = conv3x3(3, 16)
-        blocks, inputs = [], 16
+        blocks, last, inputs = [], [], 16
         for stage in range(3):
             outputs = 16 * widen * 2**stage
             for block in range((depth - 4) // 6):
-                blocks.append(WideBlock(norm, inputs, outputs, 2 if stage and not block else 1))
+                blocks.append((WideBlock(norm, inputs, outputs, 2 if stage and not block else 1), outputs))
                 inputs = outputs
-        self.blocks = nn.Sequential(*blocks)
+            last.append(len(blocks) - 1)
+        self.blocks = with_ends(blocks, last)
         self.norm = last_norm(inputs)
+        self.relu = nn.ReLU(inplace=True)
         self.linear = nn.Linear(inputs, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -52,13 +55,9 @@ class WideResNet(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.norm(self.blocks(self.conv1(x))), inplace=True)
+        out = self.relu(self.norm(self.blocks(self.conv1(x))))
         logits: Tensor = self.linear(out.mean((2, 3)))
         return logits
-
-
-def batch_norm(channels: int) -> nn.Module:
-    return build_norm(parse_space("bn").norms[0], channels)
 
 
 @architecture("wrn32", width=10, width_means="widening factor", image_size=32)

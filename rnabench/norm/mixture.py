@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rnabench.errors import InvalidValue, one_of
 from rnabench.norm.layers import BatchGroupNorm, Norm
 from rnabench.norm.statistics import Source, Statistic, Statistics
+from rnabench.settings.deployment import BRANCHES
 from rnabench.settings.spaces import NORMS
 
 
@@ -21,7 +22,7 @@ class MixtureBatchNorm(Norm):
 
     summary = "mixture BN, a batch normalisation for clean images (used at inference) and one for adversarial ones"
     affine = False  # its branches have theirs
-    branches: ClassVar[tuple[str, ...]] = ("clean", "adv")
+    branches: ClassVar[tuple[str, ...]] = BRANCHES
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__(channels, groups)
@@ -55,6 +56,11 @@ class MixtureBatchNorm(Norm):
         return self.active.plain()
 
 
+def mixtures(network: nn.Module) -> list[MixtureBatchNorm]:
+    """The mixtures of a network."""
+    return [module for module in network.modules() if isinstance(module, MixtureBatchNorm)]
+
+
 @contextmanager
 def use_branch(network: nn.Module, branch: str) -> Iterator[None]:
     """Inside the block the mixtures of the network use that branch; restores what was set.
@@ -62,7 +68,7 @@ def use_branch(network: nn.Module, branch: str) -> Iterator[None]:
     Like training and eval mode it is a state of the network, shared by all threads. Raises InvalidValue for a branch
     that a mixture does not have, and for a network without mixtures.
     """
-    layers = [module for module in network.modules() if isinstance(module, MixtureBatchNorm)]
+    layers = mixtures(network)
     if not layers:
         raise InvalidValue("branch", branch, "a network with mixtures, such as one of --space mbn")
     for layer in layers:

@@ -64,7 +64,11 @@ class ChoiceLayer(nn.Module):
 
     def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
         """[N, ...]: sample i of the result is option `choice[i]` applied to the batch `x`, at sample i."""
-        return torch.stack([option(x) for option in self.options])[choice, torch.arange(len(x), device=x.device)]
+        first, *others = self.options
+        result: Tensor = first(x)
+        for number, option in enumerate(others, 1):
+            result = torch.where((choice == number).view(-1, *[1] * (result.dim() - 1)), option(x), result)
+        return result
 
 
 def choose_alike(layers: Sequence[nn.Module]) -> None:

@@ -1,12 +1,13 @@
 """The numbers that papers publish, as package data: a CSV file for each paper, a line for each number.
 
 Columns, all of them text and empty where a line does not say: `table`; `dataset`, `arch`, `method` (the row's name),
-`space`, `training` (the objective), `randomization`, `statistics` and `average` (how the network is used), `operators`,
-`teacher` (yes, no): which network it is, by the names that those have here; `column`: an attack as `rnabench attack`
-names it, under the paper's protocol or with another's name behind (`pgd7@1/255 eot:2`), or what else was measured;
-`accuracy_percent`, or `number` for what is no accuracy; `note`: a number that was repaired, or is odd as printed. A
-line without a space is of a network that is not among ours. The SORS paper uses group normalisation and does not say
-how many groups; the 32 here are an assumption.
+`space`, `training` (the objective), `activation`, `denoise`, `denoise_at`, `smooth_gradient`, `randomization`,
+`statistics`, `average` and `branch` (how the network is used), `operators`, `teacher` (yes, no): which network it is,
+by the names that those have here; `column`: an attack as `rnabench attack` names it, under the paper's protocol or with
+another's name behind (`pgd7@1/255 eot:2`), or what else was measured; `accuracy_percent`, or `number` for what is no
+accuracy, or neither where the paper states none, which a note says; `note`: a number that was repaired, or is odd as
+printed. A line without a space is of a network that is not among ours, or of a training that these columns do not tell
+from another. The SORS paper uses group normalisation and does not say how many groups; the 32 here are an assumption.
 """
 
 from __future__ import annotations

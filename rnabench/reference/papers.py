@@ -55,4 +55,11 @@ SORS = Paper(
     "eps / 4.",
     {"cw100": {"steps": 100}, "cw10000": {"steps": 10000}},
 )
-PAPERS = (RNA, ROBUSTNORM, SORS)
+THESIS = Paper(
+    "thesis.csv", "the thesis", "Xie, PhD thesis, Johns Hopkins University 2020",
+    "full networks, 90 to 110 epochs and all test images of ImageNet, unless a line says otherwise", "paper",
+    "All networks of the thesis have a single path. A column with `targeted` is what its chapters 4 and 6 attack by: "
+    "PGD towards a wrong class, drawn at random, which is easier to withstand than PGD away from the true one, as it "
+    f"is run here. In columns with `eot:K` {AVERAGING}; {SINGLE}",
+)
+PAPERS = (RNA, ROBUSTNORM, SORS, THESIS)

@@ -16,13 +16,14 @@ from rnabench.report.record_file import read_record, read_study
 from rnabench.report.scores import headline, rows
 from rnabench.report.study import study_of
 from rnabench.scoring.outcome import Outcome
+from rnabench.settings.parts import PARTS
 
 AccuracyKey = tuple[str, str, str]  # model, attack, protocol
 Name = TypeVar("Name", str, AccuracyKey)
 Value = TypeVar("Value")
 EXPECTED = "a folder with records (JSON written by `rnabench reproduce` or `rnabench attack`) or a table.csv"
 SETTINGS = ("dataset", "images", "threat", "eps", "draws", "draws_are")  # that a table.csv holds
-NETWORK = ("arch", "space", "width", "layer_based", "deployed", "objective", "randomised")
+NETWORK = ("arch", "space", "width", *PARTS, "layer_based", "deployed", "objective", "randomised")
 # of a study: they decide what is drawn at random, or follow from its images (but see `_study_source`)
 NO_SETTINGS = ("seed", "batch_size", "precision", "n_examples", "indices")
 
@@ -138,7 +139,9 @@ def _study_source(record: dict[str, Any]) -> RecordSettings:
     mates = any(model.get("batch_dependent") for model in record["models"])
     keys = {name: value for name, value in record["keys"].items()
             if name not in NO_SETTINGS or (name == "batch_size" and mates)}
-    return RecordSettings(networks | keys | (record["attack"] or {}) | {
+    several = {f"{attack['name']}: {name}": value for attack in record.get("attacks") or ()
+               for name, value in attack.items()}
+    return RecordSettings(networks | keys | (record["attack"] or several) | {
         "study": record["study"], "fingerprint of the images": record["data"]["fingerprint"]},
         {}, record["keys"]["seed"], is_study=True, algorithms=record.get("algorithms"))
 
@@ -149,7 +152,7 @@ def _study_cells(name: str, record: dict[str, Any]) -> Iterator[tuple[AccuracyKe
     for row in study.rows(record) if study.accuracy_by else ():
         if row["accuracy"] is None:  # what could not be measured
             continue
-        said = ", ".join(f"{column} {row[column]}" for column in study.accuracy_by)
+        said = ", ".join(f"{column} {row[column]}" for column in study.accuracy_by if column in row)
         yield (name, said, study.name), _shares(row, {"images": len(record["data"]["indices"])})
 
 

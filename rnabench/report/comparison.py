@@ -24,6 +24,7 @@ from rnabench.report.table import caption
 from rnabench.report.verdict import verdicts
 from rnabench.runtime.files import write_text
 from rnabench.settings.attacks import parse_attack
+from rnabench.settings.parts import with_parts
 from rnabench.settings.recipe import Defined, Recipe
 
 
@@ -47,6 +48,9 @@ def comparison(records: Sequence[Record], table: str, models: Mapping[str, Defin
     measured = Measured(records, models, paper.protocol)
     shown = {*columns, *here.values()}
     others = [column for column in measured.other_columns() if column not in shown]
+    attacks = measured.attacks()
+    if not any(_attack_in(column) in attacks for column in here.values()):
+        others = [*attacks, *others]  # none of the paper's was run, so those that were have columns of their own
     lines = []
     for method in methods(records):
         theirs = published_numbers(table, models[method.name]) if method.name in models else {}
@@ -129,7 +133,8 @@ def _scale(recipe: Recipe, records: Sequence[Record], paper: Paper) -> str:
     profile = f"Profile {recipe.profile}: {recipe.summary}. " if recipe.profile else ""
     if not records:
         return f"{profile}No row of it is run here; what is measured beside it stands in {', '.join(recipe.figures)}."
-    networks = ", ".join(dict.fromkeys(f"{record.model.arch} width {record.model.width}" for record in records))
+    networks = ", ".join(dict.fromkeys(with_parts(f"{record.model.arch} width {record.model.width}", dict(record.model))
+                                       for record in records))
     here = list(dict.fromkeys(record.data.name for record in records))
     theirs = [model.dataset for model in recipe.defined.values()]
     other = "" if set(here) <= set(theirs) else (

@@ -30,6 +30,11 @@ class Measured:
                  if protocol.startswith("eot:") or (protocol == "paper" != self.protocol)]
         return [f"{attack} {protocol}" for attack, protocol in dict.fromkeys(asked)]
 
+    def attacks(self) -> list[str]:
+        """What was run under the paper's protocol, or on networks with a single path."""
+        run = [attack for _, attack, protocol in self.rows if protocol in (self.protocol, "any")]
+        return [attack for attack in dict.fromkeys(run) if attack not in ("natural", WORST)]
+
     def cell(self, method: Method, column: str) -> str:
         """`52.3 ± 1.9`, or what else the column is about; `-` where it was not measured."""
         if column.startswith(GAIN):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rnabench.report.record import Made, Training
+from rnabench.report.network import Training
+from rnabench.report.record import Made
 from rnabench.report.staleness import stale_lines
 from rnabench.report.study_record import AnyRecord, typed
 from rnabench.runtime.environment import LIBRARIES, made_by, versions

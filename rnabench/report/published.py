@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rnabench.reference import number, published
 from rnabench.report.study import ADVERSARIAL
 from rnabench.settings.architectures import options_of, space_of
+from rnabench.settings.parts import PARTS, activations, denoisers
 from rnabench.settings.recipe import Defined
 
 ASSUMED = {"bn+in+gn+ln": "bn+in+gn32+ln"}  # Table 5 does not say how many groups; Table 1's GN has 32
@@ -26,22 +27,31 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
     if (row["dataset"], row["arch"]) != (model.dataset, model.arch) or not row["space"]:
         return False
     norms = set(space_of(model.arch, ASSUMED.get(row["space"], row["space"])).norms)
-    return norms == set(space_of(model.arch, model.space).norms) and _used_alike(row, model) and _trained_alike(
-        row, model)
+    return (norms == set(space_of(model.arch, model.space).norms) and _parts_alike(row, model)
+            and _used_alike(row, model) and _trained_alike(row, model))
+
+
+def _parts_alike(row: Mapping[str, str], model: Defined) -> bool:
+    """Activations and denoising blocks; a row that does not say has ReLUs, and no blocks."""
+    said = {name: row.get(name) or usual for name, usual in PARTS.items()}
+    return (set(activations(said["activation"])), set(denoisers(said["denoise"])), said["denoise_at"]) == (
+        set(activations(model.activation)), set(denoisers(model.denoise)), model.denoise_at)
 
 
 def _used_alike(row: Mapping[str, str], model: Defined) -> bool:
-    return (row["statistics"] or "own", int(row["average"] or 1)) == (
-        model.deploy.statistics, model.deploy.average)
+    return (row["statistics"] or "own", int(row["average"] or 1), row.get("branch") or "own") == (
+        model.deploy.statistics, model.deploy.average, model.deploy.branch)
 
 
 def _trained_alike(row: Mapping[str, str], model: Defined) -> bool:
-    """The objective, what it goes by, and how many operators it trains."""
+    """The objective, what it goes by, the gradient of its ReLUs, and how many operators it trains."""
     if row["operators"] != ("" if model.operators is None else str(model.operators)):
+        return False
+    if (row.get("smooth_gradient") or "none") != model.smooth_gradient:
         return False
     if row["teacher"] and (row["teacher"] == "yes") != (model.teacher is not None):
         return False
-    one_path = options_of(model.arch, model.space, model.operators) == 1
+    one_path = options_of(model.arch, model.space, model.operators, model.activation, model.denoise) == 1
     if one_path and row["training"] in ("", *ADVERSARIAL):  # black-box training is white-box training then
         return model.objective in ADVERSARIAL
     # SORS without its orthogonality is what the SORS paper calls RS: a super-network that is trained as it is

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
+from rnabench.report.network import Device, Network, Versions
 from rnabench.report.stored import PackedBits, Stored
 from rnabench.scoring.outcome import Outcome, batch_groups, path_groups
 
@@ -20,7 +21,6 @@ FORMAT: Final = 4
 Share = Annotated[float, Field(ge=0, le=1)]
 Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
-Versions = dict[str, int]
 DrawsAre = Literal["group", "batch", "sample", "-"]
 
 
@@ -30,13 +30,6 @@ class Maker(Stored):
     git: str | None = Field(description="revision, with +changes if files differed; null outside git")
     torch: str
     device: str | None = Field(description="cpu, or the name of the GPU")
-
-
-class Device(Stored):
-    device: str = Field(description="as torch names it")
-    name: str = ""
-    threads: int | None = Field(default=None, description="of the CPU; null of a GPU")
-    formats: dict[str, str | None] | None = Field(default=None, description="by operation, what it was computed in")
 
 
 class Made(Stored):
@@ -59,51 +52,6 @@ class Made(Stored):
     @property
     def networks(self) -> list[Network]:
         raise NotImplementedError
-
-
-class Training(Stored):
-    """How the network was trained; all null for a network that was trained elsewhere."""
-
-    git: str | None = None
-    versions: dict[str, str] | None = None
-    device: Device | None = None
-    algorithms: Versions | None = None
-
-
-class Deployed(Stored):
-    """How the network was used, as far as that is not the default."""
-
-    statistics: str = Field(default="own", description="where its batch normalisers took their statistics: own, "
-                            "running, batch, running-mean; several joined by +: a choice between them in every layer")
-    average: int = Field(default=1, ge=1, description="fresh paths whose logits were averaged in every forward pass")
-
-
-class Network(Stored):
-    """The network that was attacked. Anybody's has neither architecture nor training here, but the hashes of `code`."""
-
-    label: str
-    method: str | None = Field(default=None, description="what its trainings have in common: its name in the recipe")
-    training_seed: int | None = None
-    digest: str | None = Field(default=None, description="of its training recipe")
-    weights_sha256: str
-    code: dict[str, Any] | None = Field(default=None, description="hashes of a foreign network's source and logits")
-    trained_on: dict[str, Any] | None = None
-    selected: dict[str, Any] | None = Field(default=None, description="the epoch that these weights are of")
-    training: Training | None = None
-    arch: str | None = None
-    space: str | None = Field(default=None, description="of norms, as in bn+in")
-    width: int | None = None
-    layer_based: bool | None = None
-    paths: str | None = Field(default=None, description="how many there are, in decimal")
-    deployed: Deployed | None = Field(default=None, description="null: used as it was trained to be")
-    parameters: int | None = None
-    objective: str | None = None
-    randomised: bool
-    batch_dependent: bool | None = Field(default=None, description="predictions depend on an image's batch mates, so "
-                                         "that evaluation.batch_size decides them; null: older, not said")
-    recipe: dict[str, Any] | None = None
-    replayable: bool | None = Field(default=None, description="of a foreign network: torch's seed fixes its draws")
-    differentiable: bool | None = Field(default=None, description="of a foreign network: a gradient reaches the images")
 
 
 class Data(Stored):

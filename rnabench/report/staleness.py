@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rnabench.report.record import Network, Record, Result
+from rnabench.report.network import Network
+from rnabench.report.record import Record, Result
 from rnabench.report.study_record import AnyRecord, StudyRecord, typed
 from rnabench.settings.algorithms import BEFORE, cell_versions, outdated, study_versions, training_versions
 from rnabench.settings.attacks import parse_attack
@@ -26,8 +27,10 @@ def reasons(record: AnyRecord) -> list[str]:
 
 def own_reasons(record: Record | StudyRecord) -> list[str]:
     """`reasons` without those of the networks' training."""
-    return outdated(record.algorithms, _today(record.cells) if isinstance(record, Record) else study_versions(
-        record.study, (record.attack or {}).get("kind")))
+    if isinstance(record, Record):
+        return outdated(record.algorithms, _today(record.cells))
+    attacks = record.attacks or ([record.attack] if record.attack else [])
+    return outdated(record.algorithms, study_versions(record.study, *(attack.get("kind") for attack in attacks)))
 
 
 def stale_lines(records: Sequence[AnyRecord]) -> list[str]:

@@ -11,6 +11,7 @@ from rnabench.report.figure import save
 from rnabench.runtime.files import write_text
 from rnabench.settings.architectures import WITHOUT_NORMS
 from rnabench.settings.deployment import with_use
+from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.spaces import NORMS, parse_space
 from rnabench.settings.studies import STUDIES, Study
@@ -62,21 +63,24 @@ def legend(record: dict[str, Any]) -> str:
     """What the columns mean, as far as they are there."""
     study = study_of(record)
     marked = any(row.get("paper_percent") is not None for row in study.rows(record))
-    return f"{study.legend} {PUBLISHED}" if marked else study.legend
+    return f"{study.legend_of(record)} {PUBLISHED}" if marked else study.legend_of(record)
 
 
 def caption(record: dict[str, Any]) -> str:
     """Networks, data and attack, in a sentence without its full stop."""
     models, attack = record["models"], record["attack"]
-    networks = ", ".join(dict.fromkeys(f"{model['arch']} width {model['width']}" for model in models))
+    networks = ", ".join(dict.fromkeys(with_parts(f"{model['arch']} width {model['width']}", model)
+                                       for model in models))
     training = ", ".join(dict.fromkeys(_training(model) for model in models))
     parts = [f"{networks}, {training}", f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
-    if attack is not None:
-        named = re.sub(r"^([a-z]+)(\d+)$", r"\1-\2", attack["name"]).upper()
+    named: dict[str, list[str]] = {}  # attacks by what is said of their sizes
+    for each in record.get("attacks") or ([] if attack is None else [attack]):
         length = in_255ths if record["keys"]["norm"] == "Linf" else "{:.4g}".format
-        sizes = [f"{text} {length(attack[name])}" for name, text in (("eps", "eps"), ("step_size", "step"))
-                 if attack.get(name) is not None]
-        parts.append(f"{named}, {record['keys']['norm']} {', '.join(sizes)}" if "eps" in attack else named)
+        sizes = [f"{text} {length(each[name])}" for name, text in (("eps", "eps"), ("step_size", "step"))
+                 if each.get(name) is not None]
+        said = f", {record['keys']['norm']} {', '.join(sizes)}" if "eps" in each else ""
+        named.setdefault(said, []).append(re.sub(r"^([a-z]+)(\d+)$", r"\1-\2", each["name"]).upper())
+    parts += [", ".join(names) + said for said, names in named.items()]
     mates = [model["label"] for model in models if model.get("batch_dependent")]
     if mates and "sizes" not in record["keys"]:  # a study of batch sizes shows them
         parts.append(f"predictions of {', '.join(mates)} depend on batch mates: batches of "
@@ -101,12 +105,13 @@ def like_the_paper(record: dict[str, Any]) -> bool:
     return is_cifar10(record["data"]["name"]) and record["keys"]["norm"] == "Linf" and abs(
         attack.get("eps", 0) - 8 / 255) < 1e-9 and all(
         model["arch"] == "resnet18" and model["objective"] in ADVERSARIAL and not model.get("deployed")
+        and not unusual_parts(model)
         for model in record["models"])
 
 
 def is_cifar10(name: str) -> bool:
-    """By its name, `cifar10` or `cifar10-...`."""
-    return name == "cifar10" or name.startswith("cifar10-")
+    """By its name, `cifar10` or `cifar10-...`; what is corrupted, as in `cifar10, fog:3`, is another."""
+    return name == "cifar10" or (name.startswith("cifar10-") and ", " not in name)
 
 
 def family(space: str | None) -> str | None:

@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from rnabench.report.record import Data, Made, Network, Record
+from rnabench.report.network import Network
+from rnabench.report.record import Data, Made, Record
 from rnabench.report.stored import Stored
 
 STUDY_FORMAT: Final = 3
@@ -35,6 +36,7 @@ class StudyRecord(Made):
     data: Data
     keys: StudyKeys
     attack: dict[str, Any] | None = Field(description="with all its parameters in effect; null: nothing is attacked")
+    attacks: list[dict[str, Any]] | None = Field(default=None, description="the same of each of several")
     seconds_of_last_call: float
     results: dict[str, Any]
 

@@ -12,6 +12,7 @@ from rnabench.reference import published
 from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
 from rnabench.report.record import Record
 from rnabench.report.study import is_cifar10
+from rnabench.settings.parts import unusual_parts
 from rnabench.settings.pixels import in_255ths
 from rnabench.settings.suites import Axis
 
@@ -80,6 +81,8 @@ def published_points(records: Sequence[Record], axis: Axis) -> list[tuple[str, f
     for record in records:
         model, threat = record.model, record.threat
         if not is_cifar10(record.data.name) or model.arch != "resnet18" or threat.norm != "Linf" or model.deployed:
+            continue
+        if unusual_parts(dict(model)):
             continue
         kept = {(result.parameters.get("steps"), round(255 * result.parameters.get("eps", 0), 6))
                 for result in record.results if result.parameters.get("kind") == "pgd"}

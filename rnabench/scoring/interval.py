@@ -81,9 +81,13 @@ class Difference:
     error: float
     degrees: float
 
+    def margin(self, level: float = 0.95) -> float:
+        """How far from the gap the true difference may be."""
+        return self.error * _quantile(self.degrees, level)
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """What the true difference may be, in [-1, 1]."""
-        half = self.error * _quantile(self.degrees, level)
+        half = self.margin(level)
         return max(-1.0, self.gap - half), min(1.0, self.gap + half)
 
     @property

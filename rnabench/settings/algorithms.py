@@ -37,10 +37,12 @@ def cell_versions(attack: str | None, averages: bool) -> dict[str, int]:
     return versions | ({attack: ATTACKS[attack].version} if attack in ATTACKS else {})
 
 
-def study_versions(study: str, attack: str | None) -> dict[str, int]:
-    """What a study rests on; `attack` is the kind of its attack, if it has one."""
+def study_versions(study: str, *attacks: str | None) -> dict[str, int]:
+    """What a study rests on; `attacks` are the kinds of its attacks, if it has some (None: none)."""
     versions = {"streams": STREAMS, study: STUDIES[study].version}
-    return versions | cell_versions(attack, True) | cell_versions(attack, False) if attack else versions
+    for attack in filter(None, attacks):
+        versions |= cell_versions(attack, True) | cell_versions(attack, False)
+    return versions
 
 
 def outdated(kept: Mapping[str, int] | None, today: Mapping[str, int]) -> list[str]:

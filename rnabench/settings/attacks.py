@@ -71,6 +71,10 @@ class Parameters(BaseModel):
         """About how many passes with a gradient, and how many without, an example costs per path draw."""
         return getattr(self, self.numbered, 1) * getattr(self, "restarts", 1), 0
 
+    def largest_side(self, side: int) -> int:
+        """The height, in pixels, of the largest images that it shows the network of images of this one."""
+        return side
+
     def in_effect(self, eps: float) -> dict[str, Any]:
         """Every parameter, as the record keeps it."""
         return self.model_dump(mode="json") | ({"eps": eps} if self.bounded else {})

@@ -1,8 +1,8 @@
-"""How a trained network is used at inference: whose statistics normalise, and how many paths are averaged."""
+"""How a trained network is used at inference: which branches and statistics normalise, over how many paths."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from pydantic import field_validator
@@ -15,13 +15,15 @@ StatisticsFrom = Literal["own", "running", "batch", "running-mean"]
 all from the running ones, all from the batch at hand, or the mean from the running one and all others from the batch.
 """
 CHOICES: tuple[StatisticsFrom, ...] = get_args(StatisticsFrom)[1:]  # what several joined by + are made of
+BRANCHES = ("clean", "adv")  # of a mixture BN: for clean images, which it uses by itself, and for adversarial ones
 
 
 class Deployment(Part):
     """How a trained network is used at inference; by default as it was trained to be.
 
     Batch statistics at inference, and the running mean with the range of the batch, are those of the RobustNorm paper
-    (2023); averages over paths are SORS* and RS* of the SORS paper, with two.
+    (2023); averages over paths are SORS* and RS* of the SORS paper, with two; branches are those of the thesis's
+    chapters 6 and 7.
     """
 
     statistics: str = setting(
@@ -30,18 +32,19 @@ class Deployment(Part):
         "running+batch: a choice between them in every layer.", "Network")
     average: int = setting(1, "Fresh paths whose logits are averaged in every forward pass.", "Network", strict=True,
                            ge=1, le=100)
+    branch: str = setting(
+        "own", "Branch of mixture BNs (space mbn) that normalises at inference: clean (their own), adv, or both joined "
+        "by +, clean+adv: a choice between them in every layer.", "Network")
 
     @field_validator("statistics")
     @classmethod
     def _statistics(cls, value: str) -> str:
-        names = value.lower().replace(" ", "").split("+")
-        for name in names:
-            if name not in CHOICES and names != ["own"]:
-                raise ValueError(f"expected own, or {one_of(CHOICES)}, or several of them joined by +"
-                                 f"{did_you_mean(name, ('own', *CHOICES))}")
-        if len(set(names)) < len(names):
-            raise ValueError("expected each kind of statistics once")
-        return "+".join(names)
+        return _joined(value, CHOICES, "each kind of statistics")
+
+    @field_validator("branch")
+    @classmethod
+    def _branch(cls, value: str) -> str:
+        return _joined(value, BRANCHES, "each branch")
 
     @property
     def sources(self) -> tuple[StatisticsFrom, ...]:
@@ -49,9 +52,26 @@ class Deployment(Part):
         by_name: dict[str, StatisticsFrom] = {name: name for name in get_args(StatisticsFrom)}
         return tuple(by_name[name] for name in self.statistics.split("+"))
 
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The branch that each mixture uses, or several that it becomes a choice of; none: its own."""
+        return () if self.branch == "own" else tuple(self.branch.split("+"))
+
     def changes(self) -> dict[str, Any]:
         """What is not the default, as records and digests have it: nothing, if the network is used as it is."""
         return self.model_dump(exclude_defaults=True)
+
+
+def _joined(value: str, known: Sequence[str], each: str) -> str:
+    """`own`, or several of the `known` names joined by `+`, as they are spelled here. Raises ValueError."""
+    names = value.lower().replace(" ", "").split("+")
+    for name in names:
+        if name not in known and names != ["own"]:
+            raise ValueError(f"expected own, or {one_of(known)}, or several of them joined by +"
+                             f"{did_you_mean(name, ('own', *known))}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"expected {each} once")
+    return "+".join(names)
 
 
 AS_TRAINED = Deployment()

@@ -24,6 +24,7 @@ from rnabench.settings.base import (
     judged,
     setting,
 )
+from rnabench.settings.corruptions import parse_corruption
 from rnabench.settings.pixels import EPS, STEP_SIZE, ThreatSize
 from rnabench.settings.protocols import parse_protocol
 from rnabench.settings.suites import SUITES, Suite, suites
@@ -89,6 +90,9 @@ class EvaluationSettings(Part):
         {}, "On how many of the first images to run what is slow, by the name of an attack, a protocol, or an `attack "
         "/ protocol`; the least that applies counts.", "Data")
     indices: Indices = None
+    corruption: str | None = setting(
+        None, "Corrupt the test images first: a common corruption and a severity from 1 to 5, as in gaussian-noise:3 "
+        "(small images).", "Data", "none")
     draws: Draws = 20
     granularity: Granularity = setting("batch", "One draw per group of images, of which there are --attack-paths, or "
                                        "one per sample.", "Attack")
@@ -117,6 +121,11 @@ class EvaluationSettings(Part):
     @classmethod
     def _attacks(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         return values and _judged_attacks(values)
+
+    @field_validator("corruption")
+    @classmethod
+    def _corruption(cls, value: str | None) -> str | None:
+        return value and judged(parse_corruption, value)
 
     @field_validator("protocols")
     @classmethod

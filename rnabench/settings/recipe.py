@@ -12,6 +12,7 @@ from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.parts import NONE, RELU
 from rnabench.settings.studies import Study
 from rnabench.settings.training import TrainingSettings
 
@@ -25,7 +26,8 @@ class Figure(Part):
 
 
 class Claim(Part):
-    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`."""
+    """What a paper `says` of its rows: that `attack` leaves the model `higher` more accuracy than each of `lower`;
+    `natural` is none, and natural accuracy is compared."""
 
     says: str
     higher: str
@@ -37,7 +39,8 @@ class Defined(Part):
     """A network as the recipe defines it, before a profile makes it smaller: what its published numbers go by.
 
     `dataset` is what results call it; `orthogonality` and `teacher` are what objective `sors` goes by, `operators` how
-    many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used.
+    many a layer chooses from, where that is not its architecture's number, and `deploy` how the network is used. The
+    other names are those of the settings of training.
     """
 
     dataset: str = "digits"
@@ -46,6 +49,10 @@ class Defined(Part):
     objective: str = "black-box"
     layer_based: bool = False
     operators: int | None = None
+    activation: str = RELU
+    denoise: str = NONE
+    denoise_at: str = "stages"
+    smooth_gradient: str = "none"
     orthogonality: float = 10
     teacher: str | None = None
     deploy: Deployment = AS_TRAINED

@@ -212,7 +212,7 @@ def _judge_published(published: Any, problems: Problems) -> None:
 
 def _judge_claims(claims: Any, models: Trainings, evaluation: EvaluationSettings | None, problems: Problems) -> None:
     """The names of models and attacks in claims; the form is judged elsewhere."""
-    attacks = {attack.name for _, suite in evaluation.chosen for attack in evaluation.attacks_of(suite)
+    attacks = {"natural", *(attack.name for _, suite in evaluation.chosen for attack in evaluation.attacks_of(suite))
                } if evaluation else set()
     for claim in claims if isinstance(claims, list) else ():
         values = claim if isinstance(claim, dict) else {}

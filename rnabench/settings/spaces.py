@@ -60,8 +60,8 @@ class NormKind(Protocol):
 NORMS: Registry[NormKind] = Registry("normaliser", "rnabench.norm", "rnabench.norms")
 
 EXAMPLES = ("bn", "in", "ln", "in-plain", "gn32", "bgn32", "bn+in", "gn32+ln", "gn32+bgn32", "gn[1-64]", "bgn+gn[1-16]")
-_NAME = "[a-z]+(?:-[a-z]+)*"
-_TERM = re.compile(rf"(?P<name>{_NAME})(?:(?P<number>\d+(?:\.\d+)?)|\[(?P<low>\d+)(?:-(?P<high>\d+))?\])?")
+NAME = "[a-z]+(?:-[a-z]+)*"
+_TERM = re.compile(rf"(?P<name>{NAME})(?:(?P<number>\d+(?:\.\d+)?)|\[(?P<low>\d+)(?:-(?P<high>\d+))?\])?")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class NormSpec:
     def label(self) -> str:
         short = next((spelling for spelling, spec in _fixed().items() if spec == self), None)
         if short is None and self.number is not None:
-            return f"{self.name}{_written(self.number)}"
+            return f"{self.name}{written(self.number)}"
         return short or (f"{self.name}{self.count}" if self.by == "groups" else f"{self.name}[{self.count}]")
 
     @property
@@ -108,14 +108,14 @@ def _fixed() -> dict[str, NormSpec]:
                                 "name with one meaning")
         alone: Spellings = () if kind.takes_groups else ((name, "size", 1),)
         for spelling, by, count in kind.spellings or alone:
-            if spelling in fixed or (spelling != name and spelling in NORMS) or not re.fullmatch(_NAME, spelling):
+            if spelling in fixed or (spelling != name and spelling in NORMS) or not re.fullmatch(NAME, spelling):
                 raise RnabenchError(f"normaliser: {name!r} is spelled {spelling!r}; expected lower-case words joined "
                                     "by '-' that no other normaliser has")
             fixed[spelling] = NormSpec(name, by, count, kind.takes_number.default if kind.takes_number else None)
     return fixed
 
 
-def _written(number: float) -> str:
+def written(number: float) -> str:
     """Digits that read as just this number, as in 0.05 and 1."""
     return f"{Decimal(repr(number)).normalize():f}"
 
@@ -125,7 +125,7 @@ def grammar() -> str:
     families = [name for name, kind in NORMS.items() if kind.takes_groups]
     numbers: dict[Number, list[str]] = {}
     for name, number in _numbers().items():
-        numbers.setdefault(number, []).append(f"{name}{_written(number.default)}")
+        numbers.setdefault(number, []).append(f"{name}{written(number.default)}")
     numbered = "".join(f"{' or '.join(names)} ({number}), " for number, names in numbers.items())
     return (f"{', '.join(_fixed())}, {' or '.join(f'{name}32' for name in families)} (groups), "
             f"{' or '.join(f'{name}[4]' for name in families)} or gn[1-64] (group sizes, powers of two), "
@@ -178,11 +178,11 @@ def parse_space(text: str) -> Space:
     return Space(tuple(norms))
 
 
-def _with_number(text: str, norm: NormSpec, number: Number, written: str) -> NormSpec:
-    if not 0 < float(written) <= number.most:
+def _with_number(text: str, norm: NormSpec, number: Number, digits: str) -> NormSpec:
+    if not 0 < float(digits) <= number.most:
         raise InvalidValue("space", text, f"a number behind {norm.name!r} ({number}), as in {norm.name}"
-                           f"{_written(number.default)}", [norm.label])
-    return replace(norm, number=float(written))
+                           f"{written(number.default)}", [norm.label])
+    return replace(norm, number=float(digits))
 
 
 def _positive(text: str, number: str) -> int:

@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import StrictBool, field_validator
+from pydantic import SerializerFunctionWrapHandler, StrictBool, field_validator, model_serializer
 
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.settings.attacks import AttackSpec, parse_attack
@@ -60,7 +60,9 @@ class Study(Part):
     The first paragraph of a study's docstring says in its command's help what it does. `name` is that of its command
     and its files, `title` heads what is drawn, and `legend` says what the columns mean. `version` is raised when its
     numbers change by what it does itself. `accuracy_by`: the columns that name a row, if its rows hold an `accuracy`
-    with `low95` and `high95`, which `rnabench check` then compares.
+    with `low95` and `high95`, which `rnabench check` then compares. `later`: settings that came when there were records
+    already; at their default they are not in digests and records, which so stay what they were. Columns of
+    `accuracy_by` that a record does not have do not name its rows.
 
     Images come in the test set's order, `n_examples` of them or those of `indices`. `eps` and `step_size` are pixel
     units for Linf, Euclidean length for L2.
@@ -71,6 +73,7 @@ class Study(Part):
     legend: ClassVar[str]
     version: ClassVar[int] = 1
     accuracy_by: ClassVar[tuple[str, ...]] = ()
+    later: ClassVar[tuple[str, ...]] = ()
 
     norm: Norm = "Linf"
     eps: Annotated[ThreatSize, EPS] = 8 / 255
@@ -80,6 +83,12 @@ class Study(Part):
     batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=1, le=65536)
     precision: Precision = "fp32"
     seed: Seed = 0
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {name: value for name, value in dump(self).items()
+                if name not in self.later or getattr(self, name) != fields[name].default}
 
     def evaluation(self, **more: Any) -> EvaluationSettings:
         """The same settings as an evaluation's."""
@@ -142,6 +151,11 @@ class Study(Part):
         return [(cls.title, list(rows[0]), lines)]
 
     @classmethod
+    def legend_of(cls, record: Record) -> str:
+        """What the columns of this record mean."""
+        return cls.legend
+
+    @classmethod
     def findings(cls, record: Record) -> list[str]:
         """What the numbers say, a sentence each."""
         return []
@@ -183,6 +197,11 @@ class Attacking(Study):
     @property
     def spec(self) -> AttackSpec:
         return parse_attack(self.attack)
+
+    @property
+    def specs(self) -> tuple[AttackSpec, ...]:
+        """All its attacks."""
+        return (self.spec,)
 
     def attack_passes(self, classes: int) -> tuple[float, float]:
         """As `passes`, for the attack alone."""

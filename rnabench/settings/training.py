@@ -10,8 +10,11 @@ from pydantic import StrictBool, ValidationInfo, field_validator
 from rnabench.settings.architectures import ARCHITECTURES, USUAL_SPACE, operators_of, options_of, spelled_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
+from rnabench.settings.parts import NONE, PARTS, RELU, activations, denoisers, spelled, unusual_parts
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
+
+NETWORK = "arch", "space", "width", "operators", *PARTS, "layer_based"  # what `build_model` is told
 
 OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench.objectives")
 
@@ -28,9 +31,9 @@ class TrainingSettings(DataSettings):
 
     eps: Annotated[Pixels, EPS] = 8 / 255
     step_size: Annotated[Pixels | None, STEP_SIZE] = None
-    arch: str = setting("resnet18", "resnet18, resnet50 (ImageNet); resnet20, resnet38, resnet50-cifar (three stages); "
-                        "wrn16, wrn32; vgg11, vgg16; lenet5; super-networks of random operators: rs-resnet18, "
-                        "rs-lenet5.", "Network")
+    arch: str = setting("resnet18", "resnet18, resnet50 (ImageNet); resnet20, resnet38, resnet56, resnet110, "
+                        "resnet50-cifar (three stages); wrn16, wrn32; vgg11, vgg16; lenet5; super-networks of random "
+                        "operators: rs-resnet18, rs-lenet5.", "Network")
     width: int | None = setting(None, "Channels of the first stage or convolution; wrn16, wrn32: widening factor.",
                                 "Network", "the paper's, as `rnabench describe` says", strict=True, ge=1, le=1024)
     operators: int | None = setting(None, "Operators that a choice layer of a super-network chooses from.", "Network",
@@ -39,6 +42,14 @@ class TrainingSettings(DataSettings):
                          "(group sizes), in-plain (IN without scale and shift); none, robust, robust0.05 (power), "
                          "bn-batch, mbn (README). lenet5 and rs-lenet5 have no place for one: none.", "Network",
                          validate_default=True)
+    activation: str = setting(RELU, "What stands in the place of every ReLU; several, joined by +, are drawn from: "
+                              "relu, silu, gelu, elu, elu2, celu, celu2, softplus, softplus10 (its sharpness), "
+                              "smoothrelu (learns its own).", "Network")
+    denoise: str = setting(NONE, "Block that filters feature maps; several, joined by +, are drawn from: none, "
+                           "gaussian, dot, bilateral, bilateral-dot, mean, median, null; with -no-1x1, -no-residual "
+                           "or -no-bn behind, without that.", "Network")
+    denoise_at: Literal["stages", "blocks"] = setting(
+        "stages", "Where those stand: behind the stages, or behind all residual blocks.", "Network")
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "
@@ -50,19 +61,39 @@ class TrainingSettings(DataSettings):
         "released RNA code takes cifar10's for cifar100.", "Network", "its own")
     objective: str = setting("black-box", "black-box: train another path than the attacked one (Algorithm 1); "
                              "white-box: the attacked one; standard: without attack; sors: two paths without attack, "
-                             "whose input gradients are made orthogonal.", "Training")
+                             "whose input gradients are made orthogonal; mix: clean and adversarial images in a batch; "
+                             "alp: mix, with alike logits for both of a pair; mbn: mix by a BN for each kind (space "
+                             "mbn); advprop: the sum of both losses, for accuracy on clean images (space mbn).",
+                             "Training")
     orthogonality: float = setting(10, "Weight of the squared cosine between the input gradients of two paths "
                                    "(objective sors; 0: none, and no such gradients).", "Training", ge=0, le=1e6)
     teacher: TrainingSettings | None = setting(
         None, "A trained network whose predicted probabilities are learnt beside the labels (objective sors).",
         "Training", "none")
     steps: int = setting(10, "PGD steps per training batch.", "Attack", strict=True, ge=1, le=1000)
+    smooth_gradient: Literal["none", "attack", "update", "both"] = setting(
+        "none", "Passes in which ReLUs have the derivative sigma(10 x): the inner attack's, the update's, or both.",
+        "Training")
     eps_warmup: int = setting(0, "Epochs over which the inner attack's eps grows to its full value.", "Attack",
                               strict=True, ge=0, le=10000)
     attack_mode: Literal["train", "eval"] = setting("train", "Mode of the network during the inner attack.", "Attack")
     track_attack_stats: StrictBool = setting(False, "Let the inner attack move running statistics, as the released RNA "
                                              "code does.", "Attack")
+    target: Literal["none", "random"] = setting(
+        "none", "random: the inner attack lowers the loss towards a wrong class, drawn for each image.", "Attack")
+    clean_start: float = setting(0, "Share of the images whose inner attack starts at the image itself; the thesis has "
+                                 "0.2.", "Attack", ge=0, le=1)
+    clean_weight: float = setting(0.5, "Weight of the clean images' loss, beside 1 less that of the adversarial ones' "
+                                  "(objectives mix, alp, mbn; 0: no clean images).", "Training", ge=0, le=1)
+    clean_share: float = setting(1, "Share of a batch's clean images that are kept (objectives mix, alp, mbn).",
+                                 "Training", ge=0, le=1)
+    pairing: float = setting(0.5, "Weight of the mean squared difference between the logits of an image and of its "
+                             "adversarial one (objective alp).", "Training", ge=0, le=1e6)
+    label_smoothing: float = setting(0, "Share of the label that the training loss spreads over all classes; the "
+                                     "thesis has 0.1.", "Training", ge=0, lt=1)
     epochs: int = setting(30, "Passes over the training images.", "Training", strict=True, ge=1, le=10000)
+    frozen_epochs: int = setting(0, "Last epochs, which train with running statistics that stand still; the thesis has "
+                                 "10 of 110.", "Training", strict=True, ge=0)
     batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=2, le=65536)
     lr: float = setting(0.1, "Peak learning rate of SGD.", "Training", gt=0, le=100)
     momentum: float = setting(0.9, "Momentum of SGD.", "Training", ge=0, lt=1)
@@ -113,7 +144,8 @@ class TrainingSettings(DataSettings):
     def _objective(cls, value: str) -> str:
         return judged(OBJECTIVES.get, value)
 
-    @field_validator("orthogonality", "teacher")
+    @field_validator("orthogonality", "teacher", "target", "clean_start", "clean_weight", "clean_share", "pairing",
+                     "label_smoothing")
     @classmethod
     def _of_some_objectives(cls, value: Any, info: ValidationInfo) -> Any:
         name, chosen = str(info.field_name), info.data.get("objective")
@@ -137,6 +169,40 @@ class TrainingSettings(DataSettings):
         arch = info.data.get("arch", "resnet18")  # of one that is not valid, which is told already, any
         judged(lambda given: spelled_space(arch, given), value)
         return spelled_space(arch, value)
+
+    @field_validator("activation")
+    @classmethod
+    def _activation(cls, value: str) -> str:
+        judged(activations, value)
+        return spelled(activations(value))
+
+    @field_validator("denoise")
+    @classmethod
+    def _denoise(cls, value: str) -> str:
+        judged(denoisers, value)
+        return spelled(denoisers(value))
+
+    @field_validator("denoise_at")
+    @classmethod
+    def _denoise_at(cls, value: str, info: ValidationInfo) -> str:
+        if value != "stages" and info.data.get("denoise") == NONE:
+            raise ValueError("expected 'stages' without denoising blocks (denoise)")
+        return value
+
+    @field_validator("frozen_epochs")
+    @classmethod
+    def _frozen_epochs(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("epochs", value):
+            raise ValueError(f"expected at most the {info.data['epochs']} epochs that there are")
+        return value
+
+    @field_validator("smooth_gradient")
+    @classmethod
+    def _smooth_gradient(cls, value: str, info: ValidationInfo) -> str:
+        activation = info.data.get("activation", RELU)
+        if value != "none" and RELU not in (part.kind for part in activations(activation)):
+            raise ValueError(f"expected 'none': activation {activation!r} has no ReLU")
+        return value
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -168,7 +234,12 @@ class TrainingSettings(DataSettings):
     @property
     def options(self) -> int:
         """The most options that a choice layer of the network has; 1: nothing is random."""
-        return options_of(self.arch, self.space, self.operators)
+        return options_of(self.arch, self.space, self.operators, self.activation, self.denoise)
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What `build_model` is told of the network, but for its classes, its input and its seed."""
+        return {name: getattr(self, name) for name in NETWORK}
 
     @property
     def teachers(self) -> tuple[TrainingSettings, ...]:
@@ -176,7 +247,7 @@ class TrainingSettings(DataSettings):
         return (self.teacher, *self.teacher.teachers) if self.teacher else ()
 
     def __str__(self) -> str:
-        return f"{self.title}-{self.arch}-{self.space}"
+        return "-".join([self.title, self.arch, self.space, *unusual_parts(self.network).values()])
 
     def identity(self) -> dict[str, Any]:
         """What decides the network: every value that is not the default, and nothing about where the files lie.

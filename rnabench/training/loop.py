@@ -62,7 +62,8 @@ def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: Ba
 
     Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
     starts depend on the recipe's seed alone: every epoch is judged by the same draws. Where predictions depend on batch
-    mates, batches are as large as in training, and each has a path of its own. Leaves `model` in eval mode.
+    mates, batches are as large as in training, and each has a path of its own. A mixture BN predicts natural images
+    by its own branch, attacked ones by the branch that is attacked in training. Leaves `model` in eval mode.
     """
     seed, device = step.recipe.seed, next(model.parameters()).device
     hits = torch.zeros(2, dtype=torch.int64, device=device)
@@ -76,11 +77,14 @@ def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: Ba
             place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
         attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups, device=device))
                                 for what in ("held-out attack path", "held-out path"))
-        start = ExampleStreams(seed, "held-out start", indices=batch.indices, device=device)
-        adversarial = step.adversarial(*step.attack(), batch.images, batch.labels, attacked, start.uniform)
+        start, targets = step.start("held-out", batch), step.targets("held-out", batch)
+        with step.objective.during_attack():
+            adversarial = step.adversarial(*step.attack(), batch.images, batch.labels if targets is None else targets,
+                                           attacked, lambda *shape, start=start: start)
+            with torch.no_grad():
+                hits[1] += (model.on(predicting)(adversarial).argmax(1) == batch.labels).sum()
         with torch.no_grad():
-            for place, images in enumerate((batch.images, adversarial)):
-                hits[place] += (model.on(predicting)(images).argmax(1) == batch.labels).sum()
+            hits[0] += (model.on(predicting)(batch.images).argmax(1) == batch.labels).sum()
         within.finish()
         done += len(batch.indices)
     natural_hits, robust_hits = hits.tolist()
@@ -106,7 +110,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
-        self.step = TrainingStep(self.model, self.recipe, self.teacher)
+        self.step = TrainingStep(self.model, self.recipe, self.teacher, len(self.data.classes))
         captured = self.recipe.capture and self.device.type == "cuda"
         self.update = CapturedUpdate(self.step) if captured else Update(self.step)
         self.rate = self.recipe.lr
@@ -144,7 +148,8 @@ class Trainer:
 
     def _score(self, row: dict[str, float]) -> tuple[float, float]:
         scores = row["holdout_pgd"], row["holdout_natural"]
-        return scores if self.step.objective.attacks else scores[::-1]
+        objective = self.step.objective
+        return scores if objective.attacks and objective.for_robustness else scores[::-1]
 
     def _epoch(self) -> None:
         state, recipe = self.state, self.recipe
@@ -184,7 +189,7 @@ class Trainer:
         self._check_finite()
         held_out = {}
         if len(self.data.holdout):
-            step = TrainingStep(self.judged, recipe)
+            step = TrainingStep(self.judged, recipe, classes=len(self.data.classes))
             natural, robust = holdout_accuracy(self.judged, step, self.data.holdout, self.progress)
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {

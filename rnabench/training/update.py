@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnabench.data.batches import Batch
 from rnabench.model.classifier import RandomizedClassifier
@@ -43,8 +43,9 @@ class Update:
 
     def _sgd(self, rate: float | Tensor, **how: bool) -> torch.optim.SGD:
         recipe = self.step.recipe
-        optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=recipe.momentum,
-                                    weight_decay=recipe.weight_decay, **how)
+        groups = [{"params": parameters, "weight_decay": decay} for parameters, decay in zip(
+            decayed_or_not(self.model), (recipe.weight_decay, 0.0), strict=True) if parameters]
+        optimizer = torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, **how)
         self._fill_momenta(optimizer)
         return optimizer
 
@@ -55,7 +56,8 @@ class Update:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def _apply(self, images: Tensor, labels: Tensor, drawn: Drawn, epoch: int) -> tuple[Tensor, Tensor]:
-        loss, hits = self.step.loss(images, labels, drawn, *self.step.attack(epoch))
+        with self.step.statistics(epoch):
+            loss, hits = self.step.loss(images, labels, drawn, *self.step.attack(epoch))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         decay = self.step.recipe.unused_options == "decay"
@@ -69,8 +71,16 @@ class Update:
         return loss.detach(), hits
 
 
+def decayed_or_not(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters that weight decay pulls to 0, and those that their modules name in `undecayed`."""
+    spared = {getattr(module, name) for module in model.modules() for name in getattr(module, "undecayed", ())}
+    parameters = list(model.parameters())
+    return [each for each in parameters if each not in spared], [each for each in parameters if each in spared]
+
+
 class CapturedUpdate(Update):
-    """The same, recorded as a CUDA graph; anew when the attack's eps changes. An incomplete batch runs as it comes.
+    """The same, recorded as a CUDA graph; anew when the attack's eps changes, and when statistics are frozen. An
+    incomplete batch runs as it comes.
 
     The recorded network takes its paths as tensors and computes all options, of which each image uses its own.
     """
@@ -85,14 +95,14 @@ class CapturedUpdate(Update):
 
     def __call__(self, batch: Batch, epoch: int, number: int, rate: float) -> tuple[Tensor, Tensor]:
         self.rate.fill_(rate)
-        attack = self.step.attack(epoch)
-        if self._recorded is None or self._recorded[0] != attack:
+        what = self.step.attack(epoch), self.step.frozen(epoch)
+        if self._recorded is None or self._recorded[0] != what:
             def work(images: Tensor, labels: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
                 return self._apply(images, labels, Drawn.of(*drawn), epoch)
 
             momenta = [value for each in self.optimizer.state.values() for value in each.values() if value is not None]
             state = [*self.model.parameters(), *self.model.buffers(), *momenta]
-            self._recorded = attack, Captured(work, state, self.device)
+            self._recorded = what, Captured(work, state, self.device)
         drawn = self.step.draw(batch, epoch, number).tensors
         if len(batch.indices) != self.step.recipe.batch_size:
             return self._apply(batch.images, batch.labels, Drawn.of(*(each.to(self.device) for each in drawn)), epoch)

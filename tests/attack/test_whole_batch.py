@@ -116,7 +116,7 @@ def test_draws_that_are_averaged_are_no_batch_mates(by_image: bool) -> None:
 SHORT: list[dict[str, object]] = [  # attacks that go on with some of a batch
     {"kind": "pgd", "steps": 3, "restarts": 2}, {"kind": "apgd", "steps": 4, "restarts": 2},
     {"kind": "apgd", "steps": 3, "loss": "t", "targets": 2}, {"kind": "square", "queries": 20},
-    {"kind": "deepfool", "steps": 4}, {"kind": "cw", "steps": 12, "searches": 1}]
+    {"kind": "deepfool", "steps": 4}, {"kind": "cw", "steps": 12, "searches": 1}, {"kind": "dag", "steps": 4}]
 
 
 @pytest.mark.parametrize("settings", SHORT, ids=str)

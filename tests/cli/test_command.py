@@ -22,7 +22,7 @@ from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.studies import STUDIES
-from rnabench.settings.training import TrainingSettings
+from rnabench.settings.training import OBJECTIVES, TrainingSettings
 from tests.cli.test_cli import run
 
 KINDS: dict[str, list[type[Part]]] = {
@@ -118,8 +118,8 @@ def test_all_wrong_options_are_told_at_once(capsys: pytest.CaptureFixture[str]) 
                "0") == 2
     lines = capsys.readouterr().err.splitlines()
     for line in ("--epochs: 'many' is not valid; expected an integer", "--width: 0 is not valid; expected at least 1",
-                 "--objective: 'blackbox' is not valid; expected one of black-box, sors, standard, white-box; did you "
-                 "mean 'black-box'?", "--lr: -1.0 is not valid; expected a number greater than 0",
+                 f"--objective: 'blackbox' is not valid; expected one of {', '.join(OBJECTIVES)}; did you mean "
+                 "'black-box'?", "--lr: -1.0 is not valid; expected a number greater than 0",
                  "--max-minutes: 'x' is not valid; expected a number"):
         assert f"error: {line}" in lines
     assert len(lines) == 5

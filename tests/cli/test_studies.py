@@ -15,6 +15,7 @@ from tests.helpers import visible
 SMALL = ["--n-examples", "12", "--batch-size", "6", "--device", "cpu"]
 STUDIES = {
     "transfer-matrix": ["--draws", "2", "--attack", "pgd1"],
+    "all-or-nothing": ["--draws", "2", "--attacks", "fgsm,difgsm1"],
     "path-difference": ["--pairs", "2", "--attack", "fgsm"],
     "smoothness": ["--points", "3", "--surfaces", "1", "--samples", "2", "--lengths", "2"],
     "gradient-similarity": [],
@@ -22,6 +23,7 @@ STUDIES = {
     "statistics-shift": ["--attack", "fgsm"],
     "batch-size": ["--attack", "fgsm", "--sizes", "2,12", "--modes", "running,batch"],
     "orthogonality": ["--attack", "fgsm", "--pairs", "2"],
+    "corruptions": ["--corruptions", "contrast+snow", "--severities", "1,5", "--baseline", "in"],
 }
 
 
@@ -123,6 +125,10 @@ def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (["statistics-shift", "in"], "keep running statistics of batches"),
     (["batch-size", "bn", "--sizes", "4,2"], "growing numbers"),
     (["orthogonality", "bn"], "a randomised network, or two networks"),
+    (["corruptions", "bn", "--corruptions", "fog+jpeg-compresion"], "(for 'jpeg-compresion'); did you mean 'jpeg-"),
+    (["corruptions", "bn", "in", "--baseline", "bm"], "--baseline: 'bm' is not valid; expected one of bn, in; did you"),
+    (["attack", "bn", "--corruption", "gausian-noise:3"], "did you mean 'gaussian-noise'?"),
+    (["attack", "bn", "--corruption", "fog"], "a severity from 1 to 5 behind the name, such as fog:3"),
     (["theory", "bn", "in", "--attack", "deepfool"], "within eps"),
     (["gradient-similarity", "bn+in", "--by-difference", "--paths", "2"], "'deployed' with it"),
     (["smoothness", "bn", "--radius", "0"], "greater than 0"),

@@ -85,7 +85,8 @@ def test_without_running_statistics_no_shift_is_measured(runs: dict[str, Path], 
 def test_every_study_is_done(study: str, runs: dict[str, Path], tmp_path: Path) -> None:
     chosen = [str(runs["rs-resnet18"]), *([] if study == "path-difference" else [str(runs["rs-lenet5"])])]
     paths = ["--paths", "2"] if study in ("theory", "smoothness") else []
-    command = [study, *chosen, *SMALL, *STUDIES[study], *paths, "--out", str(tmp_path)]
+    options = ["none" if option == "in" else option for option in STUDIES[study]]  # a baseline's label
+    command = [study, *chosen, *SMALL, *options, *paths, "--out", str(tmp_path)]
     assert run(*command) == 0
     assert visible(tmp_path) >= {f"{study}{ending}" for ending in (".json", ".csv", ".md", ".png")}
 

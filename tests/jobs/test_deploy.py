@@ -17,6 +17,7 @@ from rnabench.jobs.reproduce import Place, reproduce, target
 from rnabench.jobs.study import settings_identity as study_settings_identity
 from rnabench.jobs.study import short_labels
 from rnabench.norm.layers import statistics_from
+from rnabench.report.network import Deployed
 from rnabench.report.record_file import read_record, read_study
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
@@ -133,7 +134,21 @@ def test_labels_say_how_a_network_is_used(done: Path) -> None:
     assert twice[0].description["label"] == targets[1].description["label"]
 
 
+def test_a_record_has_a_place_for_all_that_a_deployment_may_change() -> None:
+    stored = {name: field.default for name, field in Deployed.model_fields.items()}
+    assert stored == {name: field.default for name, field in Deployment.model_fields.items()}
+    changed = Deployment(statistics="running+batch", average=2, branch="clean+adv").changes()
+    assert set(changed) == set(stored)
+    assert Deployed.model_validate(changed).model_dump() == changed
+
+
 @pytest.mark.parametrize(("old", "new", "words"), [
+    ("B: {deploy: {statistics: batch}}", "B: {deploy: {branch: adv}}", "models.B: branch: 'adv' is not valid; expected "
+     "own: no normaliser of resnet18 with space bn has branches"),
+    ("B: {deploy: {statistics: batch}}", "B: {objective: mbn}", "models.B: --objective: 'mbn' is not valid; expected a "
+     "network with mixture BNs"),
+    ("B: {deploy: {statistics: batch}}", "B: {space: gn2, frozen_epochs: 1}", "models.B: --frozen-epochs: 1 is not "
+     "valid; expected 0"),
     ("B: {deploy", "B: {space: gn2, deploy", "models.B: statistics: 'batch' is not valid; expected own: no normaliser "
      "of resnet18 with space gn2 has"),
     ("statistics: running+batch, ", "", "models.PB: average: 2 is not valid; expected 1: resnet18 with space bn has a "

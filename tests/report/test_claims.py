@@ -111,3 +111,10 @@ def test_where_only_one_side_has_several_trainings_the_first_is_compared() -> No
     assert "b +" in said
     assert "(one training each" in said
     assert "(3 against 2 trainings" in said
+
+
+def test_natural_accuracies_are_compared_once_on_all_images() -> None:
+    asked = Claim(says="so", higher="a", lower=("b",), attack="natural")
+    (made,) = answer(asked, [model("a", 0.8, 1), model("b", 0.5, 2)]).made
+    assert (made.end, made.protocol) == ("shown", "any")
+    assert made.found.difference.gap == pytest.approx(0.3, abs=0.03)

@@ -99,7 +99,7 @@ def test_numbers_of_parameters_are_those_of_the_network() -> None:
 
 @pytest.mark.parametrize(("table", "who", "attack"), [
     ("table1", "The paper", "pgd20"), ("robustnorm-table2", "The RobustNorm paper", "pgd20@2/255"),
-    ("sors-table3", "The SORS paper", "pgd7@2/255")])
+    ("sors-table3", "The SORS paper", "pgd7@2/255"), ("thesis-table5-1", "The thesis", "pgd20")])
 def test_a_claim_is_its_papers(table: str, who: str, attack: str) -> None:
     records = [record("a", {(attack, "any"): 15}, False), record("b", {(attack, "any"): 5}, False)]
     claim = Claim(says="a is better", higher="a", lower=("b",), attack=attack)
@@ -117,6 +117,7 @@ def test_a_claim_holds_under_the_white_box_of_the_sors_paper_too() -> None:
 
 @pytest.mark.parametrize(("table", "who", "others"), [
     ("robustnorm-table2", "the RobustNorm paper", ("200 epochs", "one path is attacked")),
+    ("thesis-table5-1", "the thesis", ("200 epochs", "one path is attacked")),
     ("sors-table3", "the SORS paper", ("200 epochs", "the paper does not have"))])
 def test_the_page_names_the_paper_and_what_its_numbers_are_of(tmp_path: Path, table: str, who: str,
                                                               others: tuple[str, ...]) -> None:
@@ -137,3 +138,14 @@ def test_a_recipe_of_figures_has_the_published_numbers_beside_them(tmp_path: Pat
     assert "- (paper 47.00)" in page
     assert "The SORS paper's numbers are of full networks" in page
     assert "interval" not in page
+
+
+def test_where_no_attack_of_the_papers_was_run_others_have_columns_of_their_own() -> None:
+    network = Defined(dataset="imagenet", arch="resnet50", space="bn", objective="white-box", smooth_gradient="both")
+    weaker, own = {("pgd20", "any"): 14}, {("pgd200@4/255", "any"): 8}
+    shown = cells([record("both", weaker, False)], "thesis-table5-1", {"both": network})
+    assert shown["both"]["pgd200@4/255"] == "- (paper 36.90)"
+    assert shown["both"]["pgd20"].startswith("70.0 ")
+    with_theirs = cells([record("both", weaker | own, False)], "thesis-table5-1", {"both": network})["both"]
+    assert with_theirs["pgd200@4/255"].endswith("(paper 36.90)")
+    assert "pgd20" not in with_theirs

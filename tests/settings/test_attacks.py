@@ -150,7 +150,7 @@ def test_resolved_has_every_parameter_and_only_bounded_attacks_have_an_eps(kind:
     spec = parse_attack({"kind": kind})
     values = resolved(spec, 8 / 255, 2 / 255)
     assert values["kind"] == kind
-    assert ("eps" in values) == spec.bounded == (kind not in ("cw", "deepfool"))
+    assert ("eps" in values) == spec.bounded == (kind not in ("cw", "dag", "dcw", "deepfool"))
     assert None not in values.values()
     unused = {"targets"} if kind == "apgd" else set()  # a targeted attack's only
     assert set(ATTACKS[kind].model_fields) - unused <= set(values)

@@ -42,6 +42,12 @@ def test_models_that_differ_in_it_alone_are_one_training(tmp_path: Path) -> None
     assert found.only("model=B").deployments == found.deployments
 
 
+def test_a_branch_of_mixtures_is_one_too(tmp_path: Path) -> None:
+    found = recipe(tmp_path, TEXT.replace("{statistics: batch}", "{branch: adv}"))
+    assert found.deployment_of("B.s0") == Deployment(branch="adv")
+    assert found.models["P.s0"] == found.models["B.s0"]
+
+
 def test_a_profile_changes_it_key_by_key(tmp_path: Path) -> None:
     found = recipe(tmp_path, profile="other")
     assert found.deployment_of("B.s0") == Deployment(statistics="running-mean")
@@ -59,7 +65,7 @@ def test_a_study_of_paths_takes_a_network_that_a_choice_of_statistics_makes_rand
     ("statistics: batch", "statistics: bacth", "models.B.deploy.statistics: 'bacth' is not valid; .*; did you mean "
      "'batch'"),
     ("statistics: batch", "statistic: batch", "models.B.deploy.statistic: unknown key; expected one of statistics, "
-     "average; did you mean 'statistics'"),
+     "average, branch; did you mean 'statistics'"),
     ("average: 2", "average: 0", "models.PB.deploy.average: 0 is not valid; expected at least 1"),
     ("{statistics: batch}", "batch", "models.B.deploy: 'batch' is not valid; expected keys and values"),
     ("train: {width: 8}", "train: {width: 8, deploy: {average: 2}}", "train.deploy: unknown key"),

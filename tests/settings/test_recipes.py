@@ -191,6 +191,7 @@ MISTAKES = [  # what is added to a good recipe, and what the error names
     ("claims: [{says: s, higher: one, lower: 5}]", "claims"),
     ("claims: [{says: s, higher: one, lower: [tow]}]", "'two'"),
     ("claims: [{says: s, higher: one, lower: [two], attack: pgd21}]", "'pgd20'"),
+    ("claims: [{says: s, higher: one, lower: [two], attack: naturl}]", "'natural'"),
     ("claims: [{says: s, higher: one, lower: []}]", "a list that is not empty"),
     ("claims: x", "claims"), ("baseline: 2020-13-45", "YAML"), ("table: [one, one]", "different models"),
     ("profiles: [a]", "profiles"), ("profiles: {a: {models: {onne: {lr: 1}}}}", "'one'"),

@@ -152,7 +152,7 @@ def test_the_teachers_part_is_added_on_every_path_and_leaves_the_teacher_alone()
 def test_the_first_path_is_a_standard_steps_and_the_second_another(granularity: str) -> None:
     drawn = []
     for objective in ("sors", "sors", "standard"):
-        step = TrainingStep(network("bn+in", "cpu"), from_options(
+        step = TrainingStep(network("bn+in", "cpu", {}), from_options(
             TrainingSettings, {"objective": objective, "width": 2, "granularity": granularity}))
         drawn.append([step.draw(batch(number, "cpu"), epoch, number) for epoch in (0, 1) for number in (0, 1, 2)])
     assert drawn[0] == drawn[1]

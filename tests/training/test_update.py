@@ -30,20 +30,20 @@ def batch(number: int, device: str) -> Batch:
     return Batch(images, labels, list(range(8 * number, 8 * number + 8)))
 
 
-def network(space: str, device: str) -> RandomizedClassifier:
-    model = build_model("resnet18", space, width=2)
+def network(space: str, device: str, settings: dict[str, object]) -> RandomizedClassifier:
+    model = build_model(**from_options(TrainingSettings, {"space": space, "width": 2, **settings}).network)
     torch.nn.init.normal_(model.network[1].linear.weight, generator=torch.Generator().manual_seed(0))
     return model.double().to(device)
 
 
 def update_of(kind: str, space: str, device: str, settings: dict[str, object]) -> Update:
-    model = network(space, device)
+    model = network(space, device, settings)
     if kind == "compiled":
         model.network.compile(backend="aot_eager")
         model.tensor_paths = True
     recipe = from_options(TrainingSettings, {"space": space, "width": 2, "steps": 2, "eps": 0.1, "batch_size": 8,
                                               **settings})
-    return (CapturedUpdate if kind == "captured" else Update)(TrainingStep(model, recipe))
+    return (CapturedUpdate if kind == "captured" else Update)(TrainingStep(model, recipe, classes=10))
 
 
 def after(update: Update, device: str, steps: int = 3) -> tuple[list[float], dict[str, Tensor], list[Tensor]]:
@@ -58,6 +58,8 @@ CASES: list[tuple[str, dict[str, object]]] = [
     ("bn", {}), ("bn+in", {}), ("bn+in", {"granularity": "sample"}), ("bgn2+gn2+ln", {"track_attack_stats": True}),
     ("bn+in", {"unused_options": "decay", "momentum": 0.5}), ("bn+in-plain", {"eps_warmup": 2}),
     ("bn+in", {"objective": "standard"}), ("robust+mbn", {"attack_mode": "eval"}), ("bn+in", {"momentum": 0.0}),
+    ("bn+in", {"activation": "relu+silu", "denoise": "none+gaussian", "smooth_gradient": "both"}),
+    ("bn", {"activation": "smoothrelu", "denoise": "none+dot+median", "granularity": "sample"}),
 ]
 
 

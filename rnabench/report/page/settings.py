@@ -55,8 +55,9 @@ def of_record(record: Record, file: str) -> tuple[Group, ...]:
 def of_study(record: dict[str, Any], file: str) -> tuple[Group, ...]:
     """All settings of a study but those of its networks."""
     norm = record["keys"]["norm"]
-    attack = (Group("Attack, resolved", _settings(record["attack"], norm)),) if record["attack"] else ()
-    return (Group("Study", _settings({"study": record["study"]} | record["keys"], norm)), *attack,
+    attacks = record.get("attacks") or ([record["attack"]] if record["attack"] else [])
+    resolved = [Group("Attack, resolved", _settings(attack, norm)) for attack in attacks]
+    return (Group("Study", _settings({"study": record["study"]} | record["keys"], norm)), *resolved,
             _data(record["data"]), _origin(record, file, "study digest"))
 
 

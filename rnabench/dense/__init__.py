@@ -1,0 +1,1 @@
+"""torchvision's networks that classify pixels or boxes, Dense Adversary Generation on them, and their scores."""
