@@ -63,7 +63,7 @@ def train(
     device = find_device(device_name)
     check_precision(recipe.precision, device)
     with torch.device("meta"):
-        build_model(**recipe.network)  # says what it cannot have before images are read
+        check_network(recipe, build_model(**recipe.network))  # says what cannot be before images are read
     data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment,
                          recipe.input_statistics)
     finished = _same_run(recipe, folder, data.fingerprint, refresh)
@@ -112,7 +112,6 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         **recipe.network, num_classes=len(data.classes), mean=data.mean, std=data.std,
         granularity=recipe.granularity, seed=recipe.seed,
     ).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    check_network(recipe, model)
     use_bgn_conventions(model, recipe.bgn_momentum, recipe.bgn_variance == "unbiased")
     model.precision = recipe.precision
     if recipe.compile:
