@@ -14,19 +14,25 @@ REGRESSION = 1  # the exit code of `check` alone: wrong input has another
 
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders of results, or folders of such folders.")],
+    smoke: Annotated[bool, o.option("Show the folders of smoke tests (NAME-smoke) too, which else are shown only where "
+                                    "one is named itself.", o.RUN, "--smoke")] = False,
     out: Annotated[Optional[Path], o.option("The page.  [default: <first folder>/report.html]", o.RUN)] = None,
 ) -> None:
     """Write all results of some folders to one HTML page that needs no network.
 
-    It has their tables, figures, sanity checks and settings. The same results give the same page, byte for byte.
+    It opens with a leaderboard of every attacked network: natural accuracy, the paper's protocol, the adaptive worst
+    case, what is left after all tries, cost, failed checks, trainings, the published number. Tables, figures, sanity
+    checks and settings follow, measurements of speed last. The same results give the same page, byte for byte.
     """
     from rnabench.cli.console import console
     from rnabench.report.page.render import write_page
 
     file = out or folders[0] / "report.html"
-    written = write_page(folders, file)
+    written = write_page(folders, file, smoke)
     for line in written.skipped:
         console(stderr=True).print(f"skipped: {line}", markup=False)
+    if written.smoke:
+        console().print(f"left out: {written.smoke} folders of smoke tests (--smoke shows them)", markup=False)
     console().print(f"in {file}: result folders {written.folders}, tables {written.tables}, figures {written.figures}, "
                     f"{written.bytes / 1e6:.2f} MB", markup=False, soft_wrap=True)
 

@@ -21,6 +21,7 @@ from rnabench.report.verdict import sanity_lines
 
 Content = dict[str, Any]
 C = TypeVar("C", Content, Record)
+SMOKE = "-smoke"  # how folders end that `rnabench reproduce --profile smoke` writes
 
 
 @dataclass
@@ -35,18 +36,32 @@ class ResultFolder:
     crosscheck: Content | None = None
 
 
-def read_folders(roots: Sequence[Path]) -> tuple[list[ResultFolder], list[str]]:
-    """The result folders in and below `roots`, by name, and a line for every record that cannot be shown.
+@dataclass(frozen=True)
+class Contents:
+    """The folders in the order in which a page shows them, a line for every record that cannot be shown, and how many
+    folders of smoke tests were passed over."""
+
+    folders: tuple[ResultFolder, ...]
+    skipped: tuple[str, ...]
+    smoke: int
+
+
+def read_folders(roots: Sequence[Path], smoke: bool = False) -> Contents:
+    """The result folders in and below `roots`: tables first, then figures, measurements of speed and of agreement with
+    libraries; each by name. Those of smoke tests count where they are named themselves, or with `smoke`.
 
     Files that are no record are passed over. Raises RnabenchError where nothing is left.
     """
-    found, skipped, seen = [], [], set()
+    found, skipped, seen, passed_over = [], list[str](), set[Path](), 0
     for root in roots:
         if not root.is_dir():
             raise InvalidValue("FOLDER", str(root), "a folder of results")
         for path in sorted({file.parent for file in root.rglob("*.json")}):
             within = path.relative_to(root)
             if path.resolve() in seen or any(part.startswith(".") for part in within.parts):
+                continue
+            if not smoke and any(part.endswith(SMOKE) for part in within.parts):
+                passed_over += 1
                 continue
             seen.add(path.resolve())
             parts = within.parts if len(roots) == 1 and within.parts else (root.resolve().name, *within.parts)
@@ -56,9 +71,18 @@ def read_folders(roots: Sequence[Path]) -> tuple[list[ResultFolder], list[str]]:
                 found.append(folder)
     if not found:
         names = ", ".join(repr(str(root)) for root in roots)
-        raise RnabenchError(f"FOLDER: {names} holds no results{'; ' + skipped[0] if skipped else ''}; expected records "
-                            "written by `rnabench attack`, `reproduce` or a study")
-    return sorted(found, key=lambda folder: folder.name), skipped
+        raise RnabenchError(f"FOLDER: {names} holds no results{_but(passed_over)}{'; ' + skipped[0] if skipped else ''}; "
+                            "expected records written by `rnabench attack`, `reproduce` or a study")
+    return Contents(tuple(sorted(found, key=_place)), tuple(skipped), passed_over)
+
+
+def _but(smoke: int) -> str:
+    return f" but those of {smoke} smoke tests, which --smoke shows" if smoke else ""
+
+
+def _place(folder: ResultFolder) -> tuple[int, str]:
+    kinds = (folder.records, folder.studies, folder.bench, folder.crosscheck)
+    return next(place for place, kind in enumerate(kinds) if kind), folder.name
 
 
 def _read(path: Path, name: str) -> tuple[ResultFolder, list[str]]:

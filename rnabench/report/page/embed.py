@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -15,6 +16,10 @@ from PIL import Image
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots per inch; a CSS inch has 96 pixels
+PAGE_WIDTH, QUALITY = 1280, 75  # pixels of the widest image on the page, and WebP's quality of what was wider
+DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # or another format under the name of a PNG
+Encoded = tuple[str, bytes, int, int]
+"""An image's type and bytes, and its width and height on the page in CSS pixels (0: not known)."""
 
 # begun from nothing, so that all else in the text, HTML too, is escaped
 MARKDOWN = MarkdownIt("zero").enable(["heading", "table", "list", "backticks", "emphasis", "link", "image"])
@@ -69,21 +74,33 @@ def belong_to(figures: Iterable[str], owners: Iterable[str]) -> dict[str, list[s
 
 
 def embed(folder: Path, stem: str, caption: str) -> EmbeddedFigure:
-    """The figure of that name, as PNG or SVG, whichever file is smaller."""
-    files = [file for ending in TYPES if (file := folder / (stem + ending)).exists()]
-    file = min(files, key=lambda each: each.stat().st_size)
-    content = file.read_bytes()
-    width, height = _svg_size(content) if file.suffix == ".svg" else _png_size(file)
-    uri = f"data:{TYPES[file.suffix]};base64,{base64.b64encode(content).decode()}"
-    return EmbeddedFigure(caption, uri, width, height)
+    """The figure of that name: what its PNG becomes on the page or its SVG, whichever is smaller."""
+    found = [_from_svg(file) if ending == ".svg" else _from_png(file) for ending in TYPES
+             if (file := folder / (stem + ending)).exists()]
+    kind, content, width, height = min(found, key=lambda each: len(each[1]))
+    return EmbeddedFigure(caption, f"data:{kind};base64,{base64.b64encode(content).decode()}", width, height)
 
 
-def _png_size(file: Path) -> tuple[int, int]:
+def _from_png(file: Path) -> Encoded:
+    """As WebP, which takes a third to two thirds of the bytes: lossless where it is no wider than the page, else made
+    as wide as that and compressed like a photograph. What cannot be read is left as it is."""
+    content, written = file.read_bytes(), BytesIO()
     try:
-        with Image.open(file, formats=["PNG"]) as image:
-            return round(image.width * PNG_SCALE), round(image.height * PNG_SCALE)
-    except OSError:  # damaged, or another format under this name
-        return 0, 0
+        with Image.open(BytesIO(content), formats=["PNG"]) as image:
+            picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    except DAMAGED:
+        return TYPES[".png"], content, 0, 0
+    if picture.width <= PAGE_WIDTH:
+        picture.save(written, "WEBP", lossless=True)
+    else:
+        height = round(picture.height * PAGE_WIDTH / picture.width)
+        picture.resize((PAGE_WIDTH, height), Image.Resampling.LANCZOS).save(written, "WEBP", quality=QUALITY)
+    return "image/webp", written.getvalue(), round(picture.width * PNG_SCALE), round(picture.height * PNG_SCALE)
+
+
+def _from_svg(file: Path) -> Encoded:
+    content = file.read_bytes()
+    return TYPES[".svg"], content, *_svg_size(content)
 
 
 def _svg_size(content: bytes) -> tuple[int, int]:

@@ -1,11 +1,11 @@
 "use strict";
-// Tables: a heading sorts by its column, then the other way round, then not at all. What has no value stays last.
+// Tables: a heading sorts by its column, numbers from the highest and words from A, then the other way round, then not
+// at all. What has no value stays last, and rows stay in their group.
 const NUMBER = /[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?/;
-const ORDERS = { none: "ascending", ascending: "descending", descending: "none" };
 const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 function keyOf(row, column, numeric) {
-  const text = row.cells[column].textContent.split(" (paper ")[0].trim();
+  const text = (row.cells[column].firstChild?.textContent ?? "").trim();  // what is beside it or beneath does not count
   if (text === "" || text === "-" || text === "nan") return null;
   if (!numeric) return text;
   const found = text.replace("\u2212", "-").match(NUMBER);
@@ -13,17 +13,19 @@ function keyOf(row, column, numeric) {
 }
 
 function sort(heading) {
-  const table = heading.closest("table"), body = table.tBodies[0];
-  const order = ORDERS[heading.ariaSort], column = heading.cellIndex, numeric = heading.classList.contains("n");
+  const table = heading.closest("table"), column = heading.cellIndex, numeric = heading.classList.contains("n");
+  const orders = numeric ? ["none", "descending", "ascending"] : ["none", "ascending", "descending"];
+  const order = orders[(orders.indexOf(heading.ariaSort) + 1) % 3], sign = order === "descending" ? -1 : 1;
   for (const other of table.tHead.rows[0].cells) other.ariaSort = other === heading ? order : "none";
-  body.original ??= [...body.rows];
-  const sign = order === "descending" ? -1 : 1;
-  const keyed = body.original.map((row) => [keyOf(row, column, numeric), row]);
-  if (order !== "none") keyed.sort(([a], [b]) => {
-    if (a === null || b === null) return (a === null) - (b === null);
-    return sign * (numeric ? a - b : words.compare(a, b));
-  });
-  body.append(...keyed.map(([, row]) => row));
+  for (const body of table.tBodies) {
+    body.original ??= [...body.rows].filter((row) => row.cells[0].scope !== "rowgroup");
+    const keyed = body.original.map((row) => [keyOf(row, column, numeric), row]);
+    if (order !== "none") keyed.sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null);
+      return sign * (numeric ? a - b : words.compare(a, b));
+    });
+    body.append(...keyed.map(([, row]) => row));
+  }
 }
 
 // Figures: one opens in a dialog that scrolls both ways.

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnabench.report.page.contents import read_folders
+from rnabench.report.page.leaderboard import COLUMNS, Group, leaderboard
 from rnabench.report.page.sections import section
 from rnabench.report.page.view import BESIDE, Section, fragment
 from rnabench.runtime.files import write_text
@@ -19,34 +20,38 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Written:
-    """What a page shows, and a line for every record that it does not."""
+    """What a page shows, a line for every record that it does not, and how many folders of smoke tests were passed
+    over."""
 
     folders: int
     tables: int
     figures: int
     bytes: int
     skipped: tuple[str, ...]
+    smoke: int
 
 
-def write_page(roots: Sequence[Path], file: Path) -> Written:
-    """Write the page of all result folders in `roots`. Raises RnabenchError where there are none."""
-    folders, skipped = read_folders(roots)
-    taken = {fragment("how to read", set())}
-    sections = [section(folder, taken) for folder in folders]
-    page = render(sections)
+def write_page(roots: Sequence[Path], file: Path, smoke: bool = False) -> Written:
+    """Write the page of all result folders in `roots`, with those of smoke tests below them if asked to. Raises
+    RnabenchError where there are none."""
+    contents = read_folders(roots, smoke)
+    taken = {fragment(name, set()) for name in ("how to read", "leaderboard", "results")}
+    sections = [section(folder, taken) for folder in contents.folders]
+    page = render(sections, leaderboard(contents.folders, sections))
     write_text(file, page)
     blocks = [block for each in sections for block in each.blocks]
     tables, figures = (sum(map(len, each)) for each in (
         [block.tables for block in blocks], [block.figures for block in blocks]))
-    return Written(len(sections), tables, figures, len(page.encode()), tuple(skipped))
+    return Written(len(sections), tables, figures, len(page.encode()), contents.skipped, contents.smoke)
 
 
-def render(sections: Sequence[Section]) -> str:
+def render(sections: Sequence[Section], standing: Sequence[Group]) -> str:
     """The page's HTML, with its style and script inside."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    environment.globals["BESIDE"] = BESIDE
+    environment.globals |= {"BESIDE": BESIDE, "BREAK": Markup("<wbr>")}
     style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     title = sections[0].title if len(sections) == 1 else "Robustness results"
     template = environment.get_template("page.html")
-    return template.render(title=title, sections=sections, style=style, script=script) + "\n"
+    return template.render(title=title, sections=sections, leaderboard=standing, columns=COLUMNS, style=style,
+                           script=script) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from rnabench.report.page.settings import (
     text,
 )
 from rnabench.report.page.view import Block, Check, Fold, Section, Table, fragment, table
+from rnabench.report.paper_table import read_paper_table
 from rnabench.report.record import Record
 from rnabench.report.staleness import stale_lines
 from rnabench.report.table import caption, display, legend
@@ -52,15 +52,14 @@ def section(folder: ResultFolder, taken: set[str]) -> Section:
 
 def _paper(folder: ResultFolder, own: str) -> list[Block]:
     """A table that is arranged like the paper's, if the folder has one."""
-    path = folder.path
-    try:
-        with (path / "paper.csv").open(encoding="utf-8", newline="") as file:
-            headings, *rows = [line for line in csv.reader(file) if line]
-        prose = (path / "paper.md").read_text(encoding="utf-8") if (path / "paper.md").exists() else ""
-    except (OSError, ValueError, csv.Error):
+    path, found = folder.path, read_paper_table(folder.path)
+    if found is None:
         return []
-    width = len(headings)
-    shown = table("As in the paper", headings, [(row + [""] * width)[:width] for row in rows])
+    try:
+        prose = (path / "paper.md").read_text(encoding="utf-8") if (path / "paper.md").exists() else ""
+    except (OSError, ValueError):
+        prose = ""
+    shown = table("As in the paper", found.headings, found.rows)
     return [Block(own, first_heading(path / "paper.md") or "As in the paper", tables=(shown,), prose=paragraphs(prose),
                   sentences=tuple(stale_lines(list(folder.records.values()))))]
 
@@ -107,7 +106,7 @@ def _measurements(folder: ResultFolder, taken: set[str], own: str) -> list[Block
     found = []
     if (speed := folder.bench) is not None:
         found.append(Block(
-            fragment(f"{own}-bench", taken), "Speed", f"{speed['title']}. {' '.join(bench.lines(speed))}",
+            fragment(f"{own}-bench", taken), "Speed", f"{speed['title']}. {' '.join(bench.lines(speed))}".removesuffix("."),
             tables=(table("Time of each case", bench.HEADINGS, bench.display_rows(speed)),),
             folds=(Fold(f"bench: {SETTINGS}", of_measurement(speed, "bench.json")),)))
     if (beside := folder.crosscheck) is not None:
