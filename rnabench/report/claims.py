@@ -13,6 +13,7 @@ from rnabench.scoring.significance import ERROR_RATE, holm
 from rnabench.scoring.trainings import Compared, compare
 from rnabench.settings.recipe import Claim, Recipe
 
+HERE = "Here"  # begins what comes out of a claim, before the name of the model that it is about
 ENDS = ("shown", "not shown", "the other way round")
 PROTOCOLS = ("paper", "resample")  # under which papers state their orders; and under eot:K, which we ask for
 
@@ -104,6 +105,11 @@ def sentences(claims: Sequence[Claim], records: Sequence[Record], whose: str = "
     return [f"{whose}: {said}" for answer in answers(claims, records) if (said := _sentence(answer))]
 
 
+def is_about(sentence: str, model: str) -> bool:
+    """Whether one of these sentences says what came out of a claim about a model."""
+    return f" {HERE} {model}, " in sentence
+
+
 def _sentence(answer: Answer) -> str:
     claim, made = answer.claim, answer.made
     if not made:
@@ -116,7 +122,7 @@ def _sentence(answer: Answer) -> str:
         ends = {end: [_shown(each, not shared) for each in under if each.end == end] for end in ENDS}
         parts = [f"{end} against {', '.join(ends[end])}" for end in ENDS if ends[end]]
         said.append(f"under `{protocol}` {'; '.join(parts)}")
-    told = f"Here {claim.higher}, {claim.attack}, {shared}points with 95 % intervals: {'. And '.join(said)}."
+    told = f"{HERE} {claim.higher}, {claim.attack}, {shared}points with 95 % intervals: {'. And '.join(said)}."
     return " ".join([f"{claim.says}.", told, *answer.open])
 
 

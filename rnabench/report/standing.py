@@ -13,6 +13,7 @@ from rnabench.report.paper_table import Published, published_of, read_paper_tabl
 from rnabench.report.record import Record, ThreatKept, WorstCase
 from rnabench.report.scores import averaging
 from rnabench.report.staleness import reasons
+from rnabench.report.table import percent
 from rnabench.scoring.trainings import spread
 from rnabench.settings.architectures import WITHOUT_NORMS
 from rnabench.settings.deployment import with_use
@@ -42,6 +43,13 @@ class Score:
     def shown(self) -> str:
         """`52.3 ± 1.9` in percent, and `!` where it is not to be relied on."""
         return shown_accuracy(vars(self))
+
+    @property
+    def spread(self) -> str:
+        """`95 % interval 12.3 - 15.6`, or `standard deviation 1.1` over trainings."""
+        if self.low95 is None or self.high95 is None:
+            return f"standard deviation {percent(self.sd or 0.0)}"
+        return f"95 % interval {percent(self.low95)} - {percent(self.high95)}"
 
 
 Measured = Score | str
@@ -112,7 +120,7 @@ def standings(records: Sequence[Record], folder: Path) -> list[Standing]:
         worst = spread_of([record.headline.worst_of_draws for record in method.records if record.headline])[0]
         found.append(Standing(
             method, _natural(rows), _paper(method, rows), adaptive, worst if isinstance(adaptive, Score) else None,
-            table and published_of(table, method.title, threat.eps),
+            published_of(table, method.title, threat.eps) if table else None,
             any(record.digest in baselines for record in method.records)))
     return found
 
@@ -123,14 +131,19 @@ def threat_text(threat: ThreatKept) -> str:
 
 
 def network_text(network: Network) -> str:
-    """What a network is, in words: architecture, width, parts, normalisers, use, training."""
+    """What a network is, in words: its architecture, and how it was trained."""
+    training = f", {network.objective} training" if network.objective else ""
+    return f"{architecture_text(network) or 'a network from elsewhere'}{training}"
+
+
+def architecture_text(network: Network) -> str:
+    """Architecture, width, parts, normalisers and use; nothing for a network from elsewhere."""
     if network.arch is None:
-        return "a network from elsewhere"
+        return ""
     width = f" width {network.width}" if network.width is not None else ""
     norms = f", {network.space}" if network.space not in (None, WITHOUT_NORMS) else ""
-    changes = network.deployed and network.deployed.model_dump(exclude_defaults=True)
-    used = with_use(f"{with_parts(f'{network.arch}{width}', dict(network))}{norms}", changes)
-    return f"{used}, {network.objective} training" if network.objective else used
+    changes = network.deployed.model_dump(exclude_defaults=True) if network.deployed else {}
+    return with_use(f"{with_parts(f'{network.arch}{width}', dict(network))}{norms}", changes)
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float | None]:

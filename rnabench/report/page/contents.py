@@ -70,9 +70,9 @@ def read_folders(roots: Sequence[Path], smoke: bool = False) -> Contents:
             if folder.records or folder.studies or folder.bench or folder.crosscheck:
                 found.append(folder)
     if not found:
-        names = ", ".join(repr(str(root)) for root in roots)
-        raise RnabenchError(f"FOLDER: {names} holds no results{_but(passed_over)}{'; ' + skipped[0] if skipped else ''}; "
-                            "expected records written by `rnabench attack`, `reproduce` or a study")
+        names, why = ", ".join(repr(str(root)) for root in roots), f"; {skipped[0]}" if skipped else ""
+        raise RnabenchError(f"FOLDER: {names} holds no results{_but(passed_over)}{why}; expected records written by "
+                            "`rnabench attack`, `reproduce` or a study")
     return Contents(tuple(sorted(found, key=_place)), tuple(skipped), passed_over)
 
 

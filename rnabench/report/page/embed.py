@@ -16,7 +16,7 @@ from PIL import Image
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots per inch; a CSS inch has 96 pixels
-PAGE_WIDTH, QUALITY = 1280, 75  # pixels of the widest image on the page, and WebP's quality of what was wider
+PAGE_WIDTH, QUALITY = 1200, 65  # pixels of the widest image on the page, and WebP's quality of what was wider
 DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # or another format under the name of a PNG
 Encoded = tuple[str, bytes, int, int]
 """An image's type and bytes, and its width and height on the page in CSS pixels (0: not known)."""

@@ -25,7 +25,7 @@ class Column:
 COLUMNS = (
     Column("defence", False, "the model of a recipe, or the network as it was named; beneath, what it is"),
     Column("natural %", True, "accuracy without an attack"),
-    Column("paper's protocol %", True, "what the worst bounded attack leaves if it freezes one path and others predict"),
+    Column("paper's protocol %", True, "what the worst bounded attack leaves that freezes one path; others predict"),
     Column("adaptive worst case %", True, "what is left where every image meets the attack that is worst for it, of "
            "those that average over paths: the number to rely on"),
     Column("after all tries %", True, "images that stay right under all these attacks on every draw: what an attacker "

@@ -105,8 +105,9 @@ def _study(path: Path, stem: str, record: dict[str, Any], own: str, figures: lis
 def _measurements(folder: ResultFolder, taken: set[str], own: str) -> list[Block]:
     found = []
     if (speed := folder.bench) is not None:
+        said = f"{speed['title']}. {' '.join(bench.lines(speed))}".removesuffix(".")
         found.append(Block(
-            fragment(f"{own}-bench", taken), "Speed", f"{speed['title']}. {' '.join(bench.lines(speed))}".removesuffix("."),
+            fragment(f"{own}-bench", taken), "Speed", said,
             tables=(table("Time of each case", bench.HEADINGS, bench.display_rows(speed)),),
             folds=(Fold(f"bench: {SETTINGS}", of_measurement(speed, "bench.json")),)))
     if (beside := folder.crosscheck) is not None:
