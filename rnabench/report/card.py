@@ -14,6 +14,7 @@ from rnabench.report.claims import is_about
 from rnabench.report.methods import Method
 from rnabench.report.model_info import Authorship, model_info
 from rnabench.report.origin import origin_lines
+from rnabench.report.paper_table import read_paper_table
 from rnabench.report.record import Record
 from rnabench.report.record_file import records_in
 from rnabench.report.replay import file_name, recipe
@@ -49,7 +50,7 @@ def cards(places: Sequence[Path], out: Path | None, said: Authorship) -> list[Ca
             by_folder.setdefault(file.parent.resolve(), {})[file.resolve()] = record
     written: dict[Path, Card] = {}
     for folder, records in by_folder.items():
-        for standing in standings(list(records.values()), folder):
+        for standing in standings(list(records.values()), read_paper_table(folder)):
             stem = (out or folder / "cards") / file_name(standing.method.name)
             if stem in written:
                 raise RnabenchError(f"RECORD: {standing.method.name!r} lies in several of these folders; expected one "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rnabench.report.methods import Method, method_rows, methods, shown_accuracy
 from rnabench.report.network import Network
-from rnabench.report.paper_table import Published, published_of, read_paper_table
+from rnabench.report.paper_table import PaperTable, Published, published_of
 from rnabench.report.record import Record, ThreatKept, WorstCase
 from rnabench.report.scores import averaging
 from rnabench.report.staleness import reasons
@@ -110,9 +109,10 @@ class Standing:
         return f"{first.data.name}, {threat_text(first.threat)}"
 
 
-def standings(records: Sequence[Record], folder: Path) -> list[Standing]:
-    """All attacked networks of a result folder, each once, in the records' order."""
-    baselines, table = {record.baseline.digest for record in records if record.baseline}, read_paper_table(folder)
+def standings(records: Sequence[Record], table: PaperTable | None) -> list[Standing]:
+    """All attacked networks of a result folder, each once, in the records' order; `table` is the folder's that has
+    published numbers, if it has one."""
+    baselines = {record.baseline.digest for record in records if record.baseline}
     found = []
     for method in methods(records):
         threat, rows = method.records[0].threat, method_rows(method.records)

@@ -32,6 +32,16 @@ def test_a_page_for_folders_of_folders_and_for_one(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "all" / "one" / "report.html").exists()
 
 
+def test_smoke_tests_on_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two-smoke"):
+        write_record(record(name), tmp_path / name / "record.json")
+    for options, folders in (((), 1), (("--smoke",), 2)):
+        assert run("report", str(tmp_path), *options) == 0
+        told = capsys.readouterr().out
+        assert f"result folders {folders}" in told
+        assert ("--smoke shows them" in told) is (folders == 1)
+
+
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder, expected in ((tmp_path, "holds no results"), (tmp_path / "missing", "expected a folder of results")):
         assert run("report", str(folder)) == 2

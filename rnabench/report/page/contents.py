@@ -16,6 +16,7 @@ from rnabench.report.origin import origin_lines
 from rnabench.report.page import settings
 from rnabench.report.record import Record
 from rnabench.report.record_file import read_record, read_study
+from rnabench.report.standing import network_text, standings
 from rnabench.report.study import heading, legend, study_of
 from rnabench.report.verdict import sanity_lines
 
@@ -129,7 +130,7 @@ def _whole(file: Path, content: C, parts: Callable[[C], object]) -> C:
 def _record_parts(record: Record) -> object:
     return (table.display([record]), table.caption([record]), table.legend([record]), sanity_lines([record]),
             settings.of_record(record, ""), settings.result_rows(record.cells, record.threat.norm),
-            origin_lines([record]))
+            origin_lines([record]), [network_text(each.network) for each in standings([record], None)])
 
 
 def _study_parts(record: Content) -> object:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rnabench.report.page.contents import ResultFolder
 from rnabench.report.page.view import Section
+from rnabench.report.paper_table import read_paper_table
 from rnabench.report.standing import Measured, Standing, network_text, standings
 from rnabench.report.table import percent
 
@@ -75,7 +76,7 @@ def leaderboard(folders: Sequence[ResultFolder], sections: Sequence[Section]) ->
     each the highest adaptive worst case. What is unreliable or was not measured comes last."""
     by_setting: dict[str, list[tuple[Standing, Section]]] = {}
     for folder, section in zip(folders, sections, strict=True):
-        for standing in standings(list(folder.records.values()), folder.path):
+        for standing in standings(list(folder.records.values()), read_paper_table(folder.path)):
             by_setting.setdefault(standing.setting, []).append((standing, section))
     ordered = sorted(by_setting.items(), key=lambda item: (-len(item[1]), item[0]))
     return tuple(Group(title, tuple(_row(*each) for each in sorted(entries, key=lambda entry: _order(entry[0]))))
