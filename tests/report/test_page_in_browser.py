@@ -52,13 +52,15 @@ HOST = """<script>addEventListener("message", (event) => {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("all") / "page.html"
-    write_page([RESULTS], file)
+    """Of folders with the longest names, the widest tables, several threat models, and figures."""
+    file = tmp_path_factory.mktemp("some") / "page.html"
+    names = ("table5-cpu", "robustnorm-random-cpu", "quickstart", "figure5-smoke", "crosscheck-digits-bn", "bench-cpu")
+    write_page([RESULTS / name for name in names], file)
     return file
 
 
-def test_all_committed_results_fit_a_page_that_can_be_sent(page: Path) -> None:
-    assert page.stat().st_size < LIMIT
+def test_all_committed_results_fit_a_page_that_can_be_sent(tmp_path: Path) -> None:
+    assert write_page([RESULTS], tmp_path / "page.html").bytes < LIMIT
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser here")
