@@ -25,8 +25,9 @@ NETWORKS = [("net", lively_model("bn+in")), ("plain", lively_model("bn"))]
 
 
 def study(**settings: object) -> Convergence:
-    return Convergence.model_validate({"attack": "pgd2", "eps": "16/255", "draws": 3, "batch_size": 4, "tolerance": 0.001,
-                                       "most_samples": 4, "most_steps": 4, "gradient_draws": 4} | settings)
+    return Convergence.model_validate({
+        "attack": "pgd2", "eps": "16/255", "draws": 3, "batch_size": 4, "tolerance": 0.001, "most_samples": 4,
+        "most_steps": 4, "gradient_draws": 4} | settings)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from rnabench.scoring.interval import Bits, Groups
 from rnabench.settings.attacks import AttackSpec, with_steps
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import Protocol, parse_protocol
-from rnabench.studies.measure.subject import Subject
+from rnabench.studies.measure.subject import Subject, together
 from rnabench.studies.measure.work import Arrays, OnBatch, Work
 
 
@@ -83,7 +83,7 @@ def convergence(subject: Subject, spec: AttackSpec, limits: Limits, gradient_dra
     samples = by_samples[-1].samples if by_samples else 1
     by_steps = [] if first is None else [Climbed(samples, rung.value, rung) for rung in climb(
         doubled(first, limits.steps), lambda steps: right(samples, steps), groups, limits.tolerance)]
-    noise = _noise(evaluator, spec, gradient_draws, subject.label, work) if random else {}
+    noise = _noise(subject, evaluator, spec, gradient_draws, work) if random else {}
     return Convergence(by_samples, by_steps, noise, groups)
 
 
@@ -107,11 +107,12 @@ def _attacked(evaluator: Evaluator, spec: AttackSpec, protocol: Protocol) -> OnB
     return on_batch
 
 
-def _noise(evaluator: Evaluator, spec: AttackSpec, draws: int, label: str, work: Work) -> dict[str, GradientNoise]:
+def _noise(subject: Subject, evaluator: Evaluator, spec: AttackSpec, draws: int, work: Work
+           ) -> dict[str, GradientNoise]:
     def on_batch(batch: Batch, first: int) -> Arrays:
         found: dict[str, NDArray[np.float64]] = {}
         groups = evaluator.attacker.groups(first, len(batch.indices))
-        for rows in _together(evaluator, groups):
+        for rows in together(subject.defence, groups):
             part = batch.take(rows.tolist())
             attacked, _ = evaluator.attacker(spec, _protocol(1), part, groups[rows])
             for where, images in (("clean", part.images), ("attacked", attacked)):
@@ -120,7 +121,7 @@ def _noise(evaluator: Evaluator, spec: AttackSpec, draws: int, label: str, work:
                     found.setdefault(name, np.zeros(len(groups)))[rows] = values
         return found
 
-    arrays = work(f"{label}: gradient noise", on_batch)
+    arrays = work(f"{subject.label}: gradient noise", on_batch)
     return {where: GradientNoise(arrays[f"{where} norm"], arrays[f"{where} squares"], draws)
             for where in ("clean", "attacked")}
 
@@ -137,14 +138,6 @@ def gradient_noise(evaluator: Evaluator, batch: Batch, groups: Groups, draws: in
         mean = mean + apart / number
         squares = squares + apart.square().flatten(1).sum(1) * ((number - 1) / number)
     return mean.flatten(1).norm(dim=1).double().cpu().numpy(), squares.double().cpu().numpy()
-
-
-def _together(evaluator: Evaluator, groups: Groups) -> Iterator[NDArray[np.int64]]:
-    """The images that one pass may hold: all, or, of a defence that knows one draw at a time, a path group."""
-    if evaluator.defence.space.takes_rows or evaluator.whole:
-        yield np.arange(len(groups))
-    else:
-        yield from (np.flatnonzero(groups == group) for group in np.unique(groups))
 
 
 def passes_of(spec: AttackSpec, climbed: Sequence[Climbed], random: bool, classes: int) -> list[float]:
