@@ -19,8 +19,10 @@ LONG = 48  # lines that a study's table on the screen may have
 
 
 def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe | None = None) -> None:
-    """Write the tables (and a sweep's figure) of `records` to `folder`, and print the table; beside the published
-    numbers too, if the recipe names a paper's table."""
+    """Write the tables and figures of `records` to `folder`, and print the table; beside the published numbers too, if
+    the recipe names a paper's table."""
+    from rnabench.report.randomness import write_randomness
+    from rnabench.report.stochasticity import sentences
     from rnabench.report.sweep import write_sweeps
     from rnabench.report.table import TEXT_COLUMNS, caption, display, write_tables
     from rnabench.report.verdict import sanity_lines, verdicts
@@ -33,6 +35,7 @@ def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe |
     # beside the published numbers they stand in paper.md
     write_tables(records, folder, title, () if recipe is not None and recipe.published else claimed)
     write_sweeps(records, folder, title)
+    write_randomness(records, folder, title)
     if recipe is not None and recipe.published is not None:
         from rnabench.report.comparison import write_comparison
 
@@ -40,7 +43,7 @@ def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe |
     headings, rows = display(records)
     show_table(f"{title}\n{caption(records)}", headings, rows, text_columns=TEXT_COLUMNS)
     out = console()
-    for sentence in [*claimed, *verdicts(records)]:
+    for sentence in [*claimed, *verdicts(records), *sentences(records)]:
         out.print(sentence, markup=False)
     checks = [*sanity_lines(records), *origin_lines(records)]
     colours = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}

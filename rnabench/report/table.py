@@ -14,6 +14,7 @@ from rnabench.report.origin import origin_lines
 from rnabench.report.record import Record
 from rnabench.report.record_file import records_in
 from rnabench.report.scores import rows
+from rnabench.report.stochasticity import sentences
 from rnabench.report.verdict import sanity_lines, verdicts
 from rnabench.runtime.files import write_text
 from rnabench.settings.pixels import in_255ths
@@ -121,7 +122,8 @@ def markdown(records: Sequence[Record], title: str, said: Sequence[str] = ()) ->
     table = pd.DataFrame(shown, columns=list(headings)).to_markdown(
         index=False, disable_numparse=True,
         colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(headings) - TEXT_COLUMNS))
-    parts = [f"# {title}", caption(records) + ".", table, *origin_lines(records), *said, *verdicts(records)]
+    parts = [f"# {title}", caption(records) + ".", table, *origin_lines(records), *said, *verdicts(records),
+             *sentences(records)]
     if checks := sanity_lines(records):
         parts.append("Sanity checks:\n\n" + "\n".join(f"- {line}" for line in checks))
     return "\n\n".join([*parts, legend(records)]) + "\n"

@@ -23,6 +23,11 @@ def run(*arguments: str) -> int:
     return int(exited.value.code or 0)
 
 
+def figures(name: str) -> set[str]:
+    """The files of a figure and of its numbers."""
+    return {f"{name}.{ending}" for ending in ("csv", "png", "svg")}
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
@@ -37,7 +42,8 @@ def test_train_then_attack(trained: Path, tmp_path: Path, capsys: pytest.Capture
         shown = capsys.readouterr().out
         assert "natural" in shown
         assert "eot:2" in shown
-    assert visible(tmp_path / "out") == {"record.json", "table.csv", "table.md"}
+    assert visible(tmp_path / "out") == {"record.json", "table.csv", "table.md", "randomness.md", *figures("tries"),
+                                         *figures("passes")}
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert [(r["attack"], r["protocol"]) for r in record["results"]] == [
         ("natural", "any"), ("fgsm", "paper"), ("fgsm", "eot:2"), ("pgd1", "paper"), ("pgd1", "eot:2")]
@@ -55,7 +61,7 @@ def test_reproduce_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "same command" in capsys.readouterr().err
     assert run(*command) == 0
     results = tmp_path / "results" / "tiny"
-    assert visible(results) == {"bn.json", "bn+in.json", "table.csv", "table.md"}
+    assert visible(results) == {"bn.json", "bn+in.json", "table.csv", "table.md", "randomness.md", *figures("tries")}
     before = (results / "table.csv").read_text()
     assert run(*command) == 0
     assert (results / "table.csv").read_text() == before

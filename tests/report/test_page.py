@@ -160,9 +160,9 @@ def test_a_failed_check_is_seen_at_the_number_the_folder_and_the_check(tmp_path:
     shown = page_of(tmp_path, out=tmp_path / "page.html")
     doubtful = [row[3] for row in shown.table("model") if "!" in row[3]]
     assert doubtful == ["50.0!"]
-    in_leaderboard = [cell for row in shown.table("defence") for cell in row if "!" in cell]
     classes = [value.split() for value in shown.values("class")]
-    assert sum("doubtful" in names for names in classes) == len(doubtful) + len(in_leaderboard)
+    marked = [cell for table in shown.tables for row in table for cell in row if "!" in cell]
+    assert sum("doubtful" in names for names in classes) == len(marked) > len(doubtful)  # wherever the number stands
     assert sum("FAIL" in names for names in classes) == 5, "contents, leaderboard, section, check, and how to read"
 
 

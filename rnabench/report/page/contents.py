@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from rnabench.errors import InvalidValue, RnabenchError
-from rnabench.report import bench, crosscheck, table
+from rnabench.report import bench, crosscheck, randomness, table
 from rnabench.report.origin import origin_lines
 from rnabench.report.page import settings
 from rnabench.report.record import Record
@@ -130,7 +130,8 @@ def _whole(file: Path, content: C, parts: Callable[[C], object]) -> C:
 def _record_parts(record: Record) -> object:
     return (table.display([record]), table.caption([record]), table.legend([record]), sanity_lines([record]),
             settings.of_record(record, ""), settings.result_rows(record.cells, record.threat.norm),
-            origin_lines([record]), [network_text(each.network) for each in standings([record], None)])
+            origin_lines([record]), randomness.tables([record]),
+            [network_text(each.network) for each in standings([record], None)])
 
 
 def _study_parts(record: Content) -> object:

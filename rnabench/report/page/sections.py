@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rnabench.report import bench, crosscheck, study
+from rnabench.report import bench, crosscheck, randomness, study
 from rnabench.report.origin import origin_lines
 from rnabench.report.page.contents import ResultFolder
 from rnabench.report.page.embed import EmbeddedFigure, belong_to, embed, first_heading, inline, paragraphs, stems
@@ -22,6 +22,7 @@ from rnabench.report.page.view import Block, Check, Fold, Section, Table, fragme
 from rnabench.report.paper_table import read_paper_table
 from rnabench.report.record import Record
 from rnabench.report.staleness import stale_lines
+from rnabench.report.stochasticity import sentences
 from rnabench.report.table import caption, display, legend
 from rnabench.report.verdict import sanity_lines, verdicts
 
@@ -70,10 +71,13 @@ def _records(folder: ResultFolder, own: str, figures: list[str]) -> list[Block]:
         return []
     checks = _checks([*sanity_lines(records), *origin_lines(records)])
     return [Block(
-        own, "Every attack under every protocol", caption(records), tuple(verdicts(records)),
-        (table("Accuracy under attack", *display(records), open=True),), checks=checks,
-        figures=_embedded(folder.path, figures, "Accuracy against the swept value"),
-        legend=inline(" ".join(legend(records).split())),
+        own, "Every attack under every protocol", caption(records), (*verdicts(records), *sentences(records)),
+        (table("Accuracy under attack", *display(records), open=True),
+         *(table(*part[:3]) for part in randomness.tables(records))), checks=checks,
+        figures=tuple(figure for name in figures for figure in _embedded(
+            folder.path, [name], randomness.FIGURES.get(name, "Accuracy against the swept value"),
+            name if name in randomness.FIGURES else "")),
+        legend=inline(" ".join(" ".join([legend(records), *(part[3] for part in randomness.tables(records))]).split())),
         folds=tuple(_made(record, stem) for stem, record in folder.records.items()),
     )]
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnabench.attack.estimators import frozen_parameters
@@ -16,6 +18,7 @@ from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
+from rnabench.scoring.interval import Groups
 from rnabench.seeding import ExampleStreams, stream
 from rnabench.settings.studies import Results
 
@@ -106,6 +109,14 @@ def described(subject: Subject) -> Results:
     norms = [option for layer, option in chosen.items() if isinstance(subject.model.get_submodule(layer), NormChoice)]
     return {"label": subject.label, "space": "+".join(dict.fromkeys(norms)) or None,
             "path": str(path) if path else None, "draws": subject.is_random}
+
+
+def together(defence: Defence, groups: Groups) -> Iterator[NDArray[np.int64]]:
+    """Which images one pass may hold: all, or, of a defence that knows one draw at a time, those of a path group."""
+    if defence.space.takes_rows or batch_dependent(defence):
+        yield np.arange(len(groups))
+    else:
+        yield from (np.flatnonzero(groups == group) for group in np.unique(groups))
 
 
 @contextmanager
