@@ -19,7 +19,7 @@ from rnabench.attack.threat import Threat
 from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
-from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate
+from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate, check_average
 from rnabench.evaluation.defence import Defence, batch_dependent, check_logits
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
@@ -63,21 +63,20 @@ class Attacker:
 
     def __call__(self, spec: AttackSpec, protocol: Protocol, batch: Batch, groups: Groups) -> tuple[Tensor, Path]:
         """Adversarial images of a batch whose images are in these path `groups`, and a path that the attacker knows:
-        its frozen one, or one more draw (one row, or one for each image).
-
-        Raises NumericalError for images that leave [0, 1] or the ball.
-        """
+        its frozen one, or one more draw (one row, or one for each image). Raises NumericalError for images that leave
+        [0, 1] or the ball, InvalidValue for what a library cannot average."""
         attack, threat = ready(spec, self.keys.norm, self.keys.eps, self.keys.step)
         draw = self.drawer("attack path", batch, groups)
         averaged = protocol.samples if self.defence.space.is_random else 0
         network = InBatches(self.network, len(batch.indices)) if batch_dependent(self.defence) else self.network
         if averaged:
-            estimator = Expectation(network, draw, averaged, self.most_pixels)
-            found = self._run(spec.name, attack, threat, estimator, batch, averaged)
+            check_average(spec, protocol, self.keys)
             path = self.drawer("reported path", batch, groups)(1)
+            estimator: Estimator = Expectation(network, draw, averaged, self.most_pixels, protocol.average)
         else:
             path = draw(1)
-            found = self._run(spec.name, attack, threat, OnePath(network, path), batch, 0)
+            estimator = OnePath(network, path)
+        found = self._run(spec.name, attack, threat, estimator, batch, averaged)
         check(spec.name, found, batch.images, threat)
         return found, path
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnabench.attack.attack import LibraryAttack
+from rnabench.errors import InvalidValue
 from rnabench.evaluation.defence import Defence
 from rnabench.settings.attacks import AttackSpec, at_eps, parse_attack
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.protocols import Protocol, parse_protocol
+from rnabench.settings.protocols import Protocol, eot, parse_protocol, strength
 
-SURROGATE_PROTOCOL = Protocol("eot:10", samples=10)  # if the surrogate draws; a deterministic one is attacked as it is
+SURROGATE_PROTOCOL = eot(10)  # if the surrogate draws; a deterministic one is attacked as it is
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,15 @@ def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = No
     if not keys.sanity or keys.norm != "Linf" or keys.backend != "native":
         return []
     there = {cell.key for cell in cells(keys, is_random)}
-    samples = max((parse_protocol(entry.protocol).samples for entry in keys.entries()), default=0)
-    samples = samples if samples > 1 else 10
-    eot = parse_protocol(f"eot:{samples}") if is_random else None
-    wanted = [(parse_attack(name), eot) for name in ("fgsm", "pgd20", "pgd60", "square200")]
-    wanted += [(at_eps(parse_attack("pgd10"), eps), eot) for eps in ladder(keys.eps)]
+    strongest = max((parse_protocol(entry.protocol) for entry in keys.entries()), default=eot(10), key=strength)
+    strongest = strongest if strongest.samples > 1 else eot(10)
+    averaging = strongest if is_random else None
+    wanted = [(parse_attack(name), averaging) for name in ("fgsm", "pgd20", "pgd60", "square200")]
+    wanted += [(at_eps(parse_attack("pgd10"), eps), averaging) for eps in ladder(keys.eps)]
     if is_random:
         pgd = parse_attack("pgd20")
-        wanted += [(pgd, parse_protocol(f"eot:{max(1, samples // 2)}")), (pgd, parse_protocol("same-path"))]
+        half = eot(max(1, strongest.samples // 2), strongest.average)
+        wanted += [(pgd, half), (pgd, parse_protocol("same-path"))]
     made = [Cell(attack, protocol, keys.sanity_examples, probe=True) for attack, protocol in wanted]
     if surrogate is not None:
         made.append(Cell(parse_attack("pgd20"), None, keys.sanity_examples, probe=True, surrogate=surrogate))
@@ -90,3 +93,12 @@ def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = No
 def ladder(eps: float) -> list[float]:
     """The larger and larger eps at which accuracy has to fall: the double, 64/255, and all that there is."""
     return sorted({size for size in (2 * eps, LARGE, 1.0) if eps < size <= 1})
+
+
+def check_average(spec: AttackSpec, protocol: Protocol, keys: EvaluationSettings) -> None:
+    """Raises InvalidValue where a library's attack, which averages over draws by itself, is to average something else
+    than losses."""
+    library = spec.parameters.library if isinstance(spec.parameters, LibraryAttack) else keys.backend
+    if protocol.average != "losses" and library != "native":
+        raise InvalidValue("protocol", protocol.name, f"eot:{protocol.samples} for {spec.name}: {library} averages by "
+                                                      "itself, and losses only")

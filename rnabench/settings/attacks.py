@@ -71,6 +71,11 @@ class Parameters(BaseModel):
         """About how many passes with a gradient, and how many without, an example costs per path draw."""
         return getattr(self, self.numbered, 1) * getattr(self, "restarts", 1), 0
 
+    def passes_of(self, samples: int, classes: int) -> tuple[float, float]:
+        """The same of all draws: of `samples` per step, or of one frozen path (0)."""
+        gradients, forwards = self.passes(samples > 0, classes)
+        return max(1, samples) * gradients, max(1, samples) * forwards
+
     def largest_side(self, side: int) -> int:
         """The height, in pixels, of the largest images that it shows the network of images of this one."""
         return side
