@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rnabench.attack.attack import Attack, Uniform
-from rnabench.attack.estimators import Estimator
+from rnabench.attack.estimators import GRADIENT_COST, Estimator
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS
 
@@ -47,9 +47,10 @@ class ARC(Attack):
         return self.passes_of(0, classes)
 
     def passes_of(self, samples: int, classes: int) -> tuple[float, float]:
-        """After every one of K tries of a step, all K paths are asked."""
-        paths = max(1, samples)
-        return self.steps * paths * min(self.candidates, classes - 1), (self.steps * paths + 1) * paths
+        """Each step tries K paths, a pass forward and one back for each candidate, and asks all K about each try."""
+        paths, back = max(1, samples), min(self.candidates, classes - 1)
+        return (self.steps * paths * (1 + (GRADIENT_COST - 1) * back) / GRADIENT_COST,
+                (self.steps * paths + 1) * paths)
 
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         members = estimator.members()

@@ -125,6 +125,8 @@ def show_lists() -> None:
         ("same-path", "one path, frozen", "the same path"),
         ("resample", "a fresh draw in every forward", "fresh draws"),
         ("eot:K", "the mean over K fresh draws at every step", "fresh draws"),
+        ("eot:K:probabilities", "the loss of K fresh draws' mean probabilities", "fresh draws"),
+        ("eot:K:logits", "the loss of K fresh draws' mean logits", "fresh draws"),
     ]
     show_table("Protocols (--protocols)", ("protocol", "the attacker's path", "the prediction's path"), protocols, 3)
 

@@ -78,8 +78,8 @@ class EvaluationSettings(Part):
         None, "Attacks instead of the suite's, comma-separated: fgsm,pgd20,apgd-ce (see --list).", "Attack",
         min_length=1)
     protocols: tuple[str, ...] | None = setting(
-        None, "Protocols instead of the suite's, comma-separated: paper, same-path, resample, eot:K.", "Attack",
-        min_length=1)
+        None, "Protocols instead of the suite's, comma-separated: paper, same-path, resample, eot:K (see --list).",
+        "Attack", min_length=1)
     steps: int | None = setting(
         None, "Steps of every attack that has steps, in its name too: mifgsm becomes mifgsm7. Refused where two "
         "attacks become one (as in sweeps of steps).", "Attack", "each attack's own", strict=True, ge=1, le=10000)
