@@ -19,7 +19,7 @@ from rnabench.attack.threat import Threat
 from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue, NumericalError
-from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate, check_average
+from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate
 from rnabench.evaluation.defence import Defence, batch_dependent, check_logits
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
@@ -70,7 +70,7 @@ class Attacker:
         averaged = protocol.samples if self.defence.space.is_random else 0
         network = InBatches(self.network, len(batch.indices)) if batch_dependent(self.defence) else self.network
         if averaged:
-            check_average(spec, protocol, self.keys)
+            self.keys.check_protocol(spec, protocol)
             path = self.drawer("reported path", batch, groups)(1)
             estimator: Estimator = Expectation(network, draw, averaged, self.most_pixels, protocol.average)
         else:
@@ -239,7 +239,7 @@ class Evaluator:
         images, attacked = batch.images, None
         if cell.surrogate is not None and cell.attack is not None:
             assert self.surrogate is not None
-            images, _ = self.surrogate(cell.attack, SURROGATE_PROTOCOL, batch, groups)
+            images, _ = self.surrogate(cell.attack, cell.protocol or SURROGATE_PROTOCOL, batch, groups)
         elif cell.attack is not None:
             images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, groups)
         same_path = cell.protocol is not None and cell.protocol.same_path

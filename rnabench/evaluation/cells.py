@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnabench.attack.attack import LibraryAttack
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.defence import Defence
-from rnabench.settings.attacks import AttackSpec, at_eps, parse_attack
+from rnabench.settings.attacks import AttackSpec, at_eps, at_home, parse_attack
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import Protocol, eot, parse_protocol, strength
 
@@ -56,12 +55,16 @@ class Cell:
         return "sanity" if self.probe else self.key[0]
 
 
-def cells(keys: EvaluationSettings, is_random: bool) -> list[Cell]:
-    """The table's cells; a deterministic model is attacked once, whatever the protocols."""
+def cells(keys: EvaluationSettings, is_random: bool, surrogate: str | None = None) -> list[Cell]:
+    """The table's cells; a deterministic model is attacked once, whatever the protocols. Attacks that are transferred
+    are made on the network that `surrogate` names, under their protocol, too. Raises InvalidValue without one."""
     found = {("", ""): Cell(None, None)}
     for attack, protocol, _ in keys.entries():
-        cell = Cell(attack, parse_protocol(protocol) if is_random else None,
-                    keys.limit(attack.name, protocol if is_random else ANY_PROTOCOL))
+        if attack.transferred and surrogate is None:
+            raise InvalidValue("attack", attack.name, "--transfer-from RUN with it, the network that it is made on")
+        cell = Cell(at_home(attack), parse_protocol(protocol) if is_random else None,
+                    keys.limit(attack.name, protocol if is_random else ANY_PROTOCOL),
+                    surrogate=surrogate if attack.transferred else None)
         found.setdefault(cell.key, cell)
     return list(found.values())
 
@@ -74,7 +77,7 @@ def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = No
     """
     if not keys.sanity or keys.norm != "Linf" or keys.backend != "native":
         return []
-    there = {cell.key for cell in cells(keys, is_random)}
+    there = {cell.key for cell in cells(keys, is_random, surrogate)}
     strongest = max((parse_protocol(entry.protocol) for entry in keys.entries()), default=eot(10), key=strength)
     strongest = strongest if strongest.samples > 1 else eot(10)
     averaging = strongest if is_random else None
@@ -93,12 +96,3 @@ def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = No
 def ladder(eps: float) -> list[float]:
     """The larger and larger eps at which accuracy has to fall: the double, 64/255, and all that there is."""
     return sorted({size for size in (2 * eps, LARGE, 1.0) if eps < size <= 1})
-
-
-def check_average(spec: AttackSpec, protocol: Protocol, keys: EvaluationSettings) -> None:
-    """Raises InvalidValue where a library's attack, which averages over draws by itself, is to average something else
-    than losses."""
-    library = spec.parameters.library if isinstance(spec.parameters, LibraryAttack) else keys.backend
-    if protocol.average != "losses" and library != "native":
-        raise InvalidValue("protocol", protocol.name, f"eot:{protocol.samples} for {spec.name}: {library} averages by "
-                                                      "itself, and losses only")

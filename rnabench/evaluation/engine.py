@@ -16,7 +16,7 @@ from rnabench.attack.estimators import GRADIENT_COST, frozen_parameters
 from rnabench.data.batches import BatchSource, first_images
 from rnabench.errors import Busy
 from rnabench.evaluation.batch import Evaluator, check_plan, parameters
-from rnabench.evaluation.cells import Cell, Surrogate, cells, check_average, probes
+from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
@@ -58,12 +58,10 @@ def evaluate(
     for images outside [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
-    todo = cells(keys, random) + probes(keys, random, surrogate.name if surrogate else None)
+    other = surrogate.name if surrogate else None
+    todo = cells(keys, random, other) + probes(keys, random, other)
     check_plan(keys, [(cell.attack, cell.protocol.samples if cell.protocol else 0) for cell in todo if cell.attack],
                random, classes)
-    for cell in todo:
-        if cell.attack is not None and cell.protocol is not None and random:
-            check_average(cell.attack, cell.protocol, keys)
     check_sizes(defence, [cell.attack for cell in todo if cell.attack], source)
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -98,7 +96,7 @@ def evaluate(
             few = -(-few // keys.batch_size) * keys.batch_size
         first = first_images(source, run.evaluator.at_once, few)
         diagnosis = diagnose(defence, path, first, was_training, changed, statistics)
-    count = len(cells(keys, random))
+    count = len(cells(keys, random, other))
     return Evaluation(outcomes[:count], outcomes[count:], diagnosis)
 
 

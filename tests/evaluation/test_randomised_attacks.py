@@ -39,8 +39,8 @@ def noisy() -> ForeignModel:
 
 @pytest.mark.parametrize("granularity", ["batch", "sample"])
 def test_no_batch_size_changes_an_outcome(granularity: str) -> None:
-    runs = [run_evaluation(lively_model(layers=3), images=random_images(6), protocols=PROTOCOLS, granularity=granularity,
-                           attacks=SHORT, attack_paths=2, batch_size=size, draws=2) for size in (4, 6)]
+    runs = [run_evaluation(lively_model(layers=3), images=random_images(6), protocols=PROTOCOLS, draws=2,
+                           granularity=granularity, attacks=SHORT, attack_paths=2, batch_size=size) for size in (4, 6)]
     assert len(runs[0]) == 1 + len(SHORT) * len(PROTOCOLS)
     assert same(*runs)
 
