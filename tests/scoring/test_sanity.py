@@ -111,16 +111,15 @@ def test_a_stronger_black_box_attack() -> None:
 
 def test_draws_are_compared_only_where_the_same_is_averaged() -> None:
     """Of losses, probabilities and logits nobody knows which is the stronger attack."""
-    def rows(first: str, second: str) -> list[Row]:
-        return [natural(), row(100, protocol=first, name="pgd20", **PGD), row(150, protocol=second, name="pgd20", **PGD)]
+    def rows(first: str, second: str, right: tuple[int, int] = (100, 150)) -> list[Row]:
+        return [natural(), *(row(count, protocol=protocol, name="pgd20", **PGD)
+                             for count, protocol in zip(right, (first, second), strict=True))]
 
     for first, second in (("paper", "eot:20:logits"), ("eot:10", "eot:20:logits"), ("eot:10:probabilities", "eot:20")):
         assert flag(1, rows(first, second), random=True).status == "PASS"
     assert flag(1, rows("eot:10", "eot:20"), random=True).status == "FAIL"
-    assert flag(3, rows("eot:10", "eot:20:logits"), random=True).status == "n/a"
-    assert flag(3, rows("eot:10:logits", "eot:20:logits")[:1] + [
-        row(150, protocol="eot:10:logits", name="pgd20", **PGD), row(100, protocol="eot:20:logits", name="pgd20", **PGD),
-    ], random=True).status == "FAIL"
+    assert flag(3, rows("eot:10", "eot:20:logits", (150, 100)), random=True).status == "n/a"
+    assert flag(3, rows("eot:10:logits", "eot:20:logits", (150, 100)), random=True).status == "FAIL"
 
 
 def test_transferred_images_are_compared_with_the_strongest_white_box_attack_under_any_protocol() -> None:
