@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,6 @@ class Attack(Parameters):
 
 class LibraryAttack(Parameters):
     """An attack that the package `library` runs, which takes a module and knows one path, or draws, for all images."""
-
-    library: ClassVar[str]
 
     @abstractmethod
     def call(self, view: nn.Module, images: Tensor, labels: Tensor, threat: Threat, classes: int, seed: int,

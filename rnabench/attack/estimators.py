@@ -7,7 +7,7 @@ A classifier, here, is anything with `on(path)` -> (images -> logits). Estimator
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from rnabench.attack.averages import FUSIONS, Fusion
 from rnabench.attack.losses import Loss, cross_entropy
 from rnabench.path.path import Path
+from rnabench.settings.protocols import Average
 
 DrawPath = Callable[[int], Path]
 """repeats -> a path for a batch that holds every example `repeats` times (one row, or repeats x N rows)."""
@@ -68,6 +70,11 @@ class Estimate:
 class Estimator(ABC):
     """Means over `samples` draws of paths.
 
+    What is averaged is each draw's loss, so that gradients average as well, or with a `fusion` the draws' predictions:
+    the loss, its gradient and the gaps are then those of the one prediction that all draws make together. All of them
+    have to stay in memory until it is differentiated; an evaluation that runs out takes fewer images at once. (Two
+    passes would need a network whose draws can be replayed, and a third more work.)
+
     Every method takes `images` [n, C, H, W], `labels` int64 [n] and, where they are only some examples of the batch
     (or some of them twice), `rows` int64 [n]: each one's place in the batch, so that it keeps its own paths.
     """
@@ -75,6 +82,7 @@ class Estimator(ABC):
     samples: int
     is_random: bool
     look: Look | None = None
+    fusion: Fusion | None = None
 
     def through(self, look: Look) -> Self:
         """The same attacker, who sees the network through random transformations of its inputs: each draw is of a
@@ -87,16 +95,39 @@ class Estimator(ABC):
     def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
         """Logits [draws, n, classes], in pieces that make up all draws; differentiable."""
 
+    def held(self) -> Estimator:
+        """This attacker on the next draws of paths, which are the same whenever it is asked from now on."""
+        return self
+
+    def members(self) -> list[Estimator]:
+        """The next draws of paths, each by itself and frozen: one estimator for each of the `samples`."""
+        return [self]
+
+    @property
+    def predictions(self) -> int:
+        """How many predictions have a loss of their own: all draws, or the one that they make together."""
+        return self.samples if self.fusion is None else 1
+
+    def _pieces(self, images: Tensor, rows: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits [m, n, classes] that have a loss of their own, beside those [k, n, classes] of the draws behind them,
+        in pieces that make up all `predictions` and all draws."""
+        if self.fusion is None:
+            for logits in self.forward(images, rows):
+                yield logits, logits
+        else:
+            drawn = torch.cat(list(self.forward(images, rows)))
+            yield self.fusion(drawn).unsqueeze(0), drawn
+
     def gradient(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None
                  ) -> Tensor:
         """The mean gradient of each example's loss with respect to its image."""
         images = images.detach().requires_grad_()
         total = None
-        for logits in self.forward(images, rows):
+        for logits, _ in self._pieces(images, rows):
             (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), images)
             total = gradient if total is None else total + gradient  # not in place: it may be an expanded tensor
         assert total is not None
-        return total if self.samples == 1 else total / self.samples
+        return total if self.predictions == 1 else total / self.predictions
 
     def estimate(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None,
                  gradient: bool = True) -> Estimate:
@@ -105,13 +136,13 @@ class Estimator(ABC):
         values, wrong = (torch.zeros(len(images), device=images.device) for _ in range(2))
         slope = torch.zeros_like(images, requires_grad=False) if gradient else images.new_zeros(())
         with torch.set_grad_enabled(gradient):
-            for logits in self.forward(images, rows):
+            for logits, drawn in self._pieces(images, rows):
                 each = loss(logits, labels)
                 values += each.detach().sum(0)
-                wrong += (logits.detach().argmax(-1) != labels).sum(0)
+                wrong += (drawn.detach().argmax(-1) != labels).sum(0)
                 if gradient:
                     slope += torch.autograd.grad(each.sum(), images)[0]
-        return Estimate(values / self.samples, wrong / self.samples, slope / self.samples if gradient else
+        return Estimate(values / self.predictions, wrong / self.samples, slope / self.predictions if gradient else
                         slope.expand_as(images))
 
     def wrong(self, images: Tensor, labels: Tensor, rows: Tensor | None = None, at_least: int = 1) -> Tensor:
@@ -127,19 +158,19 @@ class Estimator(ABC):
         images = images.detach().requires_grad_()
         values = torch.zeros(targets.T.shape, device=images.device)
         slopes = torch.zeros((targets.shape[1], *images.shape), device=images.device)
-        for logits in self.forward(images, rows):
+        for logits, _ in self._pieces(images, rows):
             summed = logits.sum(0)
             gaps = (summed.gather(1, targets) - summed.gather(1, labels[:, None])).T
             values += gaps.detach()
             for number, gap in enumerate(gaps):
                 slopes[number] += torch.autograd.grad(gap.sum(), images, retain_graph=number + 1 < len(gaps))[0]
-        return values / self.samples, slopes.div_(self.samples)
+        return values / self.predictions, slopes.div_(self.predictions)
 
     def mean_logits(self, images: Tensor, rows: Tensor | None = None) -> Tensor:
         """[n, classes], without a gradient."""
         with torch.no_grad():
-            pieces = [piece.sum(0) for piece in self.forward(images, rows)]
-        return torch.stack(pieces).sum(0) / self.samples
+            pieces = [piece.sum(0) for piece, _ in self._pieces(images, rows)]
+        return torch.stack(pieces).sum(0) / self.predictions
 
 
 class OnePath(Estimator):
@@ -175,8 +206,18 @@ class Expectation(Estimator):
 
     is_random = True
 
-    def __init__(self, model: OnPath, draw: DrawPath, samples: int, most_pixels: int | None = None) -> None:
+    def __init__(self, model: OnPath, draw: DrawPath, samples: int, most_pixels: int | None = None,
+                 average: Average = "losses") -> None:
         self.model, self.draw, self.samples, self.most_pixels = model, draw, samples, most_pixels
+        self.fusion = FUSIONS[average]
+
+    def held(self) -> Estimator:
+        other = GivenPaths(self.model, [self.draw(1) for _ in range(self.samples)], self.most_pixels)
+        other.look, other.fusion = self.look, self.fusion
+        return other
+
+    def members(self) -> list[Estimator]:
+        return self.held().members()
 
     def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
         limit = self.most_pixels or (64 if images.device.type == "cpu" else 1024) * 32 * 32
@@ -194,6 +235,34 @@ class Expectation(Estimator):
                       self.look(self.model, path, many, repeats, rows))
             yield logits.float().view(repeats, len(images), -1)
             done += repeats
+
+
+class GivenPaths(Expectation):
+    """Means over the same `paths` at every step, each of one row or of one for each image: what an attacker sees who
+    knows all the paths that there are, or holds those that it drew."""
+
+    is_random = False
+
+    def __init__(self, model: OnPath, paths: Sequence[Path], most_pixels: int | None = None,
+                 average: Average = "losses") -> None:
+        self.paths, self._taken = tuple(paths), 0
+        super().__init__(model, self._next, len(self.paths), most_pixels, average)
+
+    def held(self) -> Estimator:
+        return self
+
+    def members(self) -> list[Estimator]:
+        alone = [OnePath(self.model, path) for path in self.paths]
+        for member in alone:
+            member.look = self.look
+        return list(alone)
+
+    def _next(self, repeats: int) -> Path:
+        """The next paths in turn; a pass asks for all of them, so that every pass starts with the first."""
+        first = self.paths[self._taken]
+        taken = [first] if not first.per_sample else self.paths[self._taken : self._taken + repeats]
+        self._taken = (self._taken + len(taken)) % len(self.paths)
+        return first if len(taken) == 1 else Path(torch.cat([path.choices for path in taken]))
 
 
 GRADIENT_COST = 3.0  # forward passes that a pass with a gradient of the images takes about as long as

@@ -40,7 +40,8 @@ class FGSM(Attack):
 class Steps(Attack):
     """A loss, a start, and `steps` times a direction, a step of `step_size` along it (pixel units) and the projection.
 
-    Hooks: `objective`, the loss that is to rise, and `direction`, what is made of its gradients.
+    Hooks: `objective`, the loss that is to rise; `direction`, what is made of its gradients, from `at_rest` on;
+    `follow`, where gradients are asked for; and `move`, the step.
     """
 
     steps: int = Field(default=10, strict=True, ge=1, le=100_000)
@@ -54,6 +55,18 @@ class Steps(Attack):
         """Where the next step leads, [N, C, H, W]; `before` is the direction of the last one, at first zeros."""
         return gradient
 
+    def at_rest(self, images: Tensor) -> Tensor:
+        """The direction before the first step."""
+        return torch.zeros_like(images)
+
+    def follow(self, estimator: Estimator, candidate: Tensor, labels: Tensor, before: Tensor, last: Tensor | None
+               ) -> Tensor:
+        """The next direction from `candidate`; `last` is where the step before it started (None: it is the first)."""
+        return self.direction(estimator.gradient(candidate, labels, self.objective), before)
+
+    def move(self, threat: Threat, candidate: Tensor, direction: Tensor, size: float) -> Tensor:
+        return threat.step(candidate, direction, size)
+
     def their_options(self, eps: float) -> dict[str, Any]:
         """What torchattacks calls the same."""
         return {"eps": eps, "alpha": self.step_size, "steps": self.steps}
@@ -61,10 +74,10 @@ class Steps(Attack):
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         size = threat.eps / 4 if self.step_size is None else self.step_size
         candidate = threat.start(images, uniform(*images.shape[1:])) if self.random_start else images
-        direction = torch.zeros_like(images)
+        direction, last = self.at_rest(images), None
         for _ in range(self.steps):
-            direction = self.direction(estimator.gradient(candidate, labels, self.objective), direction)
-            candidate = threat.project(threat.step(candidate, direction, size), images)
+            direction = self.follow(estimator, candidate, labels, direction, last)
+            last, candidate = candidate, threat.project(self.move(threat, candidate, direction, size), images)
         return candidate.detach()
 
 
@@ -89,8 +102,8 @@ class PGD(Steps):
     version = 2
     random_start = True
     needs_number = True
-    names = ("pgd10", "pgd20", "pgd20-margin")
-    crosschecks = (CrossCheck("pgd20", "torchattacks"),)
+    names: ClassVar[tuple[str, ...]] = ("pgd10", "pgd20", "pgd20-margin")
+    crosschecks: ClassVar[tuple[CrossCheck, ...]] = (CrossCheck("pgd20", "torchattacks"),)
 
     steps: int = Field(default=20, strict=True, ge=1, le=100_000)
     loss: LossName = "ce"

@@ -56,14 +56,31 @@ class WholeBatch(Estimator):
     """
 
     def __init__(self, estimator: Estimator, images: Tensor) -> None:
-        self.estimator, self.samples, self.is_random = estimator, estimator.samples, estimator.is_random
-        self.last_seen = images.detach()
+        self._ask(estimator)
+        self._seen = [images.detach()]  # in a list, which the members of this attacker share
         self._all = torch.arange(len(images), device=images.device)
         self._asked: tuple[Tensor, Tensor, int] | None = None
 
+    def _ask(self, estimator: Estimator) -> None:
+        self.estimator, self.samples, self.is_random = estimator, estimator.samples, estimator.is_random
+        self.fusion = estimator.fusion
+
+    @property
+    def last_seen(self) -> Tensor:
+        return self._seen[0]
+
     def through(self, look: Look) -> Self:
+        return self._asking(self.estimator.through(look.of_whole_batches()))
+
+    def held(self) -> Estimator:
+        return self._asking(self.estimator.held())
+
+    def members(self) -> list[Estimator]:
+        return [self._asking(member) for member in self.estimator.members()]
+
+    def _asking(self, estimator: Estimator) -> Self:
         other = copy(self)
-        other.estimator, other.is_random = self.estimator.through(look.of_whole_batches()), True
+        other._ask(estimator)
         return other
 
     def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
@@ -73,7 +90,7 @@ class WholeBatch(Estimator):
                                              f"{len(self._all)}: predictions depend on batch mates")
         places, count = self._places(self._all if rows is None else rows)
         batches: Tensor = _Put.apply(images, torch.cat([self.last_seen] * count), places)  # type: ignore[no-untyped-call]
-        self.last_seen = batches.detach()[: len(self._all)]
+        self._seen[0] = batches.detach()[: len(self._all)]
         for logits in self.estimator.forward(batches, self._all.repeat(count) if count > 1 else None):
             yield logits[:, places]
 

@@ -26,8 +26,9 @@ def attack(
                                                "under which an installed package registers it.", o.MODEL)] = None,
     baseline: Annotated[Optional[Path], o.option("Record (JSON) of the deterministic baseline on the same images, to "
                                                  "compare with.", o.MODEL)] = None,
-    transfer_from: Annotated[Optional[Path], o.option(
-        "Run folder: the sanity checks also attack with images made on its network by PGD-20.", o.MODEL)] = None,
+    transfer_from: Annotated[Optional[str], o.option(
+        "Run folder: attacks named transfer-..., as in --attacks transfer-pgd20, and one of the sanity checks make "
+        "their images on its network; of several, comma-separated, on all together.", o.MODEL)] = None,
     list_: Annotated[bool, o.option("List suites, attacks and protocols, and stop.", o.ATTACK, "--list")] = False,
     device: o.Device = "auto",
     resume: o.Resume = True,
@@ -66,8 +67,9 @@ def attack(
     from rnabench.cli.console import LiveProgress, stop_request
     from rnabench.cli.output import finish
     from rnabench.jobs.evaluate import attack as run_attack
-    from rnabench.jobs.evaluate import beside_baseline, identity, load_run, with_surrogate
+    from rnabench.jobs.evaluate import beside_baseline, identity, load_run
     from rnabench.jobs.foreign import load_foreign
+    from rnabench.jobs.surrogates import with_surrogate
     from rnabench.report.origin import taken_over
     from rnabench.runtime.environment import now
 
@@ -75,9 +77,9 @@ def attack(
               else load_foreign(str(model), from_options(DataSettings, data), settings, device))
     if compared is not None and compared.data.fingerprint != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
-    if transfer_from is not None:
+    if transfer_from:
         try:
-            target = with_surrogate(target, transfer_from, settings)
+            target = with_surrogate(target, [Path(folder) for folder in transfer_from.split(",")], settings)
         except CheckpointError as error:
             raise CheckpointError(f"--transfer-from: {str(error).removeprefix('run: ')}") from None
     name = f"attack-{settings.suite}-{identity(target, settings)}"
@@ -119,12 +121,15 @@ def show_lists() -> None:
     show_table("Attacks (--attacks)", ("kind", "goal", "parameters and defaults", "what it is"), attacks, 4)
     out = console()
     out.print(f"An attack's name is {GRAMMAR}. A recipe can set any parameter: {{name: cw-search, kind: cw, c: 0.01, "
-              "searches: 6}.", markup=False)
+              "searches: 6}. With transfer- before a bounded one, as in transfer-pgd20, its images are made on the "
+              "networks of --transfer-from.", markup=False)
     protocols = [
         ("paper", "one path, frozen for the whole attack", "other draws"),
         ("same-path", "one path, frozen", "the same path"),
         ("resample", "a fresh draw in every forward", "fresh draws"),
         ("eot:K", "the mean over K fresh draws at every step", "fresh draws"),
+        ("eot:K:probabilities", "the loss of K fresh draws' mean probabilities", "fresh draws"),
+        ("eot:K:logits", "the loss of K fresh draws' mean logits", "fresh draws"),
     ]
     show_table("Protocols (--protocols)", ("protocol", "the attacker's path", "the prediction's path"), protocols, 3)
 

@@ -63,21 +63,20 @@ class Attacker:
 
     def __call__(self, spec: AttackSpec, protocol: Protocol, batch: Batch, groups: Groups) -> tuple[Tensor, Path]:
         """Adversarial images of a batch whose images are in these path `groups`, and a path that the attacker knows:
-        its frozen one, or one more draw (one row, or one for each image).
-
-        Raises NumericalError for images that leave [0, 1] or the ball.
-        """
+        its frozen one, or one more draw (one row, or one for each image). Raises NumericalError for images that leave
+        [0, 1] or the ball, InvalidValue for what a library cannot average."""
         attack, threat = ready(spec, self.keys.norm, self.keys.eps, self.keys.step)
         draw = self.drawer("attack path", batch, groups)
         averaged = protocol.samples if self.defence.space.is_random else 0
         network = InBatches(self.network, len(batch.indices)) if batch_dependent(self.defence) else self.network
         if averaged:
-            estimator = Expectation(network, draw, averaged, self.most_pixels)
-            found = self._run(spec.name, attack, threat, estimator, batch, averaged)
+            self.keys.check_protocol(spec, protocol)
             path = self.drawer("reported path", batch, groups)(1)
+            estimator: Estimator = Expectation(network, draw, averaged, self.most_pixels, protocol.average)
         else:
             path = draw(1)
-            found = self._run(spec.name, attack, threat, OnePath(network, path), batch, 0)
+            estimator = OnePath(network, path)
+        found = self._run(spec.name, attack, threat, estimator, batch, averaged)
         check(spec.name, found, batch.images, threat)
         return found, path
 
@@ -240,7 +239,7 @@ class Evaluator:
         images, attacked = batch.images, None
         if cell.surrogate is not None and cell.attack is not None:
             assert self.surrogate is not None
-            images, _ = self.surrogate(cell.attack, SURROGATE_PROTOCOL, batch, groups)
+            images, _ = self.surrogate(cell.attack, cell.protocol or SURROGATE_PROTOCOL, batch, groups)
         elif cell.attack is not None:
             images, attacked = self.attacker(cell.attack, cell.protocol or Protocol("paper"), batch, groups)
         same_path = cell.protocol is not None and cell.protocol.same_path

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnabench.errors import InvalidValue
 from rnabench.evaluation.defence import Defence
-from rnabench.settings.attacks import AttackSpec, at_eps, parse_attack
+from rnabench.settings.attacks import AttackSpec, at_eps, at_home, parse_attack
 from rnabench.settings.evaluation import EvaluationSettings
-from rnabench.settings.protocols import Protocol, parse_protocol
+from rnabench.settings.protocols import Protocol, eot, parse_protocol, strength
 
-SURROGATE_PROTOCOL = Protocol("eot:10", samples=10)  # if the surrogate draws; a deterministic one is attacked as it is
+SURROGATE_PROTOCOL = eot(10)  # if the surrogate draws; a deterministic one is attacked as it is
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,16 @@ class Cell:
         return "sanity" if self.probe else self.key[0]
 
 
-def cells(keys: EvaluationSettings, is_random: bool) -> list[Cell]:
-    """The table's cells; a deterministic model is attacked once, whatever the protocols."""
+def cells(keys: EvaluationSettings, is_random: bool, surrogate: str | None = None) -> list[Cell]:
+    """The table's cells; a deterministic model is attacked once, whatever the protocols. Attacks that are transferred
+    are made on the network that `surrogate` names, under their protocol, too. Raises InvalidValue without one."""
     found = {("", ""): Cell(None, None)}
     for attack, protocol, _ in keys.entries():
-        cell = Cell(attack, parse_protocol(protocol) if is_random else None,
-                    keys.limit(attack.name, protocol if is_random else ANY_PROTOCOL))
+        if attack.transferred and surrogate is None:
+            raise InvalidValue("attack", attack.name, "--transfer-from RUN with it, the network that it is made on")
+        cell = Cell(at_home(attack), parse_protocol(protocol) if is_random else None,
+                    keys.limit(attack.name, protocol if is_random else ANY_PROTOCOL),
+                    surrogate=surrogate if attack.transferred else None)
         found.setdefault(cell.key, cell)
     return list(found.values())
 
@@ -72,15 +77,16 @@ def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = No
     """
     if not keys.sanity or keys.norm != "Linf" or keys.backend != "native":
         return []
-    there = {cell.key for cell in cells(keys, is_random)}
-    samples = max((parse_protocol(entry.protocol).samples for entry in keys.entries()), default=0)
-    samples = samples if samples > 1 else 10
-    eot = parse_protocol(f"eot:{samples}") if is_random else None
-    wanted = [(parse_attack(name), eot) for name in ("fgsm", "pgd20", "pgd60", "square200")]
-    wanted += [(at_eps(parse_attack("pgd10"), eps), eot) for eps in ladder(keys.eps)]
+    there = {cell.key for cell in cells(keys, is_random, surrogate)}
+    strongest = max((parse_protocol(entry.protocol) for entry in keys.entries()), default=eot(10), key=strength)
+    strongest = strongest if strongest.samples > 1 else eot(10)
+    averaging = strongest if is_random else None
+    wanted = [(parse_attack(name), averaging) for name in ("fgsm", "pgd20", "pgd60", "square200")]
+    wanted += [(at_eps(parse_attack("pgd10"), eps), averaging) for eps in ladder(keys.eps)]
     if is_random:
         pgd = parse_attack("pgd20")
-        wanted += [(pgd, parse_protocol(f"eot:{max(1, samples // 2)}")), (pgd, parse_protocol("same-path"))]
+        half = eot(max(1, strongest.samples // 2), strongest.average)
+        wanted += [(pgd, half), (pgd, parse_protocol("same-path"))]
     made = [Cell(attack, protocol, keys.sanity_examples, probe=True) for attack, protocol in wanted]
     if surrogate is not None:
         made.append(Cell(parse_attack("pgd20"), None, keys.sanity_examples, probe=True, surrogate=surrogate))

@@ -68,9 +68,8 @@ def passes(attacker: Attacker, cell: Cell) -> tuple[float, float]:
     scored = attacker.keys.draws if random and not (cell.protocol and cell.protocol.same_path) else 1
     gradients, forwards = 0.0, 0.0
     if cell.attack is not None:
-        gradients, forwards = cell.attack.parameters.passes(random and samples > 0, attacker.classes)
-    draws = max(1, samples)
-    return draws * gradients, draws * forwards + scored + 1
+        gradients, forwards = cell.attack.parameters.passes_of(samples if random else 0, attacker.classes)
+    return gradients, forwards + scored + 1
 
 
 def forward_passes(attacker: Attacker, cell: Cell) -> float:

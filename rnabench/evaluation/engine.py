@@ -58,7 +58,8 @@ def evaluate(
     for images outside [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
-    todo = cells(keys, random) + probes(keys, random, surrogate.name if surrogate else None)
+    other = surrogate.name if surrogate else None
+    todo = cells(keys, random, other) + probes(keys, random, other)
     check_plan(keys, [(cell.attack, cell.protocol.samples if cell.protocol else 0) for cell in todo if cell.attack],
                random, classes)
     check_sizes(defence, [cell.attack for cell in todo if cell.attack], source)
@@ -95,7 +96,7 @@ def evaluate(
             few = -(-few // keys.batch_size) * keys.batch_size
         first = first_images(source, run.evaluator.at_once, few)
         diagnosis = diagnose(defence, path, first, was_training, changed, statistics)
-    count = len(cells(keys, random))
+    count = len(cells(keys, random, other))
     return Evaluation(outcomes[:count], outcomes[count:], diagnosis)
 
 

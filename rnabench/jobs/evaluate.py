@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rnabench.data.sources import EvaluationData, evaluation_data
-from rnabench.errors import CheckpointError, InvalidValue
+from rnabench.errors import CheckpointError
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
@@ -77,7 +77,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
     model = load_model(folder)
     data = open_data(attacked_data(run["recipe"], changes), evaluation, device)
     if same_classes:
-        _check_classes(run["model"]["classes"], data, folder)
+        check_classes(run["model"]["classes"], data, folder)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.precision = evaluation.precision
     model = deploy(model, deployment, f"{run['model']['arch']} with space {run['model']['space']}")
@@ -104,7 +104,8 @@ def attacked_data(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> Data
     return from_options(DataSettings, {**own, **changes})
 
 
-def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None:
+def check_classes(known: list[str], data: EvaluationData, folder: Path) -> None:
+    """Raises CheckpointError if the classes that a run's network knows are not the data set's."""
     if len(known) != len(data.classes):
         raise CheckpointError(f"run: {str(folder)!r} tells {len(known)} classes apart; expected the "
                               f"{len(data.classes)} classes of dataset {data.name!r}")
@@ -112,23 +113,6 @@ def _check_classes(known: list[str], data: EvaluationData, folder: Path) -> None
         if ours != theirs:
             raise CheckpointError(f"run: {str(folder)!r} knows class {number} as {ours!r}; expected {theirs!r}, as in "
                                   f"dataset {data.name!r}")
-
-
-def with_surrogate(target: Target, folder: Path, evaluation: EvaluationSettings) -> Target:
-    """The target, to be attacked also by images that are made on the network of a run folder.
-
-    Raises InvalidValue for an evaluation without such an attack, CheckpointError for a network that knows other
-    classes, and as `load_model` does.
-    """
-    if not any(cell.surrogate for cell in probes(evaluation, False, str(folder))):
-        raise InvalidValue("--transfer-from", str(folder), "--norm Linf, --backend native and --sanity with it (the "
-                           "transfer attack is one of the sanity checks')")
-    _check_classes(read_run(folder)["model"]["classes"], target.data, folder)
-    model = load_model(folder).to(  # type: ignore[call-overload]
-        device=target.device, memory_format=torch.channels_last).requires_grad_(False)
-    model.precision = evaluation.precision
-    name = f"{folder.resolve().name} (weights {sha256(folder / WEIGHTS)[:12]})"
-    return replace(target, surrogate=Surrogate(name, model))
 
 
 def open_data(keys: DataSettings, evaluation: EvaluationSettings, device: torch.device) -> EvaluationData:
@@ -144,8 +128,8 @@ def identity(target: Target, keys: EvaluationSettings) -> str:
 def evaluation_versions(target: Target, keys: EvaluationSettings) -> dict[str, int]:
     """The versions of all algorithms that an evaluation rests on today; its networks' training has its own."""
     random = target.defence.space.is_random
-    return {name: version for cell in cells(keys, random) + probes(
-                keys, random, target.surrogate.name if target.surrogate else None)
+    other = target.surrogate.name if target.surrogate else None
+    return {name: version for cell in cells(keys, random, other) + probes(keys, random, other)
             for name, version in algorithms_of(cell).items()}
 
 
@@ -256,7 +240,8 @@ def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None
 
 def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: Journal) -> Record:
     random, images = target.defence.space.is_random, len(target.data.source)
-    checked = probes(keys, random, target.surrogate.name if target.surrogate else None)
+    other = target.surrogate.name if target.surrogate else None
+    checked = probes(keys, random, other)
 
     def scored(cell: Cell, outcome: Outcome) -> Result:
         group: DrawsAre = "batch" if target.description.get("batch_dependent") else "group"
@@ -265,7 +250,7 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
                       algorithms_of(cell), journal.makers(cell_name(cell, keys, images)))
 
     probed = [scored(*pair) for pair in zip(checked, found.probes, strict=True)]
-    results = [scored(*pair) for pair in zip(cells(keys, random), found.outcomes, strict=True)]
+    results = [scored(*pair) for pair in zip(cells(keys, random, other), found.outcomes, strict=True)]
     return judged(Record.model_validate({
         "format": FORMAT,
         "digest": identity(target, keys),

@@ -69,9 +69,14 @@ def is_adaptive_suite(record: Record) -> bool:
     threat, suite = record.threat, SUITES["adaptive"]
     fewest = min(parse_protocol(protocol).samples for protocol in suite.protocols)
     run = [result.parameters for result in averaging(record)
-           if not record.model.randomised or parse_protocol(result.protocol).samples >= fewest]
+           if not record.model.randomised or _averages(result.protocol, fewest)]
     wanted = [resolved(parse_attack(attack), threat.eps, threat.step_size) for attack in suite.attacks]
     return all(any(settings.items() <= parameters.items() for parameters in run) for settings in wanted)
+
+
+def _averages(name: str, fewest: int) -> bool:
+    protocol = parse_protocol(name)
+    return protocol.samples >= fewest and protocol.average == "losses"
 
 
 def rows(records: Sequence[Record]) -> list[dict[str, Any]]:

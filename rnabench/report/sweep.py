@@ -43,8 +43,9 @@ def curves(records: Sequence[Record], axis: Axis, attacks: Sequence[str], protoc
             if result.attack not in attacks or protocol not in (*protocols, "any"):
                 continue
             if axis == "samples":
-                value = float(protocol[4:]) if protocol.startswith("eot:") else 0.0 if protocol == "any" else None
-                protocol = protocol if protocol == "any" else "eot:K"
+                averaged = re.match(r"eot:(\d+)", protocol)
+                value = float(averaged[1]) if averaged else 0.0 if protocol == "any" else None
+                protocol = re.sub(r"^eot:\d+", "eot:K", protocol)
             else:
                 value = parameters.get("steps" if axis == "steps" else "eps")
             if value is None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from rnabench.scoring.outcome import Outcome
 from rnabench.settings.attacks import Parameters, recorded
+from rnabench.settings.protocols import Protocol, parse_protocol
 
 Status = Literal["PASS", "WARN", "FAIL", "n/a"]
 SURE = 0.997  # three standard errors: many pairs are compared, and few may fail by chance
@@ -30,8 +31,13 @@ class Row:
     @property
     def samples(self) -> int:
         """Path samples per step of an averaging protocol; 0 for a frozen path or a model without randomness."""
-        protocol = self.outcome.protocol
-        return 1 if protocol == "resample" else int(protocol[4:]) if protocol.startswith("eot:") else 0
+        return self.protocol.samples
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the attacker averages; of a model without randomness, not at all."""
+        name = self.outcome.protocol
+        return Protocol(name) if name == "any" else parse_protocol(name)
 
     @property
     def plain(self) -> bool:

@@ -11,6 +11,7 @@ from rnabench.scoring.flag import SURE, Flag, Row, Status
 from rnabench.scoring.interval import difference_interval
 from rnabench.scoring.model_checks import gradients, normalisation
 from rnabench.settings.pixels import in_255ths
+from rnabench.settings.protocols import strength
 
 TOLERANCE = 0.02  # what more steps, restarts or samples may still change
 
@@ -52,6 +53,7 @@ def _order(rows: Sequence[Row]) -> Flag:
             same_protocol = stronger.outcome.protocol == weaker.outcome.protocol or weaker.kind == "natural"
             strengths = weaker.strength, stronger.strength
             averaging = (stronger.parameters == weaker.parameters and stronger.samples > weaker.samples
+                         and stronger.protocol.average == "losses" == weaker.protocol.average
                          and weaker.outcome.protocol != "same-path" and stronger.kind != "natural")
             if (same_protocol and None not in strengths and strengths[0] < strengths[1]) or averaging:  # type: ignore[operator]
                 pairs.append(_paired(weaker, stronger))
@@ -83,9 +85,9 @@ def _one_frozen_path(row: Row) -> bool:
 def _ladder(rows: Sequence[Row], eps: float, classes: int) -> Flag:
     """2. Accuracy falls as eps grows, to chance by 64/255."""
     by_eps = {0.0: rows[0]} if rows and rows[0].kind == "natural" else {}
-    samples = max((row.samples for row in rows), default=0)
+    most = max((strength(row.protocol) for row in rows), default=None)
     for row in sorted((row for row in rows if row.plain and row.outcome.protocol != "same-path"),
-                      key=lambda row: (row.samples == samples, int(row.parameters["steps"]))):
+                      key=lambda row: (strength(row.protocol) == most, int(row.parameters["steps"]))):
         by_eps[float(row.parameters["eps"])] = row
     count = min((len(row.outcome.correct) for row in by_eps.values()), default=0)  # the same images throughout
     by_eps = {size: replace(row, outcome=row.outcome.first(count)) for size, row in by_eps.items()}
@@ -116,7 +118,8 @@ def _converged(rows: Sequence[Row]) -> Flag:
             different = {name for name, value in one.parameters.items() if other.parameters.get(name) != value}
             more_work = different in ({"steps"}, {"restarts"}) and one.outcome.protocol == other.outcome.protocol and (
                 all(other.parameters[name] > one.parameters[name] for name in different))
-            more_samples = not different and 0 < one.samples < other.samples
+            more_samples = (not different and 0 < one.samples < other.samples
+                            and one.protocol.average == other.protocol.average)
             if (more_work and one.parameters["steps"] >= 20) or (more_samples and one.samples >= 5):
                 pairs.append(_paired(one, other))
     if not pairs:

@@ -43,6 +43,7 @@ class Parameters(BaseModel):
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1  # raised when its numbers change by what it does itself; streams, estimators have theirs
     norms: ClassVar[tuple[str, ...]] = ("Linf", "L2")
+    library: ClassVar[str] = ""  # the package that runs it; none: this one
     bounded: ClassVar[bool] = True  # stays within eps; the others look for the smallest change
     random_start: ClassVar[bool] = False
     numbered: ClassVar[str] = "steps"  # the field that a number in a name sets: pgd20
@@ -71,6 +72,11 @@ class Parameters(BaseModel):
         """About how many passes with a gradient, and how many without, an example costs per path draw."""
         return getattr(self, self.numbered, 1) * getattr(self, "restarts", 1), 0
 
+    def passes_of(self, samples: int, classes: int) -> tuple[float, float]:
+        """The same of all draws: of `samples` per step, or of one frozen path (0)."""
+        gradients, forwards = self.passes(samples > 0, classes)
+        return max(1, samples) * gradients, max(1, samples) * forwards
+
     def largest_side(self, side: int) -> int:
         """The height, in pixels, of the largest images that it shows the network of images of this one."""
         return side
@@ -98,17 +104,20 @@ class AttackRegistry(Registry[type[Parameters]]):
 
 
 ATTACKS = AttackRegistry("attack", "rnabench.attack", "rnabench.attacks")
+TRANSFER = "transfer-"
 GRAMMAR = "kind[steps][-loss][xrestarts][@eps], as in pgd20, pgd20-margin, pgd20x5, apgd-t, square500 or pgd20@4/255"
 
 
 @dataclass(frozen=True)
 class AttackSpec:
-    """An attack before it meets a model; `eps` (pixel units) replaces the evaluation's where given."""
+    """An attack before it meets a model; `eps` (pixel units) replaces the evaluation's where given. `transferred`: it
+    is made on another network, and its name begins with `transfer-`."""
 
     name: str
     kind: str
     parameters: Parameters
     eps: float | None = None
+    transferred: bool = False
 
     @property
     def bounded(self) -> bool:
@@ -122,6 +131,22 @@ class AttackSpec:
             scaled = step_size if self.eps is None else own * (0.25 if usual else step_size / eps)
             parameters = parameters.model_copy(update={"step_size": scaled})
         return parameters, own
+
+
+def parse_entry(described: str | Mapping[str, Any]) -> AttackSpec:
+    """The attack of a table's entry: as `parse_attack`, or the name of one of our bounded attacks behind `transfer-`,
+    whose images are made on another network. Raises InvalidValue."""
+    if not (isinstance(described, str) and described.startswith(TRANSFER)):
+        return parse_attack(described)
+    spec = parse_attack(described.removeprefix(TRANSFER))
+    if spec.parameters.library or not spec.bounded:
+        raise InvalidValue("attack", described, f"a bounded attack of our own behind {TRANSFER}, as in transfer-pgd20")
+    return replace(spec, name=described, transferred=True)
+
+
+def at_home(spec: AttackSpec) -> AttackSpec:
+    """What a transferred attack is on the network that its images are made on."""
+    return replace(spec, name=spec.name.removeprefix(TRANSFER), transferred=False)
 
 
 def parse_attack(described: str | Mapping[str, Any]) -> AttackSpec:
@@ -141,8 +166,9 @@ def parse_attack(described: str | Mapping[str, Any]) -> AttackSpec:
     except ValueError as error:
         raise InvalidValue("attack", f"eps: {eps}", str(error).removeprefix("expected ")) from None
     name = str(values.pop("name", kind))
-    if not re.fullmatch(r"[\w.+@/-]{1,40}", name) or name == "natural" or name.startswith("sanity/"):
-        raise InvalidValue("attack", name, "a name of letters, digits and . + @ / - (not natural, not sanity/...)")
+    if not re.fullmatch(r"[\w.+@/-]{1,40}", name) or name == "natural" or name.startswith(("sanity/", TRANSFER)):
+        raise InvalidValue("attack", name, "a name of letters, digits and . + @ / - (not natural, not sanity/..., not "
+                                           "transfer-...)")
     spec = AttackSpec(name, kind, _parameters(name, kind, values), bound)
     _check_claim(spec)
     return spec
@@ -243,5 +269,5 @@ def with_steps(spec: AttackSpec, steps: int) -> AttackSpec:
     name that does not begin with the attack's kind."""
     if "steps" not in type(spec.parameters).model_fields:
         return spec
-    name = re.sub(rf"(?i)^({spec.kind})\d*", rf"\g<1>{steps}", spec.name)
+    name = re.sub(rf"(?i)^((?:{TRANSFER})?{spec.kind})\d*", rf"\g<1>{steps}", spec.name)
     return replace(spec, name=name, parameters=spec.parameters.model_copy(update={"steps": steps}))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue
-from rnabench.settings.attacks import AttackSpec, parse_attack, with_steps
+from rnabench.settings.attacks import AttackSpec, parse_entry, with_steps
 from rnabench.settings.base import (
     BATCH_SIZE,
     Capture,
@@ -26,7 +26,7 @@ from rnabench.settings.base import (
 )
 from rnabench.settings.corruptions import parse_corruption
 from rnabench.settings.pixels import EPS, STEP_SIZE, ThreatSize
-from rnabench.settings.protocols import parse_protocol
+from rnabench.settings.protocols import Protocol, parse_protocol
 from rnabench.settings.suites import SUITES, Suite, suites
 
 
@@ -78,8 +78,8 @@ class EvaluationSettings(Part):
         None, "Attacks instead of the suite's, comma-separated: fgsm,pgd20,apgd-ce (see --list).", "Attack",
         min_length=1)
     protocols: tuple[str, ...] | None = setting(
-        None, "Protocols instead of the suite's, comma-separated: paper, same-path, resample, eot:K.", "Attack",
-        min_length=1)
+        None, "Protocols instead of the suite's, comma-separated: paper, same-path, resample, eot:K (see --list).",
+        "Attack", min_length=1)
     steps: int | None = setting(
         None, "Steps of every attack that has steps, in its name too: mifgsm becomes mifgsm7. Refused where two "
         "attacks become one (as in sweeps of steps).", "Attack", "each attack's own", strict=True, ge=1, le=10000)
@@ -139,7 +139,7 @@ class EvaluationSettings(Part):
             return value
         before: dict[str, str] = {}
         for _, suite in suites(info.data["suite"], _built(info.data["suites"])):
-            for spec in map(parse_attack, info.data.get("attacks") or suite.attacks):
+            for spec in map(parse_entry, info.data.get("attacks") or suite.attacks):
                 if (other := before.setdefault(with_steps(spec, value).name, spec.name)) != spec.name:
                     raise ValueError(f"expected none, as it makes {other} and {spec.name} one attack")
         return value
@@ -176,7 +176,8 @@ class EvaluationSettings(Part):
         return suites(self.suite, _built(self.suites))
 
     def entries(self) -> list[SuiteEntry]:
-        """What is run, in order, each combination once. Raises InvalidValue for two attacks of one name."""
+        """What is run, in order, each combination once. Raises InvalidValue for two attacks of one name, and for an
+        attack that its protocol cannot have."""
         entries: dict[tuple[str, str], SuiteEntry] = {}
         named: dict[str, AttackSpec] = {}
         for name, suite in self.chosen:
@@ -184,6 +185,7 @@ class EvaluationSettings(Part):
                 if named.setdefault(attack.name, attack) != attack:
                     raise InvalidValue("attack", attack.name, "one attack of that name; give the other another `name`")
                 for protocol in self.protocols or suite.protocols:
+                    self.check_protocol(attack, parse_protocol(protocol))
                     entries.setdefault((attack.name, protocol), SuiteEntry(attack, protocol, name))
         names = {part for attack, protocol in entries for part in (attack, protocol, f"{attack} / {protocol}")}
         for name in self.n_examples_of:
@@ -192,9 +194,22 @@ class EvaluationSettings(Part):
                                    names)
         return list(entries.values())
 
+    def check_protocol(self, attack: AttackSpec, protocol: Protocol) -> None:
+        """Raises InvalidValue where a library's attack, which averages over draws by itself, is to average something
+        else than losses; and for images made on another network that are to be predicted on the attacked path."""
+        library = attack.parameters.library or self.backend.replace("native", "")
+        if protocol.average != "losses" and library:
+            raise InvalidValue("protocol", protocol.name, f"eot:{protocol.samples} for {attack.name}: {library} "
+                                                          "averages by itself, and losses only")
+        if attack.transferred and protocol.same_path:
+            raise InvalidValue("protocol", protocol.name, f"another one for {attack.name}: what is attacked is another "
+                                                          "network's path")
+        if attack.transferred and library:
+            raise InvalidValue("backend", library, f"native for {attack.name}")
+
     def attacks_of(self, suite: Suite) -> list[AttackSpec]:
         """What is run of a suite: its own attacks or those that replace them."""
-        specs = [parse_attack(described) for described in self.attacks or suite.attacks]
+        specs = [parse_entry(described) for described in self.attacks or suite.attacks]
         return specs if self.steps is None else [with_steps(spec, self.steps) for spec in specs]
 
 
@@ -208,8 +223,8 @@ def _is_known(name: str) -> bool:
         return False
 
     if both:
-        return parses(parse_attack, attack) and parses(parse_protocol, protocol)
-    return parses(parse_attack, name) or parses(parse_protocol, name)
+        return parses(parse_entry, attack) and parses(parse_protocol, protocol)
+    return parses(parse_entry, name) or parses(parse_protocol, name)
 
 
 def _built(own: Mapping[str, OwnSuite]) -> dict[str, Suite]:
@@ -220,7 +235,7 @@ def _judged_attacks(values: tuple[Any, ...]) -> tuple[Any, ...]:
     names = []
     for value in values:
         try:
-            names.append(parse_attack(value).name)
+            names.append(parse_entry(value).name)
         except InvalidValue as error:
             raise ValueError(f"expected {error.expected} (for {error.value!r}){error.hint}") from None
     if len(set(names)) < len(names):

@@ -178,7 +178,10 @@ def _evaluation(content: Mapping[str, Any], problems: Problems) -> EvaluationSet
     evaluation = problems.judge(EvaluationSettings, part(content, "evaluate"), lambda key: f"evaluate.{key}")
     if evaluation is not None:
         try:
-            evaluation.entries()
+            for entry in evaluation.entries():
+                if entry.attack.transferred:
+                    raise InvalidValue("attack", entry.attack.name, "`rnabench attack --transfer-from RUN` for it (a "
+                                                                    "recipe names no other network)")
         except InvalidValue as error:
             problems.lines.append(f"{problems.file}: evaluate.{error}")
     return evaluation

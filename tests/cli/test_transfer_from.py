@@ -53,3 +53,15 @@ def test_what_it_cannot_be_made_from(plain: Path, options: list[str], words: str
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     assert run(*FOREIGN, *(str(plain) if option == "RUN" else option for option in options)) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_grey_box_is_a_row_of_the_table(plain: Path, tmp_path: Path) -> None:
+    """Made on one network, or on several as one."""
+    few = ["--n-examples", "8", "--draws", "2", "--device", "cpu", "--no-sanity", "--attacks", "fgsm,transfer-pgd2",
+           "--out", str(tmp_path / "out"), "--no-resume"]
+    for made_on in (str(plain), f"{plain},{plain}"):
+        assert run("attack", str(plain), *few, "--transfer-from", made_on) == 0
+        record = json.loads((tmp_path / "out" / "record.json").read_text())
+        assert [result["attack"] for result in record["results"]] == ["natural", "fgsm", "transfer-pgd2"]
+        assert record["results"][2]["parameters"]["surrogate"].count("plain (weights") == 1 + made_on.count(",")
+        assert record["headline"]["attacks"] == ["fgsm / any", "transfer-pgd2 / any"]

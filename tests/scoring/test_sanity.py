@@ -109,6 +109,19 @@ def test_a_stronger_black_box_attack() -> None:
     assert flag(5, [white, row(170, name="square", kind="square", eps=0.1)]).status == "PASS"
 
 
+def test_draws_are_compared_only_where_the_same_is_averaged() -> None:
+    """Of losses, probabilities and logits nobody knows which is the stronger attack."""
+    def rows(first: str, second: str, right: tuple[int, int] = (100, 150)) -> list[Row]:
+        return [natural(), *(row(count, protocol=protocol, name="pgd20", **PGD)
+                             for count, protocol in zip(right, (first, second), strict=True))]
+
+    for first, second in (("paper", "eot:20:logits"), ("eot:10", "eot:20:logits"), ("eot:10:probabilities", "eot:20")):
+        assert flag(1, rows(first, second), random=True).status == "PASS"
+    assert flag(1, rows("eot:10", "eot:20"), random=True).status == "FAIL"
+    assert flag(3, rows("eot:10", "eot:20:logits", (150, 100)), random=True).status == "n/a"
+    assert flag(3, rows("eot:10:logits", "eot:20:logits", (150, 100)), random=True).status == "FAIL"
+
+
 def test_transferred_images_are_compared_with_the_strongest_white_box_attack_under_any_protocol() -> None:
     white = [row(right, protocol=protocol, name="pgd20", **PGD)
              for protocol, right in (("paper", 180), ("eot:10", 120), ("same-path", 20))]
