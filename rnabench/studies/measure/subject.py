@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.attack.estimators import frozen_parameters
+from rnabench.defence.defence import Defence, Draws, batch_dependent
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.defence import Defence, Draws, batch_dependent
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import frozen_statistics
