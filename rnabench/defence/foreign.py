@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -61,6 +62,11 @@ class ForeignModel(nn.Module):
             raise ModelError(f"model: failed on images of shape {list(images.shape)}: {one_line(error)}; expected "
                              "logits") from error
 
+    def split_by_draw(self) -> None:
+        """From now on be asked about images with a draw for each: those with the same one go through it together."""
+        if self.space.is_random:
+            self.space = Seeds(takes_rows=True)
+
     def _gradient_reaches(self, images: Tensor) -> bool:
         """Whether the gradient of the margin between class 0 and the best other one is not zero everywhere."""
         images = images.detach().requires_grad_()
@@ -97,10 +103,22 @@ class ForeignModel(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             if not len(path):
                 return self._logits(images, lambda shown: self.network(shown))
-            seeds = path.choices[:, 0].tolist()
-            if self.randomness.per_image and len(seeds) not in (1, len(images)):
+            seeds: list[int] = path.choices[:, 0].tolist()
+            if len(seeds) not in (1, len(images)):
                 raise InvalidValue("path", f"{len(seeds)} rows", f"1 row or {len(images)}, one per image")
-            return self._logits(images, lambda shown: self.randomness.forward(shown, seeds))
+            if self.randomness.per_image or len(set(seeds)) == 1:
+                return self._logits(images, partial(self.randomness.forward, seeds=seeds))
+            return self._part_by_part(images, seeds)
+
+    def _part_by_part(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Images at the same seed go through the network together."""
+        places: dict[int, list[int]] = {}
+        for place, seed in enumerate(seeds):
+            places.setdefault(seed, []).append(place)
+        parts = [self._logits(images[rows], partial(self.randomness.forward, seeds=[seed]))
+                 for seed, rows in places.items()]
+        order = torch.tensor([place for rows in places.values() for place in rows], device=images.device)
+        return torch.cat(parts)[order.argsort()]
 
     def _logits(self, images: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         if not (self._severed and torch.is_grad_enabled() and images.requires_grad):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +14,15 @@ from rnabench.defence.fingerprint import logits_sha256, source_sha256, weights_s
 from rnabench.defence.foreign import Classifier, ForeignModel, as_classifier
 from rnabench.defence.importing import home_of, import_model
 from rnabench.errors import InvalidValue
-from rnabench.jobs.evaluate import Target, open_data
+from rnabench.jobs.evaluate import Target, attacked_data, open_data
 from rnabench.model.classifier import RandomizedClassifier, in_mode
+from rnabench.model.runs import read_run
 from rnabench.runtime.device import check_precision, find_device, number_formats
-from rnabench.settings.base import Precision
+from rnabench.settings.base import Precision, from_options
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.imported import TYPED, Imported, Words
+from rnabench.settings.studies import Probing, Study
 
 SEEN = 8  # images that a network is looked at with
 
@@ -74,6 +77,34 @@ def _described(imported: Imported, found: Adopted) -> dict[str, Any]:
             "randomised": found.classifier.space.is_random, "random_sources": list(found.seen.sources),
             "batch_dependent": found.seen.batch_dependent, "replayable": found.seen.replayable,
             "differentiable": found.seen.differentiable}
+
+
+def foreign_for_study(imported: Imported, keys: DataSettings, study: Study, device_name: str, label: str | None = None,
+                      words: Words = TYPED) -> Target:
+    """The same for a study, which asks about images with draws of their own. Raises InvalidValue too for a study that
+    trains classifiers on the networks."""
+    if isinstance(study, Probing):
+        raise InvalidValue(words.reference, imported.reference, f"trained networks only: {study.name} takes their last "
+                           "layer off and trains another one")
+    target = load_foreign(imported, keys, study.evaluation(), device_name, label, words)
+    if isinstance(target.module, ForeignModel):
+        target.module.split_by_draw()
+    return target
+
+
+def imports_beside(runs: Sequence[Path], references: Sequence[str], arguments: Sequence[str], weights: Path | None,
+                   changes: Mapping[str, Any]) -> tuple[list[Imported], DataSettings]:
+    """The networks that a command line names beside `runs`, and their data set: the one that `changes` (keys of
+    DataSettings) name, or that of the first run. Raises InvalidValue for arguments or weights that could be meant for
+    several networks, or for none."""
+    for name, given in ((TYPED.arguments, list(arguments)), (TYPED.weights, weights and str(weights))):
+        if given and len(references) != 1:
+            raise InvalidValue(name, given, "a single --model with it (a function without arguments may call another)"
+                               if references else "--model with it")
+    imported = [Imported.of(reference, arguments, weights) for reference in references]
+    if runs and references:
+        return imported, attacked_data(read_run(runs[0])["recipe"], changes)
+    return imported, from_options(DataSettings, changes)
 
 
 def said_of(description: Mapping[str, Any]) -> list[str]:
