@@ -81,15 +81,19 @@ def _described(imported: Imported, found: Adopted) -> dict[str, Any]:
 
 def foreign_for_study(imported: Imported, keys: DataSettings, study: Study, device_name: str, label: str | None = None,
                       words: Words = TYPED) -> Target:
-    """The same for a study, which asks about images with draws of their own. Raises InvalidValue too for a study that
-    trains classifiers on the networks."""
-    if isinstance(study, Probing):
-        raise InvalidValue(words.reference, imported.reference, f"trained networks only: {study.name} takes their last "
-                           "layer off and trains another one")
+    """The same for a study, which asks about images with draws of their own. Raises as `check_imported` too."""
+    check_imported(study, imported.reference, words)
     target = load_foreign(imported, keys, study.evaluation(), device_name, label, words)
     if isinstance(target.module, ForeignModel):
         target.module.split_by_draw()
     return target
+
+
+def check_imported(study: Study, name: str, words: Words = TYPED) -> None:
+    """Raises InvalidValue for a study that trains classifiers on networks, and so needs ours."""
+    if isinstance(study, Probing):
+        raise InvalidValue(words.reference, name, f"trained networks only: {study.name} takes their last layer off and "
+                           "trains another one")
 
 
 def imports_beside(runs: Sequence[Path], references: Sequence[str], arguments: Sequence[str], weights: Path | None,

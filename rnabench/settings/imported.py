@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,11 @@ class Words(NamedTuple):
 
 TYPED = Words("--model", "--model-args", "--model-weights")
 IN_RECIPE = Words("import", "args", "weights")
+
+
+def is_imported(own: object) -> bool:
+    """Whether what a recipe says of a model is that somebody else brings it."""
+    return isinstance(own, Mapping) and "import" in own
 
 
 class Imported(Part):

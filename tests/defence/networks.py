@@ -92,6 +92,19 @@ def linear(width: int, scale: float = 1.0) -> nn.Module:
     return layers
 
 
+def called(name: str = "") -> nn.Module:
+    return linear(3)
+
+
+def per_image() -> nn.Module:
+    class Bright(PerImage):
+        def forward(self, x: Tensor, generator: list[torch.Generator]) -> Tensor:
+            noise = torch.stack([torch.randn(10, generator=each) for each in generator])
+            return x.flatten(1)[:, 500:510] + noise
+
+    return Bright()
+
+
 def unseeded() -> nn.Module:
     return UNSEEDED["os.urandom"]()
 

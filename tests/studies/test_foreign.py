@@ -12,7 +12,6 @@ import torch
 
 from rnabench.defence.foreign import ForeignModel
 from rnabench.path.path import Path as Draw
-from rnabench.settings.studies import STUDIES
 from tests.cli.test_cli import TRAIN, run
 from tests.defence.networks import SEEDED
 from tests.helpers import random_images
@@ -42,14 +41,19 @@ def record(out: Path, kind: str) -> dict[str, Any]:
     ("theory", ["--attack", "fgsm", "--lengths", "2", "--paths", "2"]),
     ("batch-size", ["--attack", "fgsm", "--sizes", "3,6", "--draws", "2"]),
 ])
-def test_a_study_takes_them_beside_a_run_and_draws_them_in_its_tables(kind: str, options: list[str], rna: Path,
-                                                                     tmp_path: Path) -> None:
-    assert run(kind, str(rna), "--model", NOISY, "--model", LINEAR, *FEW, *options, "--out", str(tmp_path)) == 0
+def test_a_study_takes_them_and_shows_them(kind: str, options: list[str], tmp_path: Path) -> None:
+    assert run(kind, "--model", NOISY, "--model", LINEAR, *FEW, *options, "--out", str(tmp_path)) == 0
     found = record(tmp_path, kind)
-    assert [model["label"] for model in found["models"]] == [found["models"][0]["label"], NOISY, LINEAR]
-    assert [model["randomised"] for model in found["models"]] == [True, True, False]
-    assert f"{NOISY} (imported)" in STUDIES[kind].name + (tmp_path / f"{kind}.md").read_text()
+    assert [(model["label"], model["randomised"]) for model in found["models"]] == [(NOISY, True), (LINEAR, False)]
+    assert f"{NOISY} (imported)" in (tmp_path / f"{kind}.md").read_text()
     assert (tmp_path / f"{kind}.png").stat().st_size > 0
+
+
+def test_they_stand_beside_a_run_on_its_data(rna: Path, tmp_path: Path) -> None:
+    assert run("gradient-similarity", str(rna), "--model", NOISY, *FEW, "--out", str(tmp_path)) == 0
+    found = record(tmp_path, "gradient-similarity")
+    assert [model["label"] for model in found["models"]] == ["bn+in", NOISY]
+    assert found["data"]["name"] == json.loads((rna / "run.json").read_text())["data"]["name"]
 
 
 def test_equal_seeds_meet_in_the_diagonal_of_a_transfer_matrix(tmp_path: Path) -> None:
