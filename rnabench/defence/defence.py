@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rnabench.errors import ModelError, NumericalError
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
 
@@ -46,3 +47,14 @@ def batch_dependent(defence: Defence) -> bool:
 def replayable(defence: Defence) -> bool:
     """Whether the same path is the same network again; a defence that does not say is."""
     return bool(getattr(defence, "replayable", True))
+
+
+def check_logits(logits: object, images: int, classes: int) -> None:
+    """Raises ModelError unless these are logits [images, classes], NumericalError unless they are finite."""
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != images:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"model: returned {shape} for {images} images; expected logits of shape [{images}, classes]")
+    if logits.shape[1] != classes:
+        raise ModelError(f"model: returned {logits.shape[1]} classes; expected {classes}, as in the data set")
+    if not bool(torch.isfinite(logits).all()):
+        raise NumericalError("model: logits are not finite (NaN or infinity); expected numbers; nothing was scored")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,16 @@ from rnabench.path.path import Path
 
 SEEDS = (1, 2)
 AT_ONCE = 32
+
+
+def foreign_code(description: Mapping[str, Any]) -> list[Any] | None:
+    """What tells a foreign network from others of the same weights, by what a record says of it: where it comes from,
+    what it computes, and the arguments that it was made with. None of a network of ours."""
+    if "arch" in description:
+        return None
+    imported = description.get("imported") or {}
+    arguments = [imported["args"]] if "args" in imported else []
+    return [imported.get("import", description["label"]), description.get("code"), *arguments]
 
 
 def weights_sha256(network: nn.Module) -> str:

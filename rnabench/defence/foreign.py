@@ -9,10 +9,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rnabench.defence.defence import Draws
+from rnabench.defence.defence import Draws, check_logits
 from rnabench.defence.randomness import CHOICES, FIRST, UNFIXED, Randomness, sources_of
 from rnabench.defence.seeds import OnlyOne, Seeds
-from rnabench.errors import InvalidValue, ModelError, NumericalError
+from rnabench.errors import InvalidValue, ModelError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.choice import ChoiceLayer
 from rnabench.path.path import Path
@@ -165,14 +165,3 @@ def _each_once(drawing: Sequence[RandomizedClassifier], model: ForeignModel, ima
 
 def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-
-
-def check_logits(logits: object, images: int, classes: int) -> None:
-    """Raises ModelError unless these are logits [images, classes], NumericalError unless they are finite."""
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != images:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(f"model: returned {shape} for {images} images; expected logits of shape [{images}, classes]")
-    if logits.shape[1] != classes:
-        raise ModelError(f"model: returned {logits.shape[1]} classes; expected {classes}, as in the data set")
-    if not bool(torch.isfinite(logits).all()):
-        raise NumericalError("model: logits are not finite (NaN or infinity); expected numbers; nothing was scored")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +46,8 @@ def watched(network: nn.Module) -> Iterator[Inside]:
 
     with ExitStack() as stack:
         for name in (ENGINE,) if hasattr(torch.autograd, ENGINE) else PUBLIC:
-            stack.enter_context(patch.object(torch.autograd, name, asked(getattr(torch.autograd, name))))
+            stack.callback(setattr, torch.autograd, name, call := getattr(torch.autograd, name))
+            setattr(torch.autograd, name, asked(call))
         stack.callback(register_optimizer_step_pre_hook(stepped).remove)
         for name, layer in network.named_modules():
             if any(True for _ in layer.parameters(recurse=False)):

@@ -12,6 +12,7 @@ from torch import nn
 
 from rnabench.data.sources import EvaluationData, evaluation_data
 from rnabench.defence.defence import Defence, replayable
+from rnabench.defence.fingerprint import foreign_code
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.evaluation.cells import Cell, Surrogate, cells, check_protocols, probes
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
@@ -159,26 +160,17 @@ def settings_identity(target: Target, keys: EvaluationSettings) -> str:
         {"surrogate": target.surrogate.name} if target.surrogate else {}))
 
 
-def foreign_code(target: Target) -> list[Any] | None:
-    """What tells a foreign network from others of the same weights: where it comes from and what it computes."""
-    if "arch" in target.description:
-        return None
-    imported = target.description.get("imported") or {}
-    arguments = [imported["args"]] if "args" in imported else []
-    return [imported.get("import", target.description["label"]), target.description.get("code"), *arguments]
-
-
 def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
-    code = foreign_code(target)
     # a corruption is in the fingerprint of its images
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of",
                                                      "corruption"})
     mates = {"batch_dependent": True} if target.description.get("batch_dependent") else {}
     deployed = {"deployed": target.deployed} if target.deployed else {}
+    model = [target.description["weights_sha256"], foreign_code(target.description)]
     return {"format": 3,  # as ever: another layout of the file is no other evaluation
             "keys": settings | {"step_size": keys.step},
-            "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint} | mates | deployed
+            "model": model, "data": target.data.fingerprint} | mates | deployed
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,

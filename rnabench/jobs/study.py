@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from rnabench.data.sources import EvaluationData, probe_data
+from rnabench.defence.fingerprint import foreign_code
 from rnabench.defence.foreign import Classifier, ForeignModel, one_line
 from rnabench.errors import InvalidValue, ModelError
 from rnabench.jobs.durations import network_speed, study_passes
-from rnabench.jobs.evaluate import Target, attacked_data, foreign_code, load_run
+from rnabench.jobs.evaluate import Target, attacked_data, load_run
 from rnabench.model.runs import read_run
 from rnabench.report.record_file import read_study, write_study_record
 from rnabench.report.study_record import STUDY_FORMAT
@@ -97,7 +98,7 @@ def settings_identity(targets: Sequence[Target], study: Study) -> str:
     } | ({"training": training.fingerprint} if (training := targets[0].data.training) else {})
         | ({"batch_dependent": mates} if any(mates) else {})
         | ({"deployed": deployed} if any(deployed := [target.deployed for target in targets]) else {})
-        | ({"code": code} if any(code := [foreign_code(target) for target in targets]) else {}))
+        | ({"code": code} if any(code := [foreign_code(target.description) for target in targets]) else {}))
 
 
 def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Progress, stop: StopRequest,

@@ -51,6 +51,8 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     models = {name: found[name] if name in deployments else {} for name in part(content, "models")}
     test = part(content, "test")
     attacked = problems.judge(DataSettings, test, lambda key: f"test.{key}") if test else None
+    shared = {key: value for key, value in part(content, "train").items() if key in DataSettings.model_fields}
+    trained_on = problems.judge(DataSettings, shared, lambda key: f"train.{key}")
     evaluation = _evaluation(content, problems)
     table = list(models) if content.get("table") is None else content["table"]
     _judge_table(table, content.get("baseline"), models, problems)
@@ -72,7 +74,7 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
                    if isinstance(training, TrainingSettings)},
         "imported": {name: own for each in trainings.values() for name, own in each.items()
                      if isinstance(own, Imported)},
-        "trained_on": {key: value for key, value in part(content, "train").items() if key in DataSettings.model_fields},
+        "trained_on": trained_on,
         "evaluate": evaluation, "table": [name for model in table for name in trainings[model]],
         "figures": {name: figure.model_copy(update={"models": tuple(first[model] for model in figure.models)})
                     for name, figure in figures.items()},

@@ -35,8 +35,8 @@ def test_a_network_that_no_seed_fixes_is_attacked_with_fresh_draws_only(tmp_path
 
 
 def test_its_sanity_checks_freeze_no_draw_either(tmp_path: Path) -> None:
-    assert run("attack", "--model", f"{HERE}:unseeded", "--attacks", "fgsm", "--protocols", "eot:2", "--n-examples", "4",
-               "--sanity-examples", "2", "--draws", "2", "--device", "cpu", "--out", str(tmp_path)) == 0
+    assert run("attack", "--model", f"{HERE}:unseeded", "--attacks", "fgsm", "--protocols", "eot:2", "--n-examples",
+               "4", "--sanity-examples", "2", "--draws", "2", "--device", "cpu", "--out", str(tmp_path)) == 0
     record = json.loads((tmp_path / "record.json").read_text())
     assert all(probe["protocol"].startswith("eot:") for probe in record["sanity"]["probes"])
     assert record["sanity"]["flags"][5]["status"] == "n/a"
@@ -60,3 +60,19 @@ def test_what_is_wrong_is_said_in_a_line(options: list[str], words: str, capsys:
     said = capsys.readouterr().err.strip()
     assert words in said
     assert len(said.splitlines()) == 1
+
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+@pytest.mark.parametrize(("name", "draws"), [
+    ("defence", "PASS draws      one for a whole batch"), ("per_image", "PASS draws      one for each image"),
+])
+def test_the_example_can_be_judged(name: str, draws: str, monkeypatch: pytest.MonkeyPatch,
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    assert run("conform", f"noisy_network:{name}", "--model-args", "deviation=0.2", "--n-examples", "16", "--device",
+               "cpu") == 0
+    said = capsys.readouterr().out
+    assert draws in said
+    assert "PASS replay" in said

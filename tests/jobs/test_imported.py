@@ -122,6 +122,7 @@ def test_other_arguments_are_another_network_even_where_the_logits_are_the_same(
     ("args:", "arguments:", "models.mine.arguments: unknown key; expected one of import, args, weights; did you mean"),
     ("args: {width: 5, scale: 1.5}", "deploy: {average: 2}", "models.mine.deploy: unknown key"),
     ("args: {width: 5, scale: 1.5}", "args: 5", "models.mine.args: 5 is not valid; expected keys and values"),
+    ("train: {width: 2,", "train: {dataset: digitz, width: 2,", "train.dataset: 'digitz' is not valid"),
     ("[bn, mine, noisy]", "[bn, mien]", "did you mean 'mine'?"),
 ])
 def test_what_is_wrong_with_a_recipe_is_said_before_anything_is_imported(old: str, new: str, words: str, folder: Path,
