@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rnabench.data.batches import ResidentSource
 from rnabench.data.images import ImageSet
-from rnabench.evaluation.defence import Defence
+from rnabench.defence.defence import Defence
 from rnabench.evaluation.engine import Evaluation, evaluate
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.normalizers import norm_factory

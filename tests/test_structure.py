@@ -24,17 +24,18 @@ ROOMS = {  # room -> the rooms that it may import from; what a room is for stand
     "norm": {"path", "settings"},
     "model": {"norm", "path", "runtime", "settings"},
     "data": {"runtime", "settings"},
+    "defence": {"data", "model", "path", "settings"},
     "attack": {"path", "settings"},
     "dense": {"attack", "data", "model", "settings"},
     "scoring": {"settings"},
     "training": {"attack", "data", "model", "norm", "path", "runtime", "settings"},
-    "evaluation": {"attack", "data", "model", "norm", "path", "runtime", "scoring", "settings"},
+    "evaluation": {"attack", "data", "defence", "model", "norm", "path", "runtime", "scoring", "settings"},
     "report": {"reference", "runtime", "scoring", "settings"},
-    "studies": {"attack", "data", "evaluation", "model", "norm", "path", "reference", "report", "runtime", "scoring",
-                "settings"},
+    "studies": {"attack", "data", "defence", "evaluation", "model", "norm", "path", "reference", "report", "runtime",
+                "scoring", "settings"},
     "exchange": {"data", "model", "norm", "path", "runtime", "settings"},
-    "jobs": {"attack", "data", "dense", "evaluation", "exchange", "model", "norm", "path", "report", "runtime",
-             "scoring", "settings", "studies", "training"},
+    "jobs": {"attack", "data", "defence", "dense", "evaluation", "exchange", "model", "norm", "path", "report",
+             "runtime", "scoring", "settings", "studies", "training"},
     "cli": {"exchange", "jobs", "model", "report", "runtime", "settings", "studies"},  # studies: only reads its files
 }
 

@@ -22,8 +22,9 @@ def attack(
     run: Annotated[Optional[Path], typer.Argument(help="Run folder, as written by `rnabench train`.  [default: the "
                                                        "newest finished one in --runs]", show_default=False)] = None,
     runs: o.Runs = Path("runs"),
-    model: Annotated[Optional[str], o.option("Anybody's network instead of a run: package.module:factory, or the name "
-                                               "under which an installed package registers it.", o.MODEL)] = None,
+    model: o.Model = None,
+    model_args: o.ModelArgs = None,
+    model_weights: o.ModelWeights = None,
     baseline: Annotated[Optional[Path], o.option("Record (JSON) of the deterministic baseline on the same images, to "
                                                  "compare with.", o.MODEL)] = None,
     transfer_from: Annotated[Optional[str], o.option(
@@ -48,9 +49,12 @@ def attack(
     from rnabench.errors import CheckpointError, InvalidValue
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
+    from rnabench.settings.imported import Imported
 
     if run is not None and model is not None:
         raise InvalidValue("RUN", str(run), "either a run folder or --model package.module:factory")
+    if model is None and (given := model_args or model_weights):
+        raise InvalidValue("--model-args" if model_args else "--model-weights", str(given), "--model with it")
     for name, value in deployment.changes().items() if model is not None else ():
         raise InvalidValue(f"--{name}", value, "a run folder with it: a --model is attacked as it comes")
     if run is None and model is None:
@@ -68,13 +72,14 @@ def attack(
     from rnabench.cli.output import finish
     from rnabench.jobs.evaluate import attack as run_attack
     from rnabench.jobs.evaluate import beside_baseline, identity, load_run
-    from rnabench.jobs.foreign import load_foreign
+    from rnabench.jobs.foreign import load_foreign, said_of
     from rnabench.jobs.surrogates import with_surrogate
     from rnabench.report.origin import taken_over
     from rnabench.runtime.environment import now
 
     target = (load_run(run, data, settings, device, deployment=deployment) if run is not None
-              else load_foreign(str(model), from_options(DataSettings, data), settings, device))
+              else load_foreign(Imported.of(str(model), model_args or (), model_weights),
+                                from_options(DataSettings, data), settings, device))
     if compared is not None and compared.data.fingerprint != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from:
@@ -86,9 +91,8 @@ def attack(
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
     started = now()
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        if not target.description.get("replayable", True):
-            progress.line("warning: this model draws random numbers that torch's seed does not fix: its draws cannot "
-                          "be frozen or replayed, and `paper` and `same-path` act as `resample`")
+        for line in said_of(target.description):
+            progress.line(line)
         if target.description.get("batch_dependent"):
             progress.line(f"predictions of this network depend on batch mates: batches of {settings.batch_size} stay "
                           "whole, and the numbers are those of this --batch-size")

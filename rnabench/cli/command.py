@@ -63,7 +63,8 @@ def command(function: Function, name: str) -> Function:
 
 @dataclass(frozen=True)
 class Option:
-    """How a field is typed. `default` is what help shows: a text, a flag, None, or `empty` where one must be typed."""
+    """How a field is typed. `default` is what help shows: a text, a flag, None, or `empty` where one must be typed. A
+    field of `list[str]` is typed again and again, once for each text."""
 
     name: str
     kind: Any
@@ -77,15 +78,21 @@ class Option:
     @property
     def parameter(self) -> inspect.Parameter:
         """As typer reads it: a flag, or a text that is described by its metavar."""
-        kind = bool if self.kind is bool else Optional[str]
+        kind = bool if self.kind is bool else Optional[list[str]] if self.is_repeated else Optional[str]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default,
                                  annotation=Annotated[kind, self.info])
+
+    @property
+    def is_repeated(self) -> bool:
+        return get_origin(self.kind) is list
 
     def is_said(self, typed: Any) -> bool:
         return typed is not None and not (self.kind is bool and typed == self.default)
 
     def value(self, typed: Any) -> Any:
         """What a text says, for pydantic to judge; the text itself where it cannot be read."""
+        if self.is_repeated:
+            return list(typed)
         if self.kind in (int, float):
             try:
                 return self.kind(typed)
@@ -174,7 +181,7 @@ def _option(name: str, field: FieldInfo, change: Change | None, given: bool) -> 
     written_by = next((each for each in metadata if isinstance(each, WrittenBy)), None)
     if field.is_required():
         default = inspect.Parameter.empty
-    elif default is not None and kind is not bool:
+    elif default is not None and kind is not bool and get_origin(kind) is not list:
         default = (written_by.write(default) if written_by else ",".join(default) if isinstance(default, tuple) else
                    str(default))
     info = next((copy(each) for each in metadata if isinstance(each, OptionInfo)), None) or _info(

@@ -13,6 +13,7 @@ from rnabench import __version__
 from rnabench.cli.attack import attack, crosscheck
 from rnabench.cli.card import card
 from rnabench.cli.command import command
+from rnabench.cli.conform import conform
 from rnabench.cli.dense import dense
 from rnabench.cli.exchange import convert, export
 from rnabench.cli.report import check, report
@@ -26,9 +27,9 @@ from rnabench.runtime.stopping import Stopped
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "train": train, "attack": attack, **{kind: study(kind) for kind in studies()}, "reproduce": reproduce,
-    "report": report, "card": card, "check": check, "runs": runs, "describe": describe, "convert": convert,
-    "export": export, "bench": bench, "crosscheck": crosscheck, "dense": dense,
+    "train": train, "attack": attack, "conform": conform, **{kind: study(kind) for kind in studies()},
+    "reproduce": reproduce, "report": report, "card": card, "check": check, "runs": runs, "describe": describe,
+    "convert": convert, "export": export, "bench": bench, "crosscheck": crosscheck, "dense": dense,
 }
 LOOKS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 

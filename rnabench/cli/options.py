@@ -58,6 +58,13 @@ def data(help: str, none: str) -> Fields:
 
 Data = Annotated[dict[str, Any], data("Data set to attack on.", "the run's own")]
 
+Model = Annotated[Optional[str], option("Anybody's network instead of a run: package.module:factory, or the name "
+                                        "under which an installed package registers it.", MODEL)]
+ModelArgs = Annotated[Optional[list[str]], option("An argument of that factory, key=value, with a value as in YAML; "
+                                                  "may be repeated.", MODEL, "--model-args")]
+ModelWeights = Annotated[Optional[Path], option("File of weights for what the factory returns: .safetensors, or a "
+                                                "state_dict written by torch.save.", MODEL, "--model-weights")]
+
 Device = Annotated[str, option("auto, cpu, cuda or cuda:N.", RUN)]
 Runs = Annotated[Path, option("Folder in which runs are looked for that are not named.", RUN)]
 Resume = Annotated[bool, option("Go on with what is there, or start anew.", RUN)]

@@ -23,6 +23,9 @@ Runs = Annotated[Optional[list[Path]], typer.Argument(
     help="Run folders, as written by `rnabench train`.  [default: all finished ones in --runs on the newest one's data "
          "set]", show_default=False)]
 Among = Annotated[Path, o.option("Folder in which runs are looked for if none is named.", o.RUN, "--runs")]
+Models = Annotated[Optional[list[str]], o.option(
+    "Anybody's network beside the runs, or instead: package.module:factory, or a registered name; may be repeated.",
+    o.MODEL, "--model")]
 Out = Annotated[Optional[Path], o.option("Folder of the results.  [default: <first run>/<study>-<digest>]", o.RUN)]
 
 DOCSTRING, NAME = r'\A[^"\n]*:\n    """(.*?)"""', r'^    name(?:: .+)? = "([\w-]+)"$'
@@ -64,6 +67,9 @@ def study(kind: str) -> Callable[..., None]:
         deployment: Deployment,
         runs: Runs = None,
         among: Among = Path("runs"),
+        models: Models = None,
+        model_args: o.ModelArgs = None,
+        model_weights: o.ModelWeights = None,
         device: o.Device = "auto",
         resume: o.Resume = True,
         max_minutes: o.MaxMinutes = None,
@@ -71,18 +77,22 @@ def study(kind: str) -> Callable[..., None]:
     ) -> None:
         from rnabench.cli.console import LiveProgress, stop_request
         from rnabench.cli.output import finish_study
+        from rnabench.jobs.foreign import foreign_for_study, imports_beside
         from rnabench.jobs.study import load_for_study, run_study, short_labels, study_identity
         from rnabench.report.origin import taken_over
         from rnabench.runtime.environment import now
 
-        if not runs:
+        imported, keys = imports_beside(runs or (), models or (), model_args or (), model_weights, data)
+        if not runs and not imported:
             from rnabench.cli.console import tell
             from rnabench.jobs.runs import runs_for_study
 
             runs, choice = runs_for_study(settings, among)
             tell(choice)
-        targets = short_labels([load_for_study(run, data, settings, device, deployment=deployment) for run in runs])
-        folder = out or runs[0] / f"{kind}-{study_identity(targets, settings)}"
+        targets = short_labels([
+            *(load_for_study(run, data, settings, device, deployment=deployment) for run in runs or ()),
+            *(foreign_for_study(each, keys, settings, device) for each in imported)])
+        folder = out or (runs[0] if runs else Path("runs")) / f"{kind}-{study_identity(targets, settings)}"
         started = now()
         with stop_request(max_minutes) as stop, LiveProgress() as progress:
             record = run_study(targets, settings, folder / f"{kind}.json", progress, stop, resume)

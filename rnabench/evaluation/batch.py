@@ -18,9 +18,9 @@ from rnabench.attack.libraries import Resampled, by_torchattacks, frozen_view, t
 from rnabench.attack.threat import Threat
 from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.batches import Batch
+from rnabench.defence.defence import Defence, batch_dependent, check_logits
 from rnabench.errors import InvalidValue, NumericalError
 from rnabench.evaluation.cells import SURROGATE_PROTOCOL, Cell, Surrogate
-from rnabench.evaluation.defence import Defence, batch_dependent, check_logits
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.runtime.device import memory_ran_out, undivided

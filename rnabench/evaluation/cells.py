@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnabench.defence.defence import Defence, replayable
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.defence import Defence
 from rnabench.settings.attacks import AttackSpec, at_eps, at_home, parse_attack
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import Protocol, eot, parse_protocol, strength
@@ -69,11 +69,22 @@ def cells(keys: EvaluationSettings, is_random: bool, surrogate: str | None = Non
     return list(found.values())
 
 
-def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = None) -> list[Cell]:
+def check_protocols(keys: EvaluationSettings, defence: Defence, name: str) -> None:
+    """Raises InvalidValue for a protocol that freezes a draw, on a defence (called `name`) whose draws cannot be."""
+    if replayable(defence):
+        return
+    for entry in keys.entries():
+        if not parse_protocol(entry.protocol).samples:
+            raise InvalidValue("--protocols", entry.protocol, f"resample or eot:K: no seed fixes what {name} draws, so "
+                               "that no draw can be frozen")
+
+
+def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = None, can_freeze: bool = True
+           ) -> list[Cell]:
     """What the sanity checks need and the table does not have, on few images.
 
     The strongest averaging protocol of the table is theirs too (eot:10 if it has none). `surrogate` is the name of the
-    network for the transfer attack, if there is one.
+    network for the transfer attack, if there is one; `can_freeze`: whether draws can be frozen.
     """
     if not keys.sanity or keys.norm != "Linf" or keys.backend != "native":
         return []
@@ -85,8 +96,8 @@ def probes(keys: EvaluationSettings, is_random: bool, surrogate: str | None = No
     wanted += [(at_eps(parse_attack("pgd10"), eps), averaging) for eps in ladder(keys.eps)]
     if is_random:
         pgd = parse_attack("pgd20")
-        half = eot(max(1, strongest.samples // 2), strongest.average)
-        wanted += [(pgd, half), (pgd, parse_protocol("same-path"))]
+        wanted.append((pgd, eot(max(1, strongest.samples // 2), strongest.average)))
+        wanted += [(pgd, parse_protocol("same-path"))] if can_freeze else []
     made = [Cell(attack, protocol, keys.sanity_examples, probe=True) for attack, protocol in wanted]
     if surrogate is not None:
         made.append(Cell(parse_attack("pgd20"), None, keys.sanity_examples, probe=True, surrogate=surrogate))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnabench.attack.losses import LOSSES
 from rnabench.data.batches import Batch
-from rnabench.evaluation.defence import Defence
+from rnabench.defence.defence import Defence
 from rnabench.path.path import Path
 from rnabench.scoring.outcome import bits
 

@@ -14,11 +14,11 @@ from torch import nn
 
 from rnabench.attack.estimators import GRADIENT_COST, frozen_parameters
 from rnabench.data.batches import BatchSource, first_images
+from rnabench.defence.defence import Defence, replayable
 from rnabench.errors import Busy
 from rnabench.evaluation.batch import Evaluator, check_plan, parameters
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
-from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.model.classifier import RandomizedClassifier, in_mode
@@ -59,7 +59,7 @@ def evaluate(
     """
     random = defence.space.is_random
     other = surrogate.name if surrogate else None
-    todo = cells(keys, random, other) + probes(keys, random, other)
+    todo = cells(keys, random, other) + probes(keys, random, other, replayable(defence))
     check_plan(keys, [(cell.attack, cell.protocol.samples if cell.protocol else 0) for cell in todo if cell.attack],
                random, classes)
     check_sizes(defence, [cell.attack for cell in todo if cell.attack], source)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rnabench.evaluation.defence import Defence, Draws, batch_dependent
+from rnabench.defence.defence import Defence, Draws, batch_dependent
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
 

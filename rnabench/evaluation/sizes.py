@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnabench.data.batches import BatchSource, first_images
+from rnabench.defence.defence import Defence
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.defence import Defence
 from rnabench.runtime.device import memory_ran_out
 from rnabench.settings.attacks import AttackSpec
 

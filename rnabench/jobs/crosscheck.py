@@ -16,7 +16,7 @@ from rnabench.attack.libraries import View, by_torchattacks, guarded
 from rnabench.attack.threat import Threat
 from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.batches import Batch, BatchSource
-from rnabench.evaluation.defence import Defence, batch_dependent
+from rnabench.defence.defence import Defence, batch_dependent
 from rnabench.model.classifier import in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.runtime.device import number_formats

@@ -4,16 +4,19 @@ that no weight, statistic or random stream of the real ones moves."""
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import torch
 
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.data.batches import Batch
+from rnabench.defence.foreign import Classifier
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cost import Speed, speed
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
+from rnabench.path.space import PathSpace
 from rnabench.runtime.device import number_formats
 from rnabench.runtime.rate import work_of
 from rnabench.seeding import stream
@@ -35,10 +38,10 @@ def network_like(training: TrainingSettings, classes: int, device: torch.device,
     return deploy(model.eval(), deployment)
 
 
-def network_speed(model: RandomizedClassifier, side: int, keys: EvaluationSettings, classes: int,
+def network_speed(model: Classifier, side: int, keys: EvaluationSettings, classes: int,
                   work: float = math.inf) -> Speed:
     """Of a network in evaluation mode on images of `side` pixels; `work` as in `speed`."""
-    device = next(model.parameters()).device
+    device = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
     count = TIMED[device.type]
     noise = torch.rand(count, 3, side, side, generator=stream(0, "timing"))
     images = noise.to(device=device, memory_format=torch.channels_last)
@@ -76,11 +79,13 @@ def training_passes(training: TrainingSettings, images: int, epochs: float) -> f
     return epochs * images * (attack + step / PASS)
 
 
-def study_passes(study: Study, model: RandomizedClassifier, models: int, classes: int, images: int, training: int
+def study_passes(study: Study, model: Classifier, models: int, classes: int, images: int, training: int
                  ) -> tuple[float, float]:
     """Passes with a gradient and without that a study of so many models takes of this one, with so many test images
     and, if it trains classifiers, `training` images."""
-    gradients, forwards = (images * each for each in study.passes(len(model.space.layers), models, classes))
+    space = model.space
+    layers = len(space.layers) if isinstance(space, PathSpace) else int(space.is_random)
+    gradients, forwards = (images * each for each in study.passes(layers, models, classes))
     if isinstance(study, Probing):
         more, further = study.training_passes()
         gradients, forwards = gradients + training * more, forwards + training * further

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from rnabench.data.sources import EvaluationData, evaluation_data
+from rnabench.defence.defence import Defence, replayable
+from rnabench.defence.fingerprint import foreign_code
 from rnabench.errors import CheckpointError
-from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
-from rnabench.evaluation.defence import Defence
+from rnabench.evaluation.cells import Cell, Surrogate, cells, check_protocols, probes
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
 from rnabench.model.deployment import deploy
 from rnabench.model.runs import WEIGHTS, read_run, without_places
@@ -129,13 +130,14 @@ def evaluation_versions(target: Target, keys: EvaluationSettings) -> dict[str, i
     """The versions of all algorithms that an evaluation rests on today; its networks' training has its own."""
     random = target.defence.space.is_random
     other = target.surrogate.name if target.surrogate else None
-    return {name: version for cell in cells(keys, random, other) + probes(keys, random, other)
+    asked = cells(keys, random, other) + probes(keys, random, other, replayable(target.defence))
+    return {name: version for cell in asked
             for name, version in algorithms_of(cell).items()}
 
 
 def settings_identity(target: Target, keys: EvaluationSettings) -> str:
-    """`identity` without the versions of algorithms. A run's label does not count; a foreign model's does, and so does
-    what it computes."""
+    """`identity` without the versions of algorithms. A label does not count; of a foreign network, where it comes from
+    does, and what it computes."""
     entries = [[entry.protocol, {"name": entry.attack.name, **resolved(entry.attack, keys.eps, keys.step)}]
                for entry in keys.entries()]
     return digest(_settings(target, keys) | {"plan": entries} | (
@@ -145,15 +147,15 @@ def settings_identity(target: Target, keys: EvaluationSettings) -> str:
 
 def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
     """What decides the outcomes of every attack; which attacks there are is left out."""
-    code = None if "arch" in target.description else [target.description["label"], target.description.get("code")]
     # a corruption is in the fingerprint of its images
     settings = keys.model_dump(mode="json", exclude={"suite", "suites", "attacks", "protocols", "n_examples_of",
                                                      "corruption"})
     mates = {"batch_dependent": True} if target.description.get("batch_dependent") else {}
     deployed = {"deployed": target.deployed} if target.deployed else {}
+    model = [target.description["weights_sha256"], foreign_code(target.description)]
     return {"format": 3,  # as ever: another layout of the file is no other evaluation
             "keys": settings | {"step_size": keys.step},
-            "model": [target.description["weights_sha256"], code], "data": target.data.fingerprint} | mates | deployed
+            "model": model, "data": target.data.fingerprint} | mates | deployed
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
@@ -177,6 +179,7 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
     """`attack` for some of the cells; the record is written, and returned, once no cell is left, else None."""
     if resume and (record := finished(target, keys, file)) is not None:
         return record
+    check_protocols(keys, target.defence, target.description["label"])
     check_locks(file.parent, progress)
     journal = cell_journal(target, keys, file, resume)
     if not resume:
@@ -241,7 +244,7 @@ def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None
 def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: Journal) -> Record:
     random, images = target.defence.space.is_random, len(target.data.source)
     other = target.surrogate.name if target.surrogate else None
-    checked = probes(keys, random, other)
+    checked = probes(keys, random, other, replayable(target.defence))
 
     def scored(cell: Cell, outcome: Outcome) -> Result:
         group: DrawsAre = "batch" if target.description.get("batch_dependent") else "group"

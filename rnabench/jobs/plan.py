@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
+from rnabench.defence.defence import replayable
+from rnabench.defence.foreign import Classifier
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import cells, probes
 from rnabench.evaluation.cost import Speed, estimate_seconds
 from rnabench.evaluation.engine import cell_name, total_images
 from rnabench.jobs.durations import network_like, network_speed, study_passes, training_passes
 from rnabench.jobs.evaluate import cell_journal
+from rnabench.jobs.foreign import SEEN, Adopted, adopt
 from rnabench.jobs.planned_data import PlannedData
 from rnabench.jobs.recipe_check import check
-from rnabench.jobs.reproduce import Place, existing_record, study_targets, target, trained
+from rnabench.jobs.reproduce import Place, existing_record, is_there, study_targets, target, trained
 from rnabench.jobs.study import finished_study, stale_study
 from rnabench.jobs.train import stale_reasons
-from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.staleness import reasons
 from rnabench.runtime.device import find_device
 from rnabench.runtime.progress import Progress, in_words, with_load
+from rnabench.seeding import stream
 from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.imported import IN_RECIPE
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.studies import Probing
 from rnabench.settings.training import TrainingSettings
@@ -58,6 +64,7 @@ class _Forecast:
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self.recipe, self.place, self.device = recipe, place, find_device(place.device)
         self._speeds: dict[tuple[object, ...], Speed] = {}
+        self._imported: dict[tuple[str, str], Adopted] = {}
         self.data = PlannedData(recipe, place, self.device)
         self.without = self.data.without()
 
@@ -96,10 +103,11 @@ class _Forecast:
         deployment = self.recipe.deployment_of(name)
         model, classes = self._network(name, keys, deployment)
         random, count = model.space.is_random, self.data.test_images(name, keys).count
-        todo = [(cell, total_images(cell, count)) for cell in cells(keys, random) + probes(keys, random)
+        wanted = cells(keys, random) + probes(keys, random, None, replayable(model))
+        todo = [(cell, total_images(cell, count)) for cell in wanted
                 if self.recipe.attacks is None or cell.group in self.recipe.attacks]
         left, why = list(todo), list[str]()
-        if name not in self.without and self.place.has(self.recipe.models[name]):
+        if name not in self.without and is_there(self.recipe, self.place, name):
             found = target(self.recipe, self.place, name, keys)
             record = existing_record(found, keys, self.place, name)
             if record is not None and not (why := reasons(record)):
@@ -118,7 +126,7 @@ class _Forecast:
         figure = self.recipe.figures[name]
         study, evaluation = figure.study, figure.study.evaluation()
         why: list[str] = []
-        if all(model not in self.without and self.place.has(self.recipe.models[model]) for model in figure.models):
+        if all(model not in self.without and is_there(self.recipe, self.place, model) for model in figure.models):
             targets = study_targets(self.recipe, self.place, name)
             record = finished_study(targets, study, self.place.record(name)) or (
                 None if self.place.refresh else stale_study(targets, study, self.place.record(name)))
@@ -142,14 +150,20 @@ class _Forecast:
         """What older algorithms made: to be done only if that is asked for."""
         return Piece(kind, name, f"stale: {'; '.join(why)}", seconds, seconds * load, not self.place.refresh)
 
-    def _network(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> tuple[RandomizedClassifier, int]:
-        """An untrained network like the model's, used so, and how many classes it knows."""
+    def _network(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> tuple[Classifier, int]:
+        """An untrained network like the model's, used so, or the imported one, and how many classes it knows."""
         classes = self.data.test_images(name, keys).classes
+        if name in self.recipe.imported:
+            if (key := (name, keys.precision)) not in self._imported:
+                side = self.data.test_images(name, keys).side
+                noise = torch.rand(SEEN, 3, side, side, generator=stream(0, "timing")).to(self.device)
+                self._imported[key] = adopt(self.recipe.imported[name], noise, classes, keys.precision, IN_RECIPE)
+            return self._imported[key].classifier, classes
         return network_like(self.recipe.models[name], classes, self.device, keys.precision, deployment), classes
 
     def _speed(self, name: str, keys: EvaluationSettings, deployment: Deployment) -> Speed:
-        training = self.recipe.models[name]
-        key = (*training.network.values(), keys.precision, *deployment.changes().items())
+        network = (name,) if name in self.recipe.imported else self.recipe.models[name].network.values()
+        key = (*network, keys.precision, *deployment.changes().items())
         if key not in self._speeds:
             model, classes = self._network(name, keys, deployment)
             self._speeds[key] = network_speed(model, self.data.test_images(name, keys).side, keys, classes)

@@ -48,13 +48,16 @@ class PlannedData:
             if not trained(place.run(training)):
                 self._look(training, "train")
             self._look(tested_on(recipe, name), "test")
+        for name in recipe.imported:
+            self._look(tested_on(recipe, name), "test")
         for figure in recipe.figures.values():
             for name in figure.models if isinstance(figure.study, Probing) else ():
                 self._look(tested_on(recipe, name), "train")
 
     def without(self) -> list[str]:
         """The models whose test images are missing."""
-        return [name for name in self.recipe.models if _where(tested_on(self.recipe, name)) in self.missing]
+        return [name for name in (*self.recipe.models, *self.recipe.imported)
+                if _where(tested_on(self.recipe, name)) in self.missing]
 
     def test_images(self, name: str, evaluation: EvaluationSettings) -> ImageCounts:
         """What a model is attacked on."""

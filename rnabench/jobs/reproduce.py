@@ -20,7 +20,8 @@ from rnabench.jobs.evaluate import (
     load_run,
     stale,
 )
-from rnabench.jobs.recipe_check import check, tested_on
+from rnabench.jobs.foreign import foreign_for_study
+from rnabench.jobs.recipe_check import check, imported_target, tested_on
 from rnabench.jobs.study import load_for_study, run_study, stale_study
 from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.runs import RUN_FILE, read_run
@@ -37,6 +38,7 @@ from rnabench.runtime.progress import Named, Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.runtime.workers import Task, run_in_workers
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.imported import IN_RECIPE
 from rnabench.settings.recipe import Recipe
 from rnabench.settings.training import TrainingSettings
 
@@ -184,6 +186,8 @@ def trained(run: Path) -> bool:
 
 def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) -> Target:
     """A model of the recipe on its test images. Raises Busy while it is not trained."""
+    if name in recipe.imported:
+        return imported_target(recipe, name, keys, place.device)
     return load_run(_run_of(recipe, place, name), _data(recipe, name), keys, place.device, label=name,
                     method=recipe.model_of(name), deployment=recipe.deployment_of(name))
 
@@ -191,9 +195,19 @@ def target(recipe: Recipe, place: Place, name: str, keys: EvaluationSettings) ->
 def study_targets(recipe: Recipe, place: Place, figure: str) -> list[Target]:
     """The models of a figure on the images of its study. Raises Busy while one is not trained."""
     study = recipe.figures[figure].study
-    return [load_for_study(_run_of(recipe, place, name), _data(recipe, name), study, place.device, label=name,
-                           method=recipe.model_of(name), deployment=recipe.deployment_of(name))
-            for name in recipe.figures[figure].models]
+
+    def found(name: str) -> Target:
+        if name in recipe.imported:
+            return foreign_for_study(recipe.imported[name], tested_on(recipe, name), study, place.device, name,
+                                     IN_RECIPE)
+        return load_for_study(_run_of(recipe, place, name), _data(recipe, name), study, place.device, label=name,
+                              method=recipe.model_of(name), deployment=recipe.deployment_of(name))
+    return [found(name) for name in recipe.figures[figure].models]
+
+
+def is_there(recipe: Recipe, place: Place, name: str) -> bool:
+    """Whether a model of the recipe can be attacked: it is imported, or trained already."""
+    return name in recipe.imported or place.has(recipe.models[name])
 
 
 def _data(recipe: Recipe, name: str) -> dict[str, Any]:
@@ -237,7 +251,7 @@ def existing_record(network: Target, keys: EvaluationSettings, place: Place, nam
 
 def _record(recipe: Recipe, place: Place, name: str) -> Record | None:
     """The finished record of a model of the table."""
-    if not place.has(recipe.models[name]):
+    if not is_there(recipe, place, name):
         return None
     return existing_record(target(recipe, place, name, recipe.evaluate), recipe.evaluate, place, name)
 

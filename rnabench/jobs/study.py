@@ -13,14 +13,15 @@ from typing import Any
 import torch
 
 from rnabench.data.sources import EvaluationData, probe_data
-from rnabench.errors import InvalidValue
+from rnabench.defence.fingerprint import foreign_code
+from rnabench.defence.foreign import Classifier, ForeignModel, one_line
+from rnabench.errors import InvalidValue, ModelError
 from rnabench.jobs.durations import network_speed, study_passes
 from rnabench.jobs.evaluate import Target, attacked_data, load_run
-from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.runs import read_run
 from rnabench.report.record_file import read_study, write_study_record
 from rnabench.report.study_record import STUDY_FORMAT
-from rnabench.runtime.device import number_formats
+from rnabench.runtime.device import memory_ran_out, number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed
@@ -60,9 +61,13 @@ def with_training(study: Probing, keys: DataSettings, data: EvaluationData, devi
 def short_labels(targets: Sequence[Target]) -> list[Target]:
     """The networks labelled by their space and how they are used, as far as that tells them apart; else with training
     and run folder's name."""
+    trained = [target for target in targets if "space" in target.description]
+
     def label(target: Target) -> str:
+        if "space" not in target.description:
+            return str(target.description["label"])
         space, objective = target.description["space"], target.description["objective"]
-        alike = [other for other in targets if (other.description["space"], other.deployed) == (space, target.deployed)]
+        alike = [other for other in trained if (other.description["space"], other.deployed) == (space, target.deployed)]
         if len(alike) == 1:
             return with_use(space, target.deployed)
         if [other.description["objective"] for other in alike].count(objective) == 1:
@@ -92,7 +97,8 @@ def settings_identity(targets: Sequence[Target], study: Study) -> str:
         "data": targets[0].data.fingerprint,
     } | ({"training": training.fingerprint} if (training := targets[0].data.training) else {})
         | ({"batch_dependent": mates} if any(mates) else {})
-        | ({"deployed": deployed} if any(deployed := [target.deployed for target in targets]) else {}))
+        | ({"deployed": deployed} if any(deployed := [target.deployed for target in targets]) else {})
+        | ({"code": code} if any(code := [foreign_code(target.description) for target in targets]) else {}))
 
 
 def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Progress, stop: StopRequest,
@@ -143,7 +149,7 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
         journal.remove()
     networks = []
     for target in targets:
-        assert isinstance(target.module, RandomizedClassifier)
+        assert isinstance(target.module, Classifier)
         networks.append((target.description["label"], target.module))
     work = Work(first.data.source, study.batch_size, journal, progress, stop,
                 lambda: progress.line(f"takes {_duration(networks, study, first)} at most"), first.data.training,
@@ -156,7 +162,14 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
             progress.line(line)
     started = time.perf_counter()
     with number_formats(study.precision, first.device), at_rest([model for _, model in networks]):
-        results = study.compute(networks, len(first.data.classes), work)
+        try:
+            results = study.compute(networks, len(first.data.classes), work)
+        except RuntimeError as error:
+            foreign = [label for label, model in networks if isinstance(model, ForeignModel)]
+            if not foreign or memory_ran_out(error):
+                raise  # of our own networks it is our fault
+            raise ModelError(f"{study.name}: failed with {one_line(error)}; expected networks that can be asked so; "
+                             f"not written here: {', '.join(foreign)}") from error
         device = device_description(str(first.device), study.precision)
     record: dict[str, Any] = _as_json({
         "format": STUDY_FORMAT, "study": study.name, "digest": name,
@@ -180,13 +193,13 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
 def _other_sizes(targets: Sequence[Target]) -> list[str]:
     """A line about each architecture that is meant for images of another size than these."""
     side = next(targets[0].data.source.in_order(1)).images.shape[-1]
-    meant = {target.description["arch"]: ARCHITECTURES[target.description["arch"]].image_size for target in targets
-             if target.description["arch"] in ARCHITECTURES}
+    meant = {arch: ARCHITECTURES[arch].image_size for target in targets
+             if (arch := str(target.description.get("arch"))) in ARCHITECTURES}
     return [f"{arch} is meant for images of {size} pixels; these have {side}" for arch, size in meant.items()
             if size != side]
 
 
-def _duration(networks: Sequence[tuple[str, RandomizedClassifier]], study: Study, first: Target) -> str:
+def _duration(networks: Sequence[tuple[str, Classifier]], study: Study, first: Target) -> str:
     """About how long it takes, from nothing."""
     seconds = now = 0.0
     source, classes = first.data.source, len(first.data.classes)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from rnabench.defence.defence import Defence
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.cells import Surrogate, cells, probes
-from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.ensemble import FusedLogits
 from rnabench.jobs.evaluate import Target, check_classes
 from rnabench.model.runs import WEIGHTS, read_run

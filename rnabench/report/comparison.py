@@ -134,7 +134,7 @@ def _scale(recipe: Recipe, records: Sequence[Record], paper: Paper) -> str:
     if not records:
         return f"{profile}No row of it is run here; what is measured beside it stands in {', '.join(recipe.figures)}."
     networks = ", ".join(dict.fromkeys(with_parts(f"{record.model.arch} width {record.model.width}", dict(record.model))
-                                       for record in records))
+                                       if record.model.arch else f"{record.label} (imported)" for record in records))
     here = list(dict.fromkeys(record.data.name for record in records))
     theirs = [model.dataset for model in recipe.defined.values()]
     other = "" if set(here) <= set(theirs) else (

@@ -65,5 +65,9 @@ class Network(Stored):
     batch_dependent: bool | None = Field(default=None, description="predictions depend on an image's batch mates, so "
                                          "that evaluation.batch_size decides them; null: older, not said")
     recipe: dict[str, Any] | None = None
-    replayable: bool | None = Field(default=None, description="of a foreign network: torch's seed fixes its draws")
+    imported: dict[str, Any] | None = Field(default=None, description="of a foreign network: its factory, that one's "
+                                            "arguments, and the name of its file of weights")
+    random_sources: list[str] | None = Field(default=None, description="of a foreign network: what it takes its "
+                                             "random numbers from; empty: deterministic")
+    replayable: bool | None = Field(default=None, description="of a foreign network: a seed fixes its draws")
     differentiable: bool | None = Field(default=None, description="of a foreign network: a gradient reaches the images")

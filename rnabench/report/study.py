@@ -70,9 +70,10 @@ def caption(record: dict[str, Any]) -> str:
     """Networks, data and attack, in a sentence without its full stop."""
     models, attack = record["models"], record["attack"]
     networks = ", ".join(dict.fromkeys(with_parts(f"{model['arch']} width {model['width']}", model)
-                                       for model in models))
-    training = ", ".join(dict.fromkeys(_training(model) for model in models))
-    parts = [f"{networks}, {training}", f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
+                                       if model.get("arch") else f"{model['label']} (imported)" for model in models))
+    training = ", ".join(dict.fromkeys(_training(model) for model in models if model.get("objective")))
+    parts = [f"{networks}, {training}".removesuffix(", "),
+             f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
     named: dict[str, list[str]] = {}  # attacks by what is said of their sizes
     for each in record.get("attacks") or ([] if attack is None else [attack]):
         length = in_255ths if record["keys"]["norm"] == "Linf" else "{:.4g}".format
@@ -104,7 +105,7 @@ def like_the_paper(record: dict[str, Any]) -> bool:
     attack = record["attack"] or {}
     return is_cifar10(record["data"]["name"]) and record["keys"]["norm"] == "Linf" and abs(
         attack.get("eps", 0) - 8 / 255) < 1e-9 and all(
-        model["arch"] == "resnet18" and model["objective"] in ADVERSARIAL and not model.get("deployed")
+        model.get("arch") == "resnet18" and model["objective"] in ADVERSARIAL and not model.get("deployed")
         and not unusual_parts(model)
         for model in record["models"])
 
@@ -128,7 +129,8 @@ def family(space: str | None) -> str | None:
 def spaces(record: dict[str, Any]) -> list[str]:
     """The space of every subject's normalisers (and how it is deployed, if not as trained): its network's, or what the
     path that it is held on uses."""
-    own = {model["label"]: with_use(model["space"], model.get("deployed")) for model in record["models"]}
+    own = {model["label"]: with_use(model.get("space") or model["label"], model.get("deployed"))
+           for model in record["models"]}
     return [subject["space"] or own[_network(subject)] for subject in record["results"]["subjects"]]
 
 

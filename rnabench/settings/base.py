@@ -85,8 +85,8 @@ def _problem(item: Mapping[str, Any], kind: type[BaseModel]) -> str:
         return "missing; expected a value"
     if item["type"] == "extra_forbidden":
         key, *deeper = item["loc"]
-        return "unknown key" + ("" if deeper else
-                                f"; expected {one_of(kind.model_fields)}{did_you_mean(str(key), kind.model_fields)}")
+        known = [field.alias or name for name, field in kind.model_fields.items()]
+        return "unknown key" + ("" if deeper else f"; expected {one_of(known)}{did_you_mean(str(key), known)}")
     return f"{_not_valid(item['input'])}; expected {expectation(item)}"
 
 

@@ -12,6 +12,7 @@ from rnabench.settings.base import Part
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.imported import Imported
 from rnabench.settings.parts import NONE, RELU
 from rnabench.settings.studies import Study
 from rnabench.settings.training import TrainingSettings
@@ -66,11 +67,12 @@ class Defined(Part):
 class Recipe(Part):
     """Networks trained from shared settings, one evaluation of those in `table`, and studies, by the figure's name.
 
-    `models`, `table` and the figures name trainings; `trainings` says which of them are one model of the recipe's:
-    itself, or one per seed. `baseline`, `claims` and `defined` name models, and so does `deployments`, which says how
-    some are used at inference.
+    `models` are trainings, and `imported` networks that somebody else brings; `table` and the figures name either.
+    `trainings` says which of them are one model of the recipe's: itself, or one per seed. `baseline`, `claims` and
+    `defined` (of trained ones) name models, and so does `deployments`, which says how some are used at inference.
 
-    `test` is the data set to attack on, None for each network's own test images; `baseline` the name of the
+    `test` is the data set to attack on, None for each network's own test images, which of imported ones are those of
+    `trained_on`, the data set of most trainings; `baseline` the name of the
     deterministic model that the randomised ones of the table are compared with; `published` the paper's table (or
     several joined by `+`) that the table stands beside, and `claims` what it says of the order of the rows. `profile`
     and `summary` say at what scale. `attacks`: run only these of the table (`natural`, `sanity` for the sanity checks'
@@ -80,6 +82,8 @@ class Recipe(Part):
     name: str
     title: str
     models: dict[str, TrainingSettings]
+    imported: dict[str, Imported] = Field({})
+    trained_on: DataSettings = DataSettings()
     baseline: str | None
     test: DataSettings | None
     evaluate: EvaluationSettings
@@ -117,7 +121,8 @@ class Recipe(Part):
         names = self.trainings.get(self.baseline or "", ())
         if not names or training in names:
             return None
-        return next((name for name in names if self.models[name].seed == self.models[training].seed), names[0])
+        seeds = {name: settings.seed for name, settings in self.models.items()}  # an imported network has none
+        return next((name for name in names if training in seeds and seeds.get(name) == seeds[training]), names[0])
 
     def with_teachers(self, trainings: Mapping[str, TrainingSettings]) -> dict[str, TrainingSettings]:
         """These trainings and those that they learn from, in the recipe's order."""
@@ -129,7 +134,7 @@ class Recipe(Part):
         table; a model's name stands for all its trainings. Raises InvalidValue."""
         groups = ["natural", *(entry.attack.name for entry in self.evaluate.entries())]
         there = {"": [*(["table"] if self.table else []), *self.figures],
-                 "model": list(dict.fromkeys([*self.trainings, *self.models])),
+                 "model": list(dict.fromkeys([*self.trainings, *self.models, *self.imported])),
                  "attack": list(dict.fromkeys([*groups, *(["sanity"] if self.evaluate.sanity else [])]))
                  if self.table else []}
         wanted: dict[str, list[str]] = {"": [], "model": [], "attack": []}
@@ -150,10 +155,10 @@ class Recipe(Part):
         if wanted["model"]:
             table = tuple(name for name in self.table if name in wanted["model"])
         models = {name for figure in wanted[""] if figure != "table" for name in self.figures[figure].models}
-        needed = {name: training for name, training in self.models.items()
-                  if name in models or name in table or name in wanted["model"]}
+        named = {*models, *table, *wanted["model"]}
         return self.model_copy(update={
             "table": table,
             "attacks": tuple(wanted["attack"]) or None,
-            "models": self.with_teachers(needed),
+            "models": self.with_teachers({name: own for name, own in self.models.items() if name in named}),
+            "imported": {name: own for name, own in self.imported.items() if name in named},
             "figures": {name: figure for name, figure in self.figures.items() if name in wanted[""]}})

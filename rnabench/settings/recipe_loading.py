@@ -8,19 +8,20 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, not_valid, unknown
+from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid, unknown
 from rnabench.reference import paper_of, tables
 from rnabench.settings.base import P, Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.imported import Imported, is_imported
 from rnabench.settings.recipe import Claim, Figure, Recipe
 from rnabench.settings.recipe_source import DEPLOY, KEY, Seeds, by_seed, part, read_source, settings_and_seeds
 from rnabench.settings.studies import STUDIES
 from rnabench.settings.training import TrainingSettings
 
-Trainings = Mapping[str, Mapping[str, TrainingSettings]]
-"""The trainings of every model by name; none of a model that is wrong."""
+Trainings = Mapping[str, Mapping[str, TrainingSettings | Imported]]
+"""The trainings of every model by name, or an imported model under its own; none of a model that is wrong."""
 
 
 class _File(Part):
@@ -46,9 +47,12 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     content, problems = source.content, Problems(file, data or {})
     problems.judge(_File, content, lambda key: key)
     deployments = _deployments(content, problems)
-    models = {name: own if name in deployments else {} for name, own in _models(content, problems).items()}
+    found: Trainings = {**_models(content, problems), **_imported(content, problems)}
+    models = {name: found[name] if name in deployments else {} for name in part(content, "models")}
     test = part(content, "test")
     attacked = problems.judge(DataSettings, test, lambda key: f"test.{key}") if test else None
+    shared = {key: value for key, value in part(content, "train").items() if key in DataSettings.model_fields}
+    trained_on = problems.judge(DataSettings, shared, lambda key: f"train.{key}")
     evaluation = _evaluation(content, problems)
     table = list(models) if content.get("table") is None else content["table"]
     _judge_table(table, content.get("baseline"), models, problems)
@@ -60,12 +64,17 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
     first = {name: next(iter(trainings)) for name, trainings in models.items()}
     drawn = {name for figure in figures.values() for name in figure.models}
     named = [training for name, own in models.items() if name in table or name in drawn for training in own.values()]
-    teachers = {teacher for training in named for teacher in training.teachers}  # trained, and nothing else
+    teachers = [teacher for training in named if isinstance(training, TrainingSettings)
+                for teacher in training.teachers]  # trained, and nothing else
     trainings = {name: own if name in table else {first[name]: own[first[name]]}
                  for name, own in models.items() if name in table or name in drawn or own[first[name]] in teachers}
     return Recipe.model_validate({
         "name": content["name"], "title": content["title"], "baseline": content.get("baseline"), "test": attacked,
-        "models": {name: training for own in trainings.values() for name, training in own.items()},
+        "models": {name: training for own in trainings.values() for name, training in own.items()
+                   if isinstance(training, TrainingSettings)},
+        "imported": {name: own for each in trainings.values() for name, own in each.items()
+                     if isinstance(own, Imported)},
+        "trained_on": trained_on,
         "evaluate": evaluation, "table": [name for model in table for name in trainings[model]],
         "figures": {name: figure.model_copy(update={"models": tuple(first[model] for model in figure.models)})
                     for name, figure in figures.items()},
@@ -108,8 +117,27 @@ class Problems:
             raise InvalidSettings("\n".join(dict.fromkeys(self.lines)))
 
 
-def _models(content: Mapping[str, Any], problems: Problems) -> Trainings:
-    shared, models = part(content, "train"), part(content, "models")
+def _imported(content: Mapping[str, Any], problems: Problems) -> dict[str, dict[str, Imported]]:
+    """The models that somebody else brings; a relative file of weights lies beside the recipe."""
+    models: dict[str, dict[str, Imported]] = {}
+    for name, own in part(content, "models").items():
+        if not is_imported(own):
+            continue
+        found = problems.judge(Imported, own, lambda key, name=name: f"models.{name}.{key}")  # type: ignore[misc]
+        if found is not None and found.weights is not None:
+            file = problems.file.parent / found.weights
+            found = found.model_copy(update={"weights": file})
+            if not file.is_file():
+                near = [other.name for other in file.parent.glob("*") if other.is_file()]
+                problems.add(f"models.{name}.weights", f"{str(own['weights'])!r} is not valid; expected a file, which "
+                             f"is looked for beside the recipe{did_you_mean(file.name, near)}")
+        models[name] = {} if found is None else {name: found}
+    return models
+
+
+def _models(content: Mapping[str, Any], problems: Problems) -> Mapping[str, Mapping[str, TrainingSettings]]:
+    shared = part(content, "train")
+    models = {name: own for name, own in part(content, "models").items() if not is_imported(own)}
     found: dict[str, dict[str, TrainingSettings]] = {}
 
     def judge(name: str, students: tuple[str, ...] = ()) -> None:
@@ -262,7 +290,9 @@ def _figure(place: str, described: Mapping[str, Any], models: Trainings, deploym
             return None
     if study is None or not all(models[name] for name in chosen):
         return None
-    options = {name: next(iter(models[name].values())).options * len(deployments[name].sources) for name in chosen}
+    first = {name: next(iter(models[name].values())) for name in chosen}
+    options = {name: own.options * len(deployments[name].sources) if isinstance(own, TrainingSettings) else
+               2 if study.of_paths else 1 for name, own in first.items()}  # an imported network is judged once it is
     for line in study.misfits(options):
         problems.lines.append(f"{problems.file}: {place}.{line}")
     return Figure(study=study, models=tuple(chosen), title=str(title or kind))

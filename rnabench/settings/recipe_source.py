@@ -21,6 +21,7 @@ from rnabench.errors import (
 from rnabench.settings.base import Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.imported import Imported, is_imported
 from rnabench.settings.recipe import Defined
 from rnabench.settings.spaces import parse_space
 from rnabench.settings.training import TrainingSettings
@@ -28,6 +29,7 @@ from rnabench.settings.training import TrainingSettings
 KEY = "seeds"
 TRAINING_KEYS = (*TrainingSettings.model_fields, KEY)  # what `train` and a model of a recipe may say
 DEPLOY = "deploy"  # and a model alone
+IMPORT_KEYS = tuple(field.alias or name for name, field in Imported.model_fields.items())  # and an imported one
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 
 
@@ -108,7 +110,7 @@ def read_source(file: Path, profile: str | None, data: Mapping[str, Any]) -> Sou
     chosen = _chosen(_profiles(file, content), profile)
     content.pop("profiles", None)
     defined = {name: _defined(part(content, "train"), own) for name, own in part(content, "models").items()
-               if isinstance(own, dict)}
+               if isinstance(own, dict) and not is_imported(own)}
     content = _under(chosen, content)
     return Source(_elsewhere(data, content) if data else content, profile, chosen.summary, defined)
 
@@ -137,7 +139,8 @@ def _under(profile: Profile, content: Content) -> Content:
     content = _deep(content | ({"figures": figures} if figures else {}), changes)
     shared = part(content, "train").get("space")
     for own in part(content, "models").values():
-        if profile.norms and isinstance(own, dict) and isinstance(space := own.get("space", shared), str):
+        if profile.norms and isinstance(own, dict) and not is_imported(own) and isinstance(
+                space := own.get("space", shared), str):
             own["space"] = "+".join(profile.norms.get(term, term) for term in space.split("+"))
     return content
 
@@ -187,7 +190,8 @@ def _unknown(profile: Profile, models: Content, content: Content) -> Iterator[st
         ("figures", profile.figures, part(content, "figures")), ("norms", profile.norms, terms),
         ("train", profile.train, training), ("evaluate", profile.evaluate, evaluating),
         ("test", profile.test or (), DataSettings.model_fields),
-        *((f"models.{model}", own, (*training, DEPLOY)) for model, own in profile.models.items()),
+        *((f"models.{model}", own, IMPORT_KEYS if is_imported(models.get(model)) else (*training, DEPLOY))
+          for model, own in profile.models.items()),
     ):
         for name in names:
             if name not in known:

@@ -97,8 +97,9 @@ class Study(Part):
 
     @abstractmethod
     def compute(self, networks: Sequence[tuple[str, Any]], classes: int, work: Any) -> Results:
-        """The record's results. `networks`: labels and `RandomizedClassifier`s, in evaluation mode and frozen;
-        `classes`: how many the data set has; `work` (`rnabench.studies.measure.work.Work`) goes through its images.
+        """The record's results. `networks`: labels and `RandomizedClassifier`s, or `ForeignModel`s, whose draws are no
+        paths through layers, in evaluation mode and frozen; `classes`: how many the data set has; `work`
+        (`rnabench.studies.measure.work.Work`) goes through its images.
 
         What needs torch is imported in here: help and reports load the class without it.
         """
@@ -118,6 +119,11 @@ class Study(Part):
         """Whether only networks with a single path are of use."""
         return False
 
+    @property
+    def freezes(self) -> bool:
+        """Whether it looks at a draw more than once, so that networks are of no use whose draws do not come again."""
+        return True
+
     def takes(self, is_random: bool) -> bool:
         """Whether networks with several paths, or with one, are of use."""
         return not (self.of_one_path if is_random else self.of_paths)
@@ -131,11 +137,17 @@ class Study(Part):
                 yield f"models: {name!r} is not valid; expected {expected}"
 
     def check_network(self, label: str, network: Any) -> None:
-        """Raises InvalidValue for a network (a `RandomizedClassifier`, perhaps without values) that it cannot be done
-        on."""
+        """Raises InvalidValue for a network (as `compute` has them, perhaps without values) that it cannot be done on.
+        """
         if not self.takes(network.space.is_random):
             raise InvalidValue("RUN", label, "a randomised network: this one has a single path" if self.of_paths else
                                "a network with a single path: this one is randomised")
+        if self.of_paths and not hasattr(network.space, "layers"):
+            raise InvalidValue("RUN", label, "a network with choice layers, whose paths differ in some of them: this "
+                               "one has draws alone")
+        if self.freezes and not getattr(network, "replayable", True):
+            raise InvalidValue("RUN", label, f"a network whose draws can be frozen, for {self.name}: no seed fixes "
+                               "those of this one")
 
     @classmethod
     @abstractmethod

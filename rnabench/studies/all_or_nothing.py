@@ -57,6 +57,10 @@ are made on; a source that is the defence itself is the white box."""
             raise ValueError("expected paper, resample or eot:K: every attacker meets the same fresh paths")
         return value
 
+    @property
+    def freezes(self) -> bool:
+        return not parse_protocol(self.protocol).samples
+
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
         gradients, forwards = self.attack_passes(classes)
         samples = max(1, parse_protocol(self.protocol).samples) if layers else 1

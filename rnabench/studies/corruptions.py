@@ -93,6 +93,10 @@ that share a draw. In figures, bars are intervals."""
         """A record says which ones were all, and its digest knows of it when there are others."""
         return list(self.chosen)
 
+    @property
+    def freezes(self) -> bool:
+        return False
+
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
         return 0.0, (1 + len(self.chosen) * len(self.severities)) * (self.draws if layers else 1)
 

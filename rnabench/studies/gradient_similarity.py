@@ -81,7 +81,7 @@ is looked at on one path per group. Images on which a gradient is exactly zero h
             path_pairs(subject, 1, self.seed)  # fails for a network that does not draw before any work is done
         curves = []
         for subject in chosen:
-            cosines, space = by_difference(subject, self.pairs, self.seed, work), subject.model.space
+            cosines, space = by_difference(subject, self.pairs, self.seed, work), subject.paths
             points = [spread(cosines[:, :, place]) | {
                 "difference": d, "share": space.difference_shares[d],
                 "by_pair": [spread(cosines[:, pair, place])["mean"] for pair in range(self.pairs)],

@@ -60,7 +60,7 @@ serves a whole curve."""
             } for place, d in enumerate(curve.differences)]
             expected, low, high = curve.expected
             curves.append({
-                "label": subject.label, "layers": len(subject.model.space.layers), "points": points,
+                "label": subject.label, "layers": len(subject.paths.layers), "points": points,
                 "expected": {"accuracy": expected, "interval95": [low, high]},
                 "paths": drawn_pairs(subject, self.pairs, self.seed),
                 "outcomes": [[bits(curve.correct[:, pair, place]) for place in range(len(points))]
@@ -127,7 +127,7 @@ def _paper(record: Record, label: str) -> dict[int, float]:
     """Published points of Figure 5 c by difference: PGD-20's."""
     if not like_the_paper(record) or record["attack"]["name"] != "pgd20":
         return {}
-    space = next(model["space"] for model in record["models"] if model["label"] == label)
+    space = next(model.get("space") for model in record["models"] if model["label"] == label)
     return {int(row["column"].rsplit(" ", 1)[1]): float(row["accuracy_percent"])
             for row in published("figure5c", space=space)}
 

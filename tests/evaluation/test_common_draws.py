@@ -13,8 +13,8 @@ from torch import Tensor
 from rnabench.attack.estimators import Estimator, Expectation, OnePath
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
+from rnabench.defence.foreign import ForeignModel
 from rnabench.evaluation import batch
-from rnabench.evaluation.defence import ForeignModel
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.scoring.outcome import path_groups

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import rnabench
 from rnabench.data.batches import Batch
-from rnabench.evaluation.defence import ForeignModel
+from rnabench.defence.foreign import ForeignModel
 from rnabench.evaluation.diagnosis import Diagnosis, diagnose
 from rnabench.path.path import Path
 from rnabench.report.record_file import read_record

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from rnabench.data.batches import Batch
+from rnabench.defence.foreign import ForeignModel
+from rnabench.defence.importing import import_model
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.batch import Evaluator, check_images, most_frequent
-from rnabench.evaluation.defence import ForeignModel, import_model
 from rnabench.runtime.stopping import Stopped
 from rnabench.scoring.outcome import Outcome, bits, from_bits, path_groups
 from rnabench.settings.attacks import parse_attack

@@ -15,7 +15,8 @@ import torch
 
 from rnabench.cli.main import main
 from rnabench.data.batches import Batch
-from rnabench.evaluation.defence import ForeignModel, logits_sha256, source_sha256
+from rnabench.defence.fingerprint import logits_sha256, source_sha256
+from rnabench.defence.foreign import ForeignModel
 from rnabench.report.stored import Packed
 from tests.cli.models import noisy
 from tests.helpers import Lambda

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from rnabench.data.batches import ResidentSource
 from rnabench.data.images import ImageSet
+from rnabench.defence.foreign import ForeignModel
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
-from rnabench.evaluation.defence import ForeignModel
 from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Silent

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from rnabench.attack.estimators import Expectation
 from rnabench.data.batches import ResidentSource
+from rnabench.defence.foreign import ForeignModel
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cells import Cell, probes
 from rnabench.evaluation.cost import forward_passes
-from rnabench.evaluation.defence import ForeignModel
 from rnabench.settings.attacks import parse_attack
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import parse_protocol

@@ -14,10 +14,10 @@ from rnabench.attack.attack import Attack, ready
 from rnabench.attack.autoattack import AutoAttack
 from rnabench.attack.estimators import Expectation, OnePath
 from rnabench.data.batches import Batch, ResidentSource
+from rnabench.defence.foreign import ForeignModel
 from rnabench.errors import InvalidValue
 from rnabench.evaluation import batch as batches
 from rnabench.evaluation.cells import Cell
-from rnabench.evaluation.defence import ForeignModel
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.mixture import use_branch
 from rnabench.path.path import Path

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnabench.evaluation.defence import ForeignModel
+from rnabench.defence.foreign import ForeignModel
 from rnabench.report.record import Result
 from rnabench.report.scores import judged
 from rnabench.scoring.flag import Flag, Row

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from rnabench.data.batches import Batch
+from rnabench.defence.foreign import Classifier
 from rnabench.errors import InvalidValue, ModelError, NumericalError
 from rnabench.evaluation.batch import Evaluator, check_plan
-from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.layers import norm_layers, statistics_from
 from rnabench.scoring.interval import FEW_GROUPS, Bits, Groups, accuracy_interval, difference_interval
 from rnabench.scoring.outcome import bits, path_groups
@@ -51,7 +51,7 @@ class Sized:
         return found
 
 
-def by_batch_size(label: str, model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom,
+def by_batch_size(label: str, model: Classifier, statistics: StatisticsFrom, attacked: StatisticsFrom,
                   sizes: tuple[int, ...], spec: AttackSpec, keys: EvaluationSettings, classes: int, work: Work
                   ) -> list[Results]:
     """A point for each size, on the same images, attacked through `attacked` statistics and scored with `statistics`; a
@@ -75,7 +75,7 @@ def by_batch_size(label: str, model: RandomizedClassifier, statistics: Statistic
             else measured[size].compared(largest) for size in sizes]
 
 
-def _in_batches(model: RandomizedClassifier, statistics: StatisticsFrom, attacked: StatisticsFrom, size: int,
+def _in_batches(model: Classifier, statistics: StatisticsFrom, attacked: StatisticsFrom, size: int,
                 spec: AttackSpec, keys: EvaluationSettings, classes: int) -> OnBatch:
     evaluator, protocol = Evaluator(model, keys, classes), parse_protocol("paper")
 
@@ -94,7 +94,7 @@ def _in_batches(model: RandomizedClassifier, statistics: StatisticsFrom, attacke
     return on_batch
 
 
-def _reason(model: RandomizedClassifier, statistics: set[StatisticsFrom], size: int, work: Work) -> str | None:
+def _reason(model: Classifier, statistics: set[StatisticsFrom], size: int, work: Work) -> str | None:
     """Why the network cannot run on batches of that size, or on the smaller one that remains at the end; None if it
     can."""
     path = model.space.sample(torch.Generator())

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnabench.data.batches import Batch
+from rnabench.defence.defence import Defence, Draws, batch_dependent
 from rnabench.evaluation.batch import Evaluator, check_plan
-from rnabench.evaluation.defence import Defence, Draws, batch_dependent
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from rnabench.attack.losses import cross_entropy
 from rnabench.data.batches import Batch
-from rnabench.model.classifier import RandomizedClassifier
+from rnabench.defence.foreign import Classifier
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import Norm, norm_layers
 from rnabench.norm.statistics import EPS, sample_statistics, scale_shift
 from rnabench.path.path import Path
+from rnabench.path.space import PathSpace
 from rnabench.settings.studies import Results
 from rnabench.studies.measure.work import Arrays, Work
 
@@ -35,7 +36,7 @@ class LayerTerms(dict[str, Tensor]):
     """
 
 
-def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels: Tensor) -> dict[str, LayerTerms]:
+def layer_terms(model: Classifier, path: Path, images: Tensor, labels: Tensor) -> dict[str, LayerTerms]:
     """The terms of every normalisation layer on a one-row path, by layer name, in the order of the forward pass."""
     layers = norm_layers(model)
     with _watched(layers) as seen:
@@ -50,7 +51,7 @@ def layer_terms(model: RandomizedClassifier, path: Path, images: Tensor, labels:
     return {short_name(name): terms for name, terms in found.items()}
 
 
-def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) -> list[Results]:
+def layer_rows(label: str, model: Classifier, path: Path, work: Work) -> list[Results]:
     """Eq. 5 by layer: `gain`, the factor gamma^2/sigma^2 on the squared gradient; the shares of it that a GN takes
     away; `predicted`, what is left, and `measured`, the same by automatic differentiation. No rows of a network without
     normalisation layers."""
@@ -67,7 +68,8 @@ def layer_rows(label: str, model: RandomizedClassifier, path: Path, work: Work) 
     if not names:  # all batches came from the journal
         batch = next(work.source.in_order(2))  # of one value alone there are no statistics
         names[:] = layer_terms(model, path, batch.images, batch.labels)
-    options = {short_name(name): option for name, option in model.space.describe(path).items()
+    chosen = model.space.describe(path) if isinstance(model.space, PathSpace) else {}
+    options = {short_name(name): option for name, option in chosen.items()
                if isinstance(model.get_submodule(name), NormChoice)}
     rows = []
     for place, name in enumerate(names):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch
+from rnabench.defence.foreign import Classifier
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.batch import Evaluator, check_plan
-from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.scoring.interval import Bits, crossed_difference, crossed_interval
 from rnabench.seeding import stream
@@ -69,7 +69,7 @@ def path_pairs(subject: Subject, pairs: int, seed: int) -> list[tuple[Path, list
     common: one attack serves all of them, and differences compare on equal first paths. Raises InvalidValue for a
     network that does not draw.
     """
-    space = subject.model.space
+    space = subject.paths
     if not space.is_random:
         raise InvalidValue("RUN", subject.label, "a randomised network: this one has a single path")
     found = []
@@ -90,7 +90,7 @@ def path_difference(subject: Subject, spec: AttackSpec, pairs: int, keys: Evalua
                     ) -> DifferenceCurve:
     """Accuracy of a randomised network against path difference, on `pairs` pairs of paths for each."""
     check_plan(keys, [(spec, 0)], False, classes)
-    space = subject.model.space
+    space = subject.paths
     correct = [
         work(f"{spec.name} on {subject.label}, path {number + 1} of {pairs}",
              _on_pair(subject.model, first, others, spec, keys, classes))["right"]
@@ -100,7 +100,7 @@ def path_difference(subject: Subject, spec: AttackSpec, pairs: int, keys: Evalua
     return DifferenceCurve(space.differences, shares, np.stack(correct, axis=1))
 
 
-def _on_pair(model: RandomizedClassifier, first: Path, others: list[Path], spec: AttackSpec, keys: EvaluationSettings,
+def _on_pair(model: Classifier, first: Path, others: list[Path], spec: AttackSpec, keys: EvaluationSettings,
              classes: int) -> OnBatch:
     evaluator = Evaluator(Held(model, first), keys, classes)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from rnabench.attack.estimators import OnPath
 from rnabench.attack.losses import cross_entropy
 from rnabench.data.batches import Batch
-from rnabench.model.classifier import RandomizedClassifier
+from rnabench.defence.foreign import Classifier
 from rnabench.path.path import Path
 from rnabench.seeding import stream
 from rnabench.studies.measure.subject import Networks, subjects
@@ -138,7 +138,7 @@ class Viewed:
     on."""
 
     label: str
-    model: RandomizedClassifier
+    model: Classifier
     paths: list[Path]
     single: bool
 

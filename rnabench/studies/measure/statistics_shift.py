@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnabench.data.batches import Batch
+from rnabench.defence.foreign import Classifier
 from rnabench.evaluation.batch import Evaluator, check_plan
-from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.layers import Norm, norm_layers
 from rnabench.norm.statistics import EPS, Statistic, sample_statistics
 from rnabench.path.choice import choice_layers
@@ -101,7 +101,7 @@ class NetworkShifts:
     left_out: int
 
 
-def statistics_shift(label: str, model: RandomizedClassifier, spec: AttackSpec, keys: EvaluationSettings, classes: int,
+def statistics_shift(label: str, model: Classifier, spec: AttackSpec, keys: EvaluationSettings, classes: int,
                      work: Work) -> NetworkShifts:
     """Every batch is looked at before and after an attack on it, on one path that is drawn for it. The network runs as
     it is evaluated: deeper layers see what the layers above make of the batch there."""
@@ -125,7 +125,7 @@ def statistics_shift(label: str, model: RandomizedClassifier, spec: AttackSpec, 
     return NetworkShifts(norms, clean, attacked, int(whole.sum()), int(found["images"][~whole].sum()))
 
 
-def _shifts(model: RandomizedClassifier, path: Path, norms: Sequence[Tracked], images: Tensor
+def _shifts(model: Classifier, path: Path, norms: Sequence[Tracked], images: Tensor
             ) -> list[dict[str, Tensor]]:
     """Of each of the norms, the shifts by statistic, float64 [groups]."""
     with _watched(norms) as seen, torch.no_grad():

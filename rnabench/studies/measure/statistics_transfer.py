@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.data.batches import BatchSource
+from rnabench.defence.foreign import Classifier
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.features import without_classifier
 from rnabench.norm.population import batch_norms, population_statistics, set_statistics
@@ -57,8 +58,9 @@ class NetworkArms:
     Raises InvalidValue for a network that does not end with a linear classifier, or not take images of this size.
     """
 
-    def __init__(self, label: str, model: RandomizedClassifier, classes: int, how: Probing, work: Work) -> None:
+    def __init__(self, label: str, model: Classifier, classes: int, how: Probing, work: Work) -> None:
         assert work.training is not None
+        assert isinstance(model, RandomizedClassifier), "a study that trains classifiers takes trained networks only"
         self.label, self.classes, self.how, self.work, self.training = label, classes, how, work, work.training
         self.backbone, self.width = without_classifier(label, model, next(work.source.in_order(1)).images)
 

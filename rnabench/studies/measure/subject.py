@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnabench.attack.estimators import frozen_parameters
+from rnabench.defence.defence import Defence, Draws, batch_dependent
+from rnabench.defence.foreign import Classifier
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.defence import Defence, Draws, batch_dependent
-from rnabench.model.classifier import RandomizedClassifier, in_mode
+from rnabench.model.classifier import in_mode
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.path import Path
+from rnabench.path.space import PathSpace
 from rnabench.scoring.interval import Groups
 from rnabench.seeding import ExampleStreams, stream
 from rnabench.settings.studies import Results
 
-Networks = Sequence[tuple[str, RandomizedClassifier]]
+Networks = Sequence[tuple[str, Classifier]]
 """With their labels."""
 
 
@@ -31,7 +33,7 @@ class Subject:
     """A labelled network; `path` is the one that `defence` is held on, None if it draws (or has only one)."""
 
     label: str
-    model: RandomizedClassifier
+    model: Classifier
     defence: Defence
     path: Path | None = None
 
@@ -43,6 +45,13 @@ class Subject:
     def batch_dependent(self) -> bool:
         """Whether its predictions depend on batch mates."""
         return batch_dependent(self.defence)
+
+    @property
+    def paths(self) -> PathSpace:
+        """The paths through its choice layers. Raises InvalidValue for a network that has draws, but no such layers."""
+        if not isinstance(self.model.space, PathSpace):
+            raise InvalidValue("RUN", self.label, "a network with choice layers: this one has draws alone")
+        return self.model.space
 
     def fixed(self) -> Path:
         """The one path of a subject that does not draw."""
@@ -76,7 +85,7 @@ class Held:
         return self._defence.on(path)
 
 
-def held(label: str, model: RandomizedClassifier, path: Path) -> Subject:
+def held(label: str, model: Classifier, path: Path) -> Subject:
     return Subject(label, model, Held(model, path), path)
 
 
@@ -91,7 +100,7 @@ def subjects(networks: Networks, paths: str, seed: int) -> list[Subject]:
             found.append(Subject(label, model, model))
             continue
         if paths == "normalisers":
-            chosen = model.space.uniform_paths()
+            chosen = model.space.uniform_paths() if isinstance(model.space, PathSpace) else {}
             if not chosen:
                 raise InvalidValue("--paths", paths, f"deployed or a number: no option of {label} is in every layer")
         else:
@@ -105,7 +114,7 @@ def described(subject: Subject) -> Results:
     """What a record says of it; `space`: the normalisers that the path chooses that it is held on, None if it chooses
     none."""
     path = subject.path
-    chosen = subject.model.space.describe(path) if path and len(path) else {}
+    chosen = subject.paths.describe(path) if path and isinstance(subject.model.space, PathSpace) else {}
     norms = [option for layer, option in chosen.items() if isinstance(subject.model.get_submodule(layer), NormChoice)]
     return {"label": subject.label, "space": "+".join(dict.fromkeys(norms)) or None,
             "path": str(path) if path else None, "draws": subject.is_random}

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch
+from rnabench.defence.defence import Defence
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.batch import Evaluator, check_plan
-from rnabench.evaluation.defence import Defence
 from rnabench.evaluation.ensemble import FusedLogits
 from rnabench.evaluation.sizes import check_sizes, takes
 from rnabench.scoring.interval import Bits, Groups, accuracy_interval, difference_interval, ratio_interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rnabench.evaluation.defence import DEFENCES
+from rnabench.defence.importing import DEFENCES
 
 
 class Noisy(nn.Module):
