@@ -212,7 +212,10 @@ class Expectation(Estimator):
         self.fusion = FUSIONS[average]
 
     def held(self) -> Estimator:
-        other = GivenPaths(self.model, [self.draw(1) for _ in range(self.samples)], self.most_pixels)
+        first = self.draw(self.samples)
+        paths = [Path(rows) for rows in first.choices.chunk(self.samples)] if first.per_sample else [
+            first, *(self.draw(1) for _ in range(1, self.samples))]  # or a draw is one for the whole batch
+        other = GivenPaths(self.model, paths, self.most_pixels)
         other.look, other.fusion = self.look, self.fusion
         return other
 
