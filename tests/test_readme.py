@@ -73,7 +73,8 @@ def test_the_recipe_of_ones_own_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["train", "attack", "reproduce", "check", "describe", "bench", "crosscheck",
                                      "transfer-matrix", "path-difference", "smoothness", "gradient-similarity",
-                                     "theory", "report", "convert", "export", "runs", "dense"])
+                                     "theory", "report", "convert", "export", "runs", "dense",
+                                     "rescore"])
 def test_options_named_in_the_readme_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
