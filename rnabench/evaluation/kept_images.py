@@ -91,12 +91,14 @@ class KeptImages:
         self.labels: NDArray[np.int64] = self._tensors.get_tensor("labels")
         exact = self._tensors.get_tensor("exact")
         shapes = [tuple(found[name].get_shape()) for name in ("change", "images")]
-        if not (len(set(self.indices.tolist())) == self.indices.size == self.labels.size == exact.size
+        if not (self.indices.ndim == self.labels.ndim == exact.ndim == 1
+                and len(set(self.indices.tolist())) == len(self.indices) == len(self.labels) == len(exact)
                 and all(len(shape) == 4 for shape in shapes) and shapes[0][1:] == shapes[1][1:]
                 and [shape[0] for shape in shapes] == [int((exact == 1).sum()), int((exact == 0).sum())]):
             raise self._damaged("expected tensors of the same images")
         self.shape = shapes[0][1:]
         self._change, self._images = found["change"], found["images"]
+        self._labels: dict[int, int] = dict(zip(self.indices.tolist(), self.labels.tolist(), strict=True))
         place = np.where(exact == 1, np.cumsum(exact == 1), np.cumsum(exact == 0)) - 1
         self._rows = {index: (bool(is_exact), row) for index, is_exact, row in zip(
             self.indices.tolist(), exact.tolist(), place.tolist(), strict=True)}
@@ -106,7 +108,13 @@ class KeptImages:
         return np.array([index in self._rows for index in indices], dtype=bool)
 
     def of(self, batch: Batch) -> Tensor:
-        """The adversarial images of a batch, as they were attacked, on its device: float32 [N, 3, H, W] in [0, 1]."""
+        """The adversarial images of a batch, as they were attacked, on its device: float32 [N, 3, H, W] in [0, 1].
+
+        Raises RnabenchError for images of another size, or with other labels."""
+        labels = batch.labels.tolist()
+        if self.shape != batch.images.shape[1:] or any(
+                self._labels[index] != label for index, label in zip(batch.indices, labels, strict=True)):
+            raise self._damaged("expected images of the size, and with the labels, of the data set")
         clean, made = _levels(batch.images.detach().cpu()), torch.empty(batch.images.shape)
         for number, index in enumerate(batch.indices):
             is_exact, row = self._rows[index]

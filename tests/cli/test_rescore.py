@@ -78,6 +78,19 @@ def test_another_network_is_shown_beside_and_claims_nothing(there: Path, capsys:
     assert run("rescore", "out/record.json", "--model", "tests.cli.models:linear") == 0
 
 
+def test_anybodys_network_is_known_again_and_never_imported_by_a_records_word(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = ["--model", "tests.cli.models:noisy"]
+    assert run("attack", *named, "--attacks", "fgsm", "--protocols", "eot:2", "--n-examples", "8", "--draws", "3",
+               "--device", "cpu", "--no-sanity", "--keep-images", "--out", "out") == 0
+    assert run("rescore", "out/record.json", *named, "--seed", "0", "--out", "found") == 0
+    assert [(row["own_network"], float(row["change"])) for row in rows(Path("found/rescored.csv"))] == [("True", 0)] * 2
+    capsys.readouterr()
+    assert run("rescore", "out/record.json") == 2
+    assert "--model: missing" in capsys.readouterr().err
+
+
 def test_a_claim_that_does_not_hold_has_exit_code_1(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = there / "record.json"
     record = json.loads(file.read_text())
@@ -125,6 +138,11 @@ def break_(what: str, folder: Path) -> list[str]:
             changed(file, images=kept)
         case "other images":
             changed(file, indices=load_file(file)["indices"] + 1)
+        case "other labels":
+            changed(file, labels=load_file(file)["labels"] + 1)
+        case "other size":
+            kept = load_file(file)
+            changed(file, images=kept["images"][..., 1:], change=kept["change"][..., 1:])
         case "other record":
             record.write_text(record.read_text().replace(json.loads(record.read_text())["digest"], "0" * 12))
         case "no images":
@@ -135,7 +153,7 @@ def break_(what: str, folder: Path) -> list[str]:
         case "alone":
             record.unlink()
             return [str(file)]
-    if what in ("far", "outside", "other images"):
+    if what in ("far", "outside", "other images", "other labels", "other size"):
         named_anew(folder)
     return [str(record)]
 
@@ -143,6 +161,7 @@ def break_(what: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(("what", "said"), [
     ("cut", "damaged"), ("text", "damaged"), ("gone", "is not there"), ("pixels", "it was changed"),
     ("far", "expected at most eps"), ("outside", "not in [0, 1]"), ("other images", "other images than its record"),
+    ("other labels", "with the labels"), ("other size", "of the size"),
     ("other record", "has record"), ("no images", "--keep-images"), ("alone", "beside no record"),
 ])
 def test_what_is_wrong_with_files_is_one_line_and_nothing_is_written(
