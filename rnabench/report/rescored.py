@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,8 @@ import pandas as pd
 
 from rnabench.report.change import BY_GROUP, BY_IMAGE, ByImage, Change
 from rnabench.report.judgement import Judgement, judged
-from rnabench.report.record import Record, Result
-from rnabench.report.scores import averaging, headline
+from rnabench.report.record import Record, Result, WorstCase
+from rnabench.report.scores import averaging, headline, stated_headline
 from rnabench.report.table import percent
 from rnabench.runtime.files import write_text
 from rnabench.scoring.interval import Difference, difference
@@ -97,8 +98,11 @@ class Rescoring:
     def _row(self, old: Outcome, new: Outcome | None, reason: str, judgement: Judgement | None) -> dict[str, Any]:
         row = {"attack": old.attack, "protocol": old.protocol, "images": len(old.correct), **_shares("record_", old),
                **_shares("", new)}
+        if judgement is not None and judgement.flagged_from == math.inf:
+            judgement, reason = None, "images that all share their draws say nothing of other draws"
         if new is None or judgement is None:
-            return row | {"change": None, "agrees": None, "p": None, "judged_by": "-", "flagged_from": None,
+            change = None if new is None else new.accuracy - old.accuracy
+            return row | {"change": change, "agrees": None, "p": None, "judged_by": "-", "flagged_from": None,
                           "reason": reason}
         return row | {"change": new.accuracy - old.accuracy, "agrees": not judgement.fails, "p": judgement.p,
                       "judged_by": judgement.rule, "flagged_from": judgement.flagged_from, "reason": reason}
@@ -145,6 +149,20 @@ class Rescoring:
                   "own_network": self.own, "seed": self.seed}
         write_text(folder / "rescored.csv", pd.DataFrame([shared | row for row in self.rows]).to_csv(index=False))
         write_text(folder / "rescored.md", self.markdown())
+
+
+def contradiction(record: Record) -> str | None:
+    """The first stated accuracy that does not follow from the record's own outcomes, in words; None if all do."""
+    stated: dict[str, tuple[Result | WorstCase, Result | WorstCase]] = {f"{result.attack} / {result.protocol}": (
+        result, Result.of(record.outcome(result), result.draws_are, result.parameters)) for result in record.results}
+    if record.headline is not None and (follows := stated_headline(record)) is not None:
+        stated["worst case"] = record.headline, follows
+    for name, (said, found) in stated.items():
+        for number in ("accuracy", "worst_of_draws", "majority", "attack_reported"):
+            if abs(getattr(said, number) - getattr(found, number)) > 1e-9:
+                return (f"{number} of {name} is {percent(getattr(said, number))} %, and its outcomes come to "
+                        f"{percent(getattr(found, number))} %")
+    return None
 
 
 def _shares(prefix: str, outcome: Outcome | None) -> dict[str, Any]:

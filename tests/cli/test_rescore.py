@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from rnabench.report.record import Result
+from rnabench.report.record_file import read_record, write_record
+from rnabench.report.scores import judged
 from rnabench.runtime.files import sha256
 from tests.cli.test_cli import TRAIN, run
 from tests.helpers import visible
@@ -92,14 +96,14 @@ def test_anybodys_network_is_known_again_and_never_imported_by_a_records_word(
 
 
 def test_a_claim_that_does_not_hold_has_exit_code_1(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = there / "record.json"
-    record = json.loads(file.read_text())
-    from rnabench.report.stored import PackedBits
+    def lucky(result: Result) -> Result:
+        old = record.outcome(result)
+        return Result.of(replace(old, correct=np.ones_like(old.correct)), result.draws_are, result.parameters
+                         ).model_copy(update={"kept_images": result.kept_images})
 
-    for result in record["results"][1:]:
-        result["outcomes"]["correct"] = PackedBits.of(np.ones((20, result["draws"]), dtype=bool)).content()
-        result["accuracy"] = 1.0
-    file.write_text(json.dumps(record))
+    record = read_record(there / "record.json")
+    write_record(judged(record.model_copy(update={"results": [
+        lucky(result) if result.kept_images else result for result in record.results]})), there / "record.json")
     assert run("rescore", "out/record.json") == 1
     shown = capsys.readouterr().out
     assert "FAIL" in shown
@@ -150,6 +154,10 @@ def break_(what: str, folder: Path) -> list[str]:
             for result in content["results"]:
                 result.pop("kept_images", None)
             record.write_text(json.dumps(content))
+        case "other number":
+            content = json.loads(record.read_text())
+            content["results"][1]["accuracy"] = content["results"][1]["interval95"][1] = 1.0
+            record.write_text(json.dumps(content))
         case "alone":
             record.unlink()
             return [str(file)]
@@ -162,6 +170,7 @@ def break_(what: str, folder: Path) -> list[str]:
     ("cut", "damaged"), ("text", "damaged"), ("gone", "is not there"), ("pixels", "it was changed"),
     ("far", "expected at most eps"), ("outside", "not in [0, 1]"), ("other images", "other images than its record"),
     ("other labels", "with the labels"), ("other size", "of the size"),
+    ("other number", "contradicts itself"),
     ("other record", "has record"), ("no images", "--keep-images"), ("alone", "beside no record"),
 ])
 def test_what_is_wrong_with_files_is_one_line_and_nothing_is_written(

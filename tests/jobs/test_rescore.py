@@ -21,6 +21,7 @@ from rnabench.jobs.rescore import checked, settings_of
 from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.rescored import Rescored, Rescoring
+from rnabench.report.scores import judged
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.scoring.outcome import Outcome
@@ -144,8 +145,8 @@ def planted(record: Record, share: float) -> Record:
         return Result.of(lucky, result.draws_are, result.parameters).model_copy(
             update={"kept_images": result.kept_images})
 
-    return record.model_copy(update={"results": [
-        result if result.attack == "natural" else raised(result) for result in record.results]})
+    return judged(record.model_copy(update={"results": [
+        result if result.attack == "natural" else raised(result) for result in record.results]}))
 
 
 @pytest.mark.parametrize("space", ["bn", "bn+in"])
@@ -162,6 +163,17 @@ def test_a_number_that_nobody_measured_does_not_hold(space: str, tmp_path: Path)
         assert found.failed is not holds
         assert [row["agrees"] for row in found.rows] == [True, holds]
         assert not Rescoring(record, fresh, "another", False, 1, 3).failed  # which the record says nothing of
+
+
+def test_where_all_images_share_their_draws_nothing_is_claimed_of_others(tmp_path: Path) -> None:
+    keys = settings(attack_paths=1, attacks=["fgsm"], protocols=["paper"])
+    target, file = target_of(lively_model(), keys), tmp_path / "record.json"
+    record = attack(target, keys, file, Silent(), StopRequest())
+    fresh = [Rescored(*each) for each in again(target, file, keys.model_copy(update={"seed": 1}))]
+    found = Rescoring(record, fresh, "its own network", True, 1, 3)
+    assert [row["agrees"] for row in found.rows] == [None, None]
+    assert all(row["reason"] for row in found.rows)
+    assert not found.failed
 
 
 def test_the_worst_case_is_scored_too_if_all_that_it_rests_on_is(tmp_path: Path) -> None:
