@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rnabench.data.batches import ResidentSource
 from rnabench.data.images import ImageSet
+from rnabench.data.sources import load_images
 from rnabench.defence.defence import Defence
 from rnabench.evaluation.engine import Evaluation, evaluate
 from rnabench.model.classifier import RandomizedClassifier
@@ -20,6 +21,7 @@ from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress, Silent
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome
+from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.spaces import parse_space
 
@@ -58,6 +60,26 @@ def lively_model(space: str = "bn+in", layers: int = 6, seed: int = 0) -> Random
         if isinstance(module, BatchGroupNorm):
             module.running_mean.copy_(0.3 * torch.randn(module.running_mean.shape, generator=generator))
     return model.eval()
+
+
+def trained_digits(space: str = "bn+in") -> RandomizedClassifier:
+    """Two randomised layers that know the digits after seconds."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        norm = norm_factory(parse_space(space))
+        network = RandomizedClassifier(nn.Sequential(
+            nn.AvgPool2d(2), nn.Conv2d(3, 8, 3, padding=1, bias=False), norm(8), nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), norm(16), nn.ReLU(),
+            nn.Flatten(), nn.Linear(1024, 10)))
+    data = load_images(DataSettings(), "train")
+    images, labels = torch.from_numpy(data.images).permute(0, 3, 1, 2) / 255, torch.from_numpy(data.labels)
+    optimizer, generator = torch.optim.Adam(network.parameters(), lr=0.01), torch.Generator().manual_seed(0)
+    for _ in range(80):
+        some = torch.randint(len(images), (64,), generator=generator)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images[some]), labels[some]).backward()
+        optimizer.step()
+    return network.eval()
 
 
 def run_evaluation(model: nn.Module, folder: Path | None = None, images: ImageSet | None = None,

@@ -71,9 +71,10 @@ def test_the_recipe_of_ones_own_is_one(tmp_path: Path) -> None:
         assert load_recipe(tmp_path / "mine.yaml", profile).models["RNA-wide"].width == width
 
 
-@pytest.mark.parametrize("command", ["train", "attack", "conform", "reproduce", "check", "describe", "bench",
+@pytest.mark.parametrize("command", ["train", "attack", "conform", "reproduce", "check", "rescore", "describe", "bench",
                                      "crosscheck", "transfer-matrix", "path-difference", "smoothness",
-                                     "gradient-similarity", "theory", "report", "convert", "export", "runs", "dense"])
+                                     "gradient-similarity", "theory", "report", "card", "convert", "export", "runs",
+                                     "dense"])
 def test_options_named_in_the_readme_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])

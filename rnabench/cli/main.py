@@ -18,6 +18,7 @@ from rnabench.cli.dense import dense
 from rnabench.cli.exchange import convert, export
 from rnabench.cli.report import check, report
 from rnabench.cli.reproduce import reproduce
+from rnabench.cli.rescore import rescore
 from rnabench.cli.runs import runs
 from rnabench.cli.study import studies, study
 from rnabench.cli.train import bench, describe, train
@@ -28,8 +29,9 @@ STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train, "attack": attack, "conform": conform, **{kind: study(kind) for kind in studies()},
-    "reproduce": reproduce, "report": report, "card": card, "check": check, "runs": runs, "describe": describe,
-    "convert": convert, "export": export, "bench": bench, "crosscheck": crosscheck, "dense": dense,
+    "reproduce": reproduce, "report": report, "card": card, "check": check, "rescore": rescore, "runs": runs,
+    "describe": describe, "convert": convert, "export": export, "bench": bench, "crosscheck": crosscheck,
+    "dense": dense,
 }
 LOOKS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
 

@@ -29,6 +29,9 @@ def reproduce(
     max_minutes: o.MaxMinutes = None,
     device: o.Device = "auto",
     refresh: o.Refresh = False,
+    keep_images: Annotated[bool, o.option("Keep the adversarial images beside the records, for `rnabench rescore` (or "
+                                          "`keep_images: true` under the recipe's `evaluate`).", o.RUN,
+                                          "--keep-images")] = False,
     runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
     out: Annotated[Path, o.option("Results go to <out>/<recipe name>[-<profile>].", o.RUN)] = Path("results"),
 ) -> None:
@@ -54,6 +57,8 @@ def reproduce(
         wanted = "short" if find_device(device).type == "cuda" else "cpu"
         profile = wanted if wanted in known else None
     loaded = load_recipe(recipe, profile, data)
+    if keep_images:
+        loaded = loaded.model_copy(update={"evaluate": loaded.evaluate.model_copy(update={"keep_images": True})})
     chosen = loaded if only is None else loaded.only(only)
 
     from rnabench.cli.console import LiveProgress, stop_request

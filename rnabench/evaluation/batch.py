@@ -53,13 +53,14 @@ def parameters(spec: AttackSpec, keys: EvaluationSettings, samples: int) -> dict
 class Attacker:
     """Streams are named by (seed, purpose), and by example or path group, never by an attack: attacks that are compared
     meet the same frozen paths, averaged paths and starts. `most_pixels` as in Expectation; `on_pass` is told of every
-    pass through the network."""
+    pass through the network, `on_images` of the adversarial images of every batch."""
 
     defence: Defence
     keys: EvaluationSettings
     classes: int
     most_pixels: int | None = None
     on_pass: OnPass = nobody
+    on_images: Callable[[Batch, Tensor], None] | None = None
 
     def __call__(self, spec: AttackSpec, protocol: Protocol, batch: Batch, groups: Groups) -> tuple[Tensor, Path]:
         """Adversarial images of a batch whose images are in these path `groups`, and a path that the attacker knows:
@@ -78,6 +79,8 @@ class Attacker:
             estimator = OnePath(network, path)
         found = self._run(spec.name, attack, threat, estimator, batch, averaged)
         check(spec.name, found, batch.images, threat)
+        if self.on_images is not None:
+            self.on_images(batch, found)
         return found, path
 
     @property
@@ -254,11 +257,8 @@ class Evaluator:
                        distances)
 
     def predictions(self, images: Tensor, path: Path | None, batch: Batch, groups: Groups) -> Tensor:
-        """Predicted classes int64 [D, N]: on `path` if given, else on fresh draws from a stream of their own.
-
-        The draws of an image, or of its path group, are the same for every attack, so that attacks compare on equal
-        draws.
-        """
+        """Predicted classes int64 [D, N]: on `path` if given, else on fresh draws from a stream of their own: those of
+        an image, or of its path group, are the same for every attack, so that attacks compare on equal draws."""
         if path is None and not self.random:
             path = self.defence.space.sample(torch.Generator())  # the only one
         if path is not None:

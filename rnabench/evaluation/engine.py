@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rnabench.attack.estimators import GRADIENT_COST, frozen_parameters
-from rnabench.data.batches import BatchSource, first_images
+from rnabench.data.batches import Batch, BatchSource, first_images
 from rnabench.defence.defence import Defence, replayable
 from rnabench.errors import Busy
 from rnabench.evaluation.batch import Evaluator, check_plan, parameters
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
+from rnabench.evaluation.kept_images import PIECE, Collected, keeps_images
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.model.recorded import recorded_passes
@@ -181,13 +182,26 @@ class _Run:
                 share = len(batch.indices) / count if alive is None or self.evaluator.whole else float(alive.mean())
                 within = WithinBatch(self.progress, count, share * passes)
                 self.evaluator.on_pass = within.passed
-                parts.append(self.evaluator.outcome(cell, batch, place * size, alive).first(count))
+                parts.append(self._outcome(cell, batch, place, alive).first(count))
                 self.journal.append(self._name(cell), parts[-1].as_json())
                 done, right = done + count, right + float(parts[-1].correct.mean(1).sum())
                 within.finish(f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:
                     break
         return self._kept(cell, joined(parts), standing)
+
+    def _outcome(self, cell: Cell, batch: Batch, place: int, alive: NDArray[np.bool_] | None) -> Outcome:
+        """The outcome of batch number `place`; its adversarial images are written first, if they are kept."""
+        first, file = place * self.evaluator.keys.batch_size, None
+        if keeps_images(cell, self.evaluator.keys):
+            file = self.journal.beside(self._name(cell), PIECE.format(place))
+        if file is None:
+            return self.evaluator.outcome(cell, batch, first, alive)
+        self.evaluator.attacker.on_images = collected = Collected()
+        outcome = self.evaluator.outcome(cell, batch, first, alive)
+        self.evaluator.attacker.on_images = None
+        collected.write(file, batch.indices, batch.images.shape[1:])
+        return outcome
 
     def _kept(self, cell: Cell, outcome: Outcome, standing: NDArray[np.bool_] | None) -> Outcome:
         """The outcome; for cumulative attacks, what it leaves standing is remembered."""

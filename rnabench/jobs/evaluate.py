@@ -16,6 +16,7 @@ from rnabench.defence.fingerprint import foreign_code
 from rnabench.errors import CheckpointError
 from rnabench.evaluation.cells import Cell, Surrogate, cells, check_protocols, probes
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
+from rnabench.jobs.images import with_images
 from rnabench.model.deployment import deploy
 from rnabench.model.runs import WEIGHTS, read_run, without_places
 from rnabench.model.saved import load_model
@@ -152,10 +153,11 @@ def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
                                                      "corruption"})
     mates = {"batch_dependent": True} if target.description.get("batch_dependent") else {}
     deployed = {"deployed": target.deployed} if target.deployed else {}
+    kept = {"keep_images": True} if keys.keep_images else {}  # no record, and no batch, without images is taken over
     model = [target.description["weights_sha256"], foreign_code(target.description)]
     return {"format": 3,  # as ever: another layout of the file is no other evaluation
             "keys": settings | {"step_size": keys.step},
-            "model": model, "data": target.data.fingerprint} | mates | deployed
+            "model": model, "data": target.data.fingerprint} | mates | deployed | kept
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
@@ -201,7 +203,7 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
         if resume and (record := finished(target, keys, file)) is not None:
             return record
         with number_formats(keys.precision, target.device):
-            record = _record(target, keys, evaluation, journal)
+            record = with_images(_record(target, keys, evaluation, journal), keys, journal, file)
         write_record(record, file)
         journal.remove()
     return record

@@ -21,6 +21,7 @@ from rnabench.jobs.evaluate import (
     stale,
 )
 from rnabench.jobs.foreign import foreign_for_study
+from rnabench.jobs.images import from_elsewhere
 from rnabench.jobs.recipe_check import check, imported_target, tested_on
 from rnabench.jobs.study import load_for_study, run_study, stale_study
 from rnabench.jobs.train import run_name, stale_reasons, train
@@ -245,7 +246,7 @@ def existing_record(network: Target, keys: EvaluationSettings, place: Place, nam
             with file.open(encoding="utf-8", errors="replace") as opened:
                 head = opened.read(HEAD)
             if identity(network, keys) in head and (record := finished(network, keys, file)) is not None:
-                return judged(record.model_copy(update={"baseline": None}))
+                return judged(from_elsewhere(record, file, place.folder).model_copy(update={"baseline": None}))
     return None if place.refresh else stale(network, keys, own)
 
 

@@ -90,6 +90,13 @@ class Outcomes(Stored):
     distances: list[float] | None = Field(default=None, description="[N]: Euclidean change, if no eps bounds it")
 
 
+class KeptImages(Stored):
+    """The adversarial images, from which `rnabench rescore` scores anew."""
+
+    file: str = Field(description="where it lies from the record, with / between folders")
+    sha256: str
+
+
 class Result(Stored):
     """One attack under one protocol, on the first N of the record's images."""
 
@@ -112,6 +119,7 @@ class Result(Stored):
     algorithms: Versions | None = None
     made_by: list[Maker] = Field(default=[])
     unreliable: bool = Field(default=False, description="a sanity check that concerns it failed")
+    kept_images: KeptImages | None = Field(default=None, description="null: not kept")
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

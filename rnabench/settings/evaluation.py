@@ -107,6 +107,9 @@ class EvaluationSettings(Part):
                                      "(deterministic models).", "Attack")
     sanity: StrictBool = setting(True, "Run what the sanity checks need on some of the images.", "Attack")
     sanity_examples: int = setting(64, "Images for these.", "Attack", strict=True, ge=2, le=100_000)
+    keep_images: StrictBool = setting(False, "Keep the adversarial images beside the record, for `rnabench rescore`: 4 "
+                                      "bytes a number, 1 where all of an image are multiples of 1/255.", "Run",
+                                      exclude=True)  # by itself it decides no outcome
     seed: Seed = 0
 
     @field_validator("suites")

@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnabench.attack.threat import L2, Linf
-from rnabench.data.sources import load_images
 from rnabench.jobs.evaluate import Target, attack, open_data
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.model.normalizers import norm_factory
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.group_norm import GroupNorm
 from rnabench.norm.layers import BatchGroupNorm, Norm
@@ -29,8 +27,8 @@ from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.recipe_loading import load_recipe
-from rnabench.settings.spaces import parse_space
 from tests.cli.test_cli import run
+from tests.helpers import trained_digits
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "results" / "quickstart"
@@ -40,23 +38,7 @@ ATTACK = {"attacks": ["pgd3"], "protocols": ["paper"], "eps": "16/255", "n_examp
 
 @pytest.fixture(scope="module")
 def network() -> RandomizedClassifier:
-    """Two randomised layers that know the digits after seconds."""
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        norm = norm_factory(parse_space("bn+in"))
-        network = RandomizedClassifier(nn.Sequential(
-            nn.AvgPool2d(2), nn.Conv2d(3, 8, 3, padding=1, bias=False), norm(8), nn.ReLU(),
-            nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False), norm(16), nn.ReLU(),
-            nn.Flatten(), nn.Linear(1024, 10)))
-    data = load_images(DataSettings(), "train")
-    images, labels = torch.from_numpy(data.images).permute(0, 3, 1, 2) / 255, torch.from_numpy(data.labels)
-    optimizer, generator = torch.optim.Adam(network.parameters(), lr=0.01), torch.Generator().manual_seed(0)
-    for _ in range(80):
-        some = torch.randint(len(images), (64,), generator=generator)
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images[some]), labels[some]).backward()
-        optimizer.step()
-    return network.eval()
+    return trained_digits()
 
 
 def attacked(network: RandomizedClassifier, folder: Path, seed: int = 0) -> Path:
