@@ -39,8 +39,8 @@ def attack(
 ) -> None:
     """Attack a trained network under the paper's protocol and an adaptive one, and score it on fresh paths.
 
-    Writes record.json (with per-example outcomes), table.csv, table.md and the figures of sweeps. Ctrl-C stops
-    cleanly; the same command goes on.
+    Writes record.json (with per-example outcomes), table.csv, table.md, randomness.md (what the draws are worth) and
+    figures of tries, passes and sweeps. Ctrl-C stops cleanly; the same command goes on.
     """
     if list_:
         show_lists()

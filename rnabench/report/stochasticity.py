@@ -55,10 +55,13 @@ def display(records: Sequence[Record]) -> tuple[tuple[str, ...], list[tuple[str,
 
 
 def sentences(records: Sequence[Record]) -> list[str]:
-    """What it says of each randomised network under the attack that leaves least under `paper`."""
+    """What it says of each randomised network under the attack that leaves least under `paper`, of those that saw most
+    images."""
     said = []
     for record in records:
-        result = strongest(record, under_paper(record))
+        attacks = under_paper(record)
+        most = max((result.images for result in attacks), default=0)
+        result = strongest(record, [result for result in attacks if result.images == most])
         if result is None:
             continue
         share = share_of(record, result)

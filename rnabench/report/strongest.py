@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rnabench.report.record import Record, Result
+from rnabench.scoring.outcome import Outcome
 from rnabench.scoring.tries import all_right
 
 
@@ -21,13 +22,17 @@ def under_paper(record: Record) -> list[Result]:
     return [result for result in at_eps(record) if result.protocol == "paper" and record.model.replayable is not False]
 
 
-def left(record: Record, result: Result, tries: int = 1) -> float:
-    """The accuracy after so many tries (at most as many as draws scored)."""
-    return float(all_right(record.outcome(result).correct)[:, tries - 1].mean())
+def strongest(record: Record, results: Iterable[Result]) -> Result | None:
+    """The result with the lowest accuracy, on the images that all of them saw; the first of equals; None of none."""
+    among = list(results)
+    least = lowest([record.outcome(result) for result in among])
+    return None if least is None else among[least]
 
 
-def strongest(record: Record, results: Iterable[Result], tries: int = 1) -> Result | None:
-    """The result with the lowest accuracy after so many tries, of those that have as many draws; the first of equals;
-    None if there is none."""
-    return min((result for result in results if result.draws >= tries),
-               key=lambda result: left(record, result, tries), default=None)
+def lowest(outcomes: Sequence[Outcome], tries: int = 1) -> int | None:
+    """The place of the outcome with the lowest accuracy after so many tries (of those that have as many draws), on the
+    images that all of these saw: an attack on few images is not the strongest for lucky ones. None if there is none."""
+    able = [place for place, outcome in enumerate(outcomes) if outcome.correct.shape[1] >= tries]
+    shared = min((len(outcomes[place].correct) for place in able), default=0)
+    return min(able, key=lambda place: float(all_right(outcomes[place].correct[:shared])[:, tries - 1].mean()),
+               default=None)

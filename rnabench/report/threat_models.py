@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rnabench.report.record import Record, Result
-from rnabench.report.strongest import at_eps
+from rnabench.report.strongest import at_eps, lowest
 from rnabench.report.study import with_interval
 from rnabench.scoring.flag import Row
 from rnabench.scoring.outcome import Outcome
-from rnabench.scoring.tries import all_right, by_tries
+from rnabench.scoring.tries import by_tries
 
 NOTHING, WEIGHTS, DISTRIBUTION, DRAW = "nothing", "the weights", "the distribution", "this draw"
 PROTOCOLS = {NOTHING: "black box", WEIGHTS: "paper", DISTRIBUTION: "resample, eot:K", DRAW: "same-path"}
@@ -21,8 +21,9 @@ LEGEND = """\
 **the attacker knows**: *nothing* of the network but its outputs, or other networks (Square; images made on another
 one); *the weights*, and attacks one draw while another predicts (`paper`); *the distribution* of the draws
 (`resample`, `eot:K`); *this draw*, the very one that predicts (`same-path`). **one try**: mean accuracy over draws;
-**t tries**: right on all of t draws. Each cell is of the bounded attack that leaves least there, with its 95 %
-interval; a dash says what was not run. What only a sanity check ran is on fewer images, whose number stands behind."""
+**t tries**: right on all of t draws. Each cell is of the bounded attack that leaves least there, on the images that all
+of the cell's attacks saw, with its 95 % interval; how many images follows if they are fewer than the table's. What only
+a sanity check ran counts where the table has nothing. A dash says what was not run."""
 
 
 def display(records: Sequence[Record]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -46,18 +47,17 @@ Attack = tuple[str, Outcome, str]
 
 def _attacks(record: Record) -> Iterator[Attack]:
     """Of all bounded attacks at the evaluation's eps; what sanity checks ran only where the table has nothing."""
-    table = list(_of(record, record.results, ""))
+    table = list(_of(record, record.results))
     yield from table
     covered = {knows for knows, *_ in table}
-    for knows, outcome, note in _of(record, record.sanity.probes, ", {} images"):
-        if knows not in covered:
-            yield knows, outcome, note.format(len(outcome.correct))
+    yield from (each for each in _of(record, record.sanity.probes) if each[0] not in covered)
 
 
-def _of(record: Record, results: Sequence[Result], note: str) -> Iterator[Attack]:
+def _of(record: Record, results: Sequence[Result]) -> Iterator[Attack]:
     for result in at_eps(record, results):
         outcome = record.outcome(result)
-        mark = ("!" if result.unreliable else "") + note
+        fewer = f", {result.images} images" if result.images < len(record.data.indices) else ""
+        mark = ("!" if result.unreliable else "") + fewer
         if result.protocol == "same-path":
             yield DRAW, outcome, mark
         elif Row(outcome, result.parameters).black_box:
@@ -74,9 +74,9 @@ def _cell(knows: str, attacks: Sequence[Attack], tries: int) -> str:
     """`56.0 [51.8, 60.1] pgd10 / eot:10`, or a dash and why."""
     if not attacks:
         return f"- ({NOT_RUN[knows]})"
-    able = [each for each in attacks if each[1].correct.shape[1] >= tries]
-    if not able:
+    place = lowest([outcome for _, outcome, _ in attacks], tries)
+    if place is None:
         return f"- ({ONE_DRAW_KNOWN if knows == DRAW else f'scored on fewer than {tries} draws'})"
-    _, outcome, mark = min(able, key=lambda each: float(all_right(each[1].correct)[:, tries - 1].mean()))
+    _, outcome, mark = attacks[place]
     left = by_tries(outcome)[tries - 1]
     return f"{with_interval(left.accuracy, list(left.interval))} {' / '.join(outcome.key)}{mark}"

@@ -24,7 +24,12 @@ STUDIES = {
     "batch-size": ["--attack", "fgsm", "--sizes", "2,12", "--modes", "running,batch"],
     "orthogonality": ["--attack", "fgsm", "--pairs", "2"],
     "corruptions": ["--corruptions", "contrast+snow", "--severities", "1,5", "--baseline", "in"],
+    "convergence": ["--draws", "2", "--attack", "pgd1", "--most-samples", "2", "--most-steps", "2",
+                    "--gradient-draws", "2"],
+    "agreement": ["--draws", "2", "--attack", "fgsm", "--samples", "2"],
+    "best-mixture": ["--attack", "fgsm", "--paths", "2", "--samples", "2"],
 }
+OF_DRAWS = ("path-difference", "convergence", "agreement", "best-mixture")  # which are of use on what draws
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def chosen(study: str, runs: dict[str, Path]) -> list[str]:
-    return [str(runs["bn+in"])] if study == "path-difference" else [str(runs["bn"]), str(runs["in"])]
+    return [str(runs["bn+in"])] if study in OF_DRAWS else [str(runs["bn"]), str(runs["in"])]
 
 
 @pytest.mark.parametrize("study", STUDIES)

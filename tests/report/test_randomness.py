@@ -12,6 +12,7 @@ from rnabench.report import randomness, stochasticity, threat_models, tries
 from rnabench.report.passes import frontier, points
 from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record
+from rnabench.report.strongest import lowest
 from rnabench.scoring.interval import difference
 from rnabench.scoring.outcome import Outcome, path_groups
 from tests.helpers import lively_model, run_evaluation, visible
@@ -76,7 +77,8 @@ def test_threat_models_take_the_strongest_attack_of_each_and_say_what_was_not_ru
     lines = {line[1].partition(" (")[0]: line[2:] for line in threat_models.display([several()])[1]}
     for knows, attack in (("nothing", "square500 / eot:5"), ("the weights", "pgd10 / paper"),
                           ("the distribution", "pgd20 / eot:5")):
-        assert all(cell.endswith(attack) for cell in lines[knows])
+        assert all(attack in cell for cell in lines[knows])
+    assert all(cell.endswith(", 16 images") for cell in lines["the distribution"])  # fewer than the others
     assert lines["this draw"][0].endswith("pgd10 / same-path")
     assert lines["this draw"][1] == f"- ({threat_models.ONE_DRAW_KNOWN})"
     fewer = changed(several(), results=[each.content() for each in several().results[:2]])
@@ -124,3 +126,15 @@ def test_trainings_share_a_line_of_the_figure() -> None:
     assert len({curve.label for curve in found}) == len(found)
     for curve in found:
         assert all(low <= share <= high for share, (low, high) in zip(curve.shares, curve.band, strict=True))
+
+
+def test_an_attack_that_met_few_lucky_images_is_not_the_strongest() -> None:
+    """Of two attacks that do the same, the one on the first, harder images alone has the lower accuracy."""
+    hard_first = np.repeat(np.arange(32)[:, None] >= 16, 4, axis=1)
+    groups = path_groups(0, 32, 8)
+    whole = Outcome("pgd10", "eot:5", hard_first & (np.arange(32) != 20)[:, None], hard_first[:, 0], hard_first[:, 0],
+                    groups)
+    few = Outcome("pgd20", "eot:5", hard_first, hard_first[:, 0], hard_first[:, 0], groups).first(16)
+    assert lowest([few, whole]) == lowest([few, few]) == 0
+    assert lowest([whole, few]) == 0
+    assert lowest([few, whole], tries=5) is None
