@@ -77,16 +77,20 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
         ("layer", *(["operators"] if with_operators else []), "channels", *(spec.label for spec in specs)),
         2 if with_operators else 1, rows,
         [
-            f"choice layers: {len(model.space.layers)}, options per layer: {options}, paths: {model.space.count:,} "
-            f"({free})",
+            f"choice layers: {len(model.space.layers)}, options per layer: {options}, paths: "
+            f"{_counted(model.space.count)} ({free})",
             *([f"{with_use('deployed', deployment.changes())}: choice layers: {len(deployed.space.layers)}, paths: "
-               f"{deployed.space.count:,}"] if deployed is not model else []),
+               f"{_counted(deployed.space.count)}"] if deployed is not model else []),
             f"parameters: {sum(p.numel() for p in model.parameters()):,}",
             f"clipped groups (*): {clipped}" if specs else "no normalisation layers",
             *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"
               for spec, norm in zip(specs, next(iter(layers.values())).norms if specs else (), strict=True)),
         ],
     )
+
+
+def _counted(paths: int) -> str:
+    return f"{paths:,}" if paths < 10**30 else f"about 10^{len(str(paths)) - 1}"
 
 
 def _layers(model: RandomizedClassifier) -> dict[str, _Layer]:
