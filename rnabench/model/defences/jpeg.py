@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
-from torchvision.io import decode_jpeg, encode_jpeg
 
 from rnabench.model.defended import Undefended
 from rnabench.path.choice import ChoiceLayer
@@ -24,9 +27,12 @@ class Jpeg(nn.Module):
         self.quality = quality
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = (255 * x.detach()).round().clamp(0, 255).to(device="cpu", dtype=torch.uint8)
-        decoded = torch.stack([decode_jpeg(encode_jpeg(image.contiguous(), self.quality)) for image in pixels])
-        return decoded.to(x) / 255 + 0 * x
+        pixels = (255 * x.detach()).round().clamp(0, 255).to(device="cpu", dtype=torch.uint8).permute(0, 2, 3, 1)
+        decoded = []
+        for image in pixels.numpy():
+            Image.fromarray(image).save(file := BytesIO(), "JPEG", quality=self.quality)
+            decoded.append(np.asarray(Image.open(file)))
+        return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).to(x) / 255 + 0 * x
 
 
 @defence("jpeg", options=lambda: len(QUALITIES))
