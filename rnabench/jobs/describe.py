@@ -56,7 +56,7 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     rows, clipped = [], 0
     for name, layer in layers.items():
         named = [", ".join(layer.operators) or "-"] if with_operators else []
-        if not layer.norms:
+        if not name:  # a choice among whole networks
             cells = ["-" for _ in specs]
         elif [type(norm) for norm in layer.norms] != kinds:
             cells = ["always bn" for _ in specs]

@@ -3,6 +3,7 @@ vote under Gaussian noise cannot change."""
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -51,7 +52,7 @@ which fails with probability alpha, image by image) gives the Euclidean radius s
 the image changes the prediction. Where p is not above 1/2 there is no prediction (**abstained**). **certified
 accuracy**: the share of images that are predicted right with at least that radius; at 0, that are predicted right.
 **average radius**: over images, 0 where the prediction is wrong. **at most**: the radius of an image of which all draws
-agree, beyond which so many draws certify nothing. Intervals of 95 % count images."""
+agree; beyond it so many draws can certify nothing, and there is no number. Intervals of 95 % count images."""
 
     unused: ClassVar[tuple[str, ...]] = ("norm", "eps", "step_size")
     first_draws: int = setting(100, "Draws of noise that choose the class.", "Attack", strict=True, ge=1, le=10**6)
@@ -103,7 +104,7 @@ agree, beyond which so many draws certify nothing. Intervals of 95 % count image
         return [{"model": network["label"], "sigma": network["sigma"], "radius": cell["radius"],
                  "accuracy": cell["accuracy"], **dict(zip(("low95", "high95"), cell["interval95"], strict=True)),
                  "abstained": network["abstained"]["accuracy"]}
-                for network in record["results"]["networks"] for cell in network["certified"]]
+                for network in record["results"]["networks"] for cell in _measured(network)]
 
     @classmethod
     def tables(cls, record: Record) -> list[Table]:
@@ -113,8 +114,9 @@ agree, beyond which so many draws certify nothing. Intervals of 95 % count image
         return [
             (f"Certified accuracy by radius, % ({keys['draws']:,} draws, alpha {keys['alpha']:g})",
              ["radius", *(network["label"] for network in networks)],
-             [[f"{row[0]['radius']:g}", *(with_interval(cell["accuracy"], cell["interval95"]) for cell in row)]
-              for row in cells]),
+             [[f"{row[0]['radius']:g}", *(with_interval(cell["accuracy"], cell["interval95"])
+                                          if cell in _measured(network) else "-"
+                                          for cell, network in zip(row, networks, strict=True))] for row in cells]),
             ("Networks", ["network", "sigma", "abstained % [95 %]", "average radius [95 %]", "at most"],
              [[network["label"], f"{network['sigma']:g}", with_interval(*network["abstained"].values()),
                "{:.3f} [{}, {}]".format(network["average_radius"][0], *(
@@ -139,13 +141,19 @@ agree, beyond which so many draws certify nothing. Intervals of 95 % count image
             end = max(*reached, *record["keys"]["radii"])
             axes.step([0.0, *reached, end], [*share, share[-1]], where="post", color=colour,
                       linestyle=STYLES[place % len(STYLES)], label=f"{network['label']} (sigma {network['sigma']:g})")
-            for cell in network["certified"]:
-                axes.vlines(cell["radius"], *(100 * limit for limit in cell["interval95"]), color=colour, alpha=0.5)
+            for cell in _measured(network):
+                axes.vlines(cell["radius"] + 0.005 * end * place, *(100 * limit for limit in cell["interval95"]),
+                            color=colour, alpha=0.5)
         plain(axes)
         axes.set_xlabel("Euclidean radius (pixel units)")
         axes.set_ylabel("certified accuracy (%)")
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=8, frameon=False)
-        axes.set_title(f"{cls.title} (bars: 95 %)\n" + caption(record).replace("; ", "\n", 1), **TITLE)
+        axes.set_title("\n".join([f"{cls.title} (bars: 95 %)", *wrap(caption(record), 95)]), **TITLE)
         return {"": figure}
+
+
+def _measured(network: dict[str, Any]) -> list[dict[str, Any]]:
+    """Certified accuracy at the radii that so many draws can certify."""
+    return [cell for cell in network["certified"] if cell["radius"] <= network["largest_radius"]]

@@ -78,21 +78,21 @@ def test_a_network_that_ignores_its_noise_has_the_closed_form() -> None:
 
 def test_a_linear_network_is_certified_up_to_its_boundary_and_hardly_less() -> None:
     """The smoothed classifier of a half-plane is that half-plane: its true radius is the distance."""
-    found = measured(network(PLANE), draws=3000, alpha=1e-4)
+    found = measured(network(PLANE), draws=1000)
     values = (PIXELS.flatten(1) @ PLANE.weight + PLANE.shift).detach().numpy()
-    distance = np.abs(values) / float(PLANE.weight.norm())
+    distance = np.abs(values) / float(PLANE.weight.detach().norm())
     radius, predicted = np.array(found["radius"]), np.array(found["predicted"])
     assert (radius <= distance).all()
     assert (predicted[radius > 0] == (values > 0)[radius > 0]).all()
     sure = (distance > 0.15 * SIGMA) & (distance < 1.5 * SIGMA)
     assert sure.sum() >= 4
-    assert (radius[sure] > distance[sure] - 0.2 * SIGMA).all()
+    assert (radius[sure] > distance[sure] - 0.35 * SIGMA).all()
 
 
 def test_how_many_images_are_worked_on_at_once_does_not_matter() -> None:
     model = network(PLANE)
-    assert measured(model, size=12) == measured(model, size=5)
-    assert measured(model) != measured(model, seed=1)
+    assert measured(model, size=12, draws=40) == measured(model, size=5, draws=40)
+    assert measured(model, draws=40) != measured(model, draws=40, seed=1)
     assert isinstance(model.network, Smoothed)
     assert model.network.votes == Smoothed.votes > 1  # as before
 
@@ -123,7 +123,7 @@ def test_the_command_leaves_a_record_tables_and_figures(tmp_path: Path) -> None:
     assert run("train", "--dataset", "digits16", "--arch", "lenet5", "--width", "2", "--defence", "smoothing0.1",
                "--objective", "standard", "--epochs", "1", "--n-train", "64", "--n-holdout", "2", "--batch-size", "32",
                "--device", "cpu", "--out", str(folder)) == 0
-    command = ["certify", str(folder), "--draws", "50", "--first-draws", "5", "--alpha", "0.01", "--radii", "0,0.1",
+    command = ["certify", str(folder), "--draws", "50", "--first-draws", "5", "--alpha", "0.01", "--radii", "0,0.1,9",
                "--n-examples", "8", "--device", "cpu", "--out", str(tmp_path / "out")]
     assert run(*command) == 0
     record = json.loads((tmp_path / "out" / "certify.json").read_text())
@@ -131,6 +131,8 @@ def test_the_command_leaves_a_record_tables_and_figures(tmp_path: Path) -> None:
     assert (found["sigma"], len(found["right"])) == (0.1, 8)
     rows = (tmp_path / "out" / "certify.csv").read_text().splitlines()
     assert len(rows) == 3
+    assert found["largest_radius"] < 9
+    assert "| 9        |" in (tmp_path / "out" / "certify.md").read_text()  # a dash, and no row
     before = (tmp_path / "out" / "certify.md").read_bytes()
     assert run(*command) == 0
     assert (tmp_path / "out" / "certify.md").read_bytes() == before
