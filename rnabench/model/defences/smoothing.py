@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from torch import Tensor, nn
@@ -35,6 +37,20 @@ class Smoothed(nn.Sequential):
             votes = network(normalization(copies)).float().log_softmax(1).unflatten(0, (-1, self.votes))
         result: Tensor = votes.logsumexp(1) - math.log(self.votes)
         return result
+
+
+@contextmanager
+def one_draw(network: nn.Module) -> Iterator[None]:
+    """Inside the block the network predicts by one draw of noise in evaluation mode too, if usually several vote."""
+    smoothed = [module for module in network.modules() if isinstance(module, Smoothed)]
+    before = [module.votes for module in smoothed]
+    try:
+        for module in smoothed:
+            module.votes = 1
+        yield
+    finally:
+        for module, votes in zip(smoothed, before, strict=True):
+            module.votes = votes
 
 
 @defence("smoothing", SIGMA)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,7 +10,7 @@ from rnabench.data.batches import Batch
 from rnabench.errors import InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.defences.noise import InputNoise
-from rnabench.model.defences.smoothing import Smoothed
+from rnabench.model.defences.smoothing import one_draw
 from rnabench.seeding import ExampleStreams
 from rnabench.studies.measure.work import Arrays, Work
 
@@ -31,20 +28,6 @@ def sigma_of(label: str, network: RandomizedClassifier) -> float:
     if network.batch_dependent:
         raise InvalidValue("RUN", label, "a network whose predictions do not depend on the images' batch mates")
     return noises[0].sigma
-
-
-@contextmanager
-def one_draw(network: RandomizedClassifier) -> Iterator[None]:
-    """Inside the block, one forward pass predicts by one draw of noise, where usually several vote."""
-    smoothed = [module for module in network.modules() if isinstance(module, Smoothed)]
-    before = [module.votes for module in smoothed]
-    try:
-        for module in smoothed:
-            module.votes = 1
-        yield
-    finally:
-        for module, votes in zip(smoothed, before, strict=True):
-            module.votes = votes
 
 
 def class_counts(network: RandomizedClassifier, classes: int, first_draws: int, draws: int, seed: int, work: Work,
