@@ -11,9 +11,10 @@ from torch import Tensor
 from rnabench.attack.attack import Attack, Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.gradient import BIM, MIFGSM
-from rnabench.attack.input_draws import InputDraws, ResizeAndPad
+from rnabench.attack.input_draws import InputDraws
 from rnabench.attack.minimal import CarliniWagner
 from rnabench.attack.threat import Threat
+from rnabench.path.resizing import ResizeAndPad
 from rnabench.settings.attacks import ATTACKS, CrossCheck
 
 SCALES = {"grow": 1.104, "shrink": 0.9}

@@ -48,7 +48,7 @@ def train(
 def describe(
     data: Annotated[dict[str, Any], given("DataSettings", "dataset")],
     settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "activation", "denoise",
-                                               "denoise_at", "layer_based")],
+                                               "denoise_at", "defence", "layer_based")],
     deployment: Deployment,
 ) -> None:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
@@ -71,7 +71,7 @@ def describe(
 
 def bench(
     settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "activation", "denoise",
-                                               "denoise_at", "steps", "precision", "compile", "seed",
+                                               "denoise_at", "defence", "steps", "precision", "compile", "seed",
                                                batch_size=Change(default=32))],
     device: o.Device = "auto",
     repeats: Annotated[int, o.option("Rounds; each measures every case once.", o.RUN)] = 3,

@@ -18,6 +18,7 @@ from rnabench.model.saved import load_model
 from rnabench.norm.layers import norm_layers
 from rnabench.path.choice import ChoiceLayer, use_path
 from rnabench.path.path import Path
+from rnabench.path.seeds import SeedLayer
 from rnabench.runtime.files import atomic, writing
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
@@ -40,10 +41,14 @@ def frozen(model: RandomizedClassifier, path: Path) -> nn.Module:
 
 
 def _chosen(module: nn.Module) -> nn.Module:
-    """The module with the current option in the place of every choice layer in it, also of those within options."""
+    """The module with the current option in the place of every choice layer in it, also of those within options, and
+    with the current seed in those that choose one."""
     while isinstance(module, ChoiceLayer):
         assert isinstance(module.current, int)
         module = module.options[module.current]
+    if isinstance(module, SeedLayer):
+        assert isinstance(module.current, int)
+        module.fixed = module.current
     for name, child in list(module.named_children()):
         module.set_submodule(name, _chosen(child))
     return module

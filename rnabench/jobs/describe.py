@@ -56,13 +56,16 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     rows, clipped = [], 0
     for name, layer in layers.items():
         named = [", ".join(layer.operators) or "-"] if with_operators else []
-        if [type(norm) for norm in layer.norms] != kinds:
+        if not name:  # a choice among whole networks
+            cells = ["-" for _ in specs]
+        elif [type(norm) for norm in layer.norms] != kinds:
             cells = ["always bn" for _ in specs]
         else:
             cut = [spec.clipped(norm.channels) for spec, norm in zip(specs, layer.norms, strict=True)]
             clipped += sum(cut)
             cells = [f"{n.groups}{'*' if c else ''}" for n, c in zip(layer.norms, cut, strict=True)]
-        rows.append((name, *named, str(layer.channels or "-"), *cells))
+        rows.append((name or "network", *named, str(layer.channels or "-"), *cells))
+    shown = next((layer.norms for layer in layers.values() if layer.norms), []) if specs else []
     operators = operators_of(recipe.arch, recipe.operators)
     counted = "" if operators is None else f"{operators} operator{'s' * (operators > 1)}, "
     size = data.size or architecture.image_size
@@ -77,16 +80,20 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
         ("layer", *(["operators"] if with_operators else []), "channels", *(spec.label for spec in specs)),
         2 if with_operators else 1, rows,
         [
-            f"choice layers: {len(model.space.layers)}, options per layer: {options}, paths: {model.space.count:,} "
-            f"({free})",
+            f"choice layers: {len(model.space.layers)}, options per layer: {options}, paths: "
+            f"{_counted(model.space.count)} ({free})",
             *([f"{with_use('deployed', deployment.changes())}: choice layers: {len(deployed.space.layers)}, paths: "
-               f"{deployed.space.count:,}"] if deployed is not model else []),
+               f"{_counted(deployed.space.count)}"] if deployed is not model else []),
             f"parameters: {sum(p.numel() for p in model.parameters()):,}",
             f"clipped groups (*): {clipped}" if specs else "no normalisation layers",
             *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"
-              for spec, norm in zip(specs, next(iter(layers.values())).norms if specs else (), strict=True)),
+              for spec, norm in zip(specs, shown, strict=True)),
         ],
     )
+
+
+def _counted(paths: int) -> str:
+    return f"{paths:,}" if paths < 10**30 else f"about 10^{len(str(paths)) - 1}"
 
 
 def _layers(model: RandomizedClassifier) -> dict[str, _Layer]:

@@ -14,6 +14,7 @@ from rnabench.defence.foreign import Classifier
 from rnabench.evaluation.batch import Attacker
 from rnabench.evaluation.cost import Speed, speed
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.defences.smoothing import one_draw
 from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
 from rnabench.path.space import PathSpace
@@ -60,7 +61,9 @@ def training_flops(network: RandomizedClassifier, side: int, training: TrainingS
     objective = OBJECTIVES[training.objective]
     attack = PASS * training.steps if objective.attacks else 0
     taught = _forward_flops(teacher, side) if teacher is not None else 0
-    return float(_forward_flops(network, side) * (objective.cost(training) + attack) + taught)
+    with one_draw(network):
+        once = _forward_flops(network, side)
+    return float(once * (objective.cost(training) + attack) + taught)
 
 
 def _forward_flops(network: RandomizedClassifier, side: int) -> int:

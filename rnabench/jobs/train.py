@@ -16,6 +16,7 @@ from rnabench.errors import Busy, CheckpointError, InvalidValue
 from rnabench.jobs.durations import network_like, network_speed, training_flops, training_passes
 from rnabench.jobs.teacher import Teacher, load_teacher
 from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.defences.smoothing import one_draw
 from rnabench.model.factory import build_model
 from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS, read_run
 from rnabench.model.saved import describe_model, load_model, save_weights
@@ -166,7 +167,8 @@ def _duration(recipe: TrainingSettings, data: TrainingData, epochs: float, netwo
     """About how long so many epochs take, without compiling."""
     work = training_passes(recipe, len(data.train) + len(data.holdout), epochs)
     keys = EvaluationSettings.model_validate({"precision": recipe.precision})
-    timed = network_speed(network, side, keys, len(data.classes), work)
+    with one_draw(network):
+        timed = network_speed(network, side, keys, len(data.classes), work)
     return about(work * timed.gradient, timed.load)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
+from rnabench.model.replacing import replace
 from rnabench.path.choice import ChoiceLayer
 from rnabench.settings.parts import ACTIVATIONS, RELU, Part, activation, activations
 from rnabench.settings.spaces import Number
@@ -76,14 +77,9 @@ def use_activation(network: nn.Module, activation: str, arch: str = "this networ
     parts = activations(activation)
     if [part.label for part in parts] == [RELU]:
         return
-    places = [(name, module) for name, module in network.named_modules(remove_duplicate=False)
-              if isinstance(module, nn.ReLU)]
-    if not places:
+    if not replace(network, nn.ReLU, lambda _: _activation(parts)):
         raise InvalidValue("activation", activation, f"{RELU!r}: {arch} has no nn.ReLU modules, which are what another "
                            "activation replaces", [RELU])
-    instead = {module: _activation(parts) for _, module in places}
-    for name, module in places:
-        network.set_submodule(name, instead[module])
 
 
 def _activation(parts: tuple[Part, ...]) -> nn.Module:

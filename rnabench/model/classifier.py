@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
 from rnabench.norm.layers import norm_layers
-from rnabench.path.choice import ChoiceLayer, PathNotSet, choices_of, use_choices, use_path
+from rnabench.path.choice import PathLayer, PathNotSet, choices_of, use_choices, use_path
 from rnabench.path.path import Path
 from rnabench.path.space import PathSpace
 from rnabench.seeding import stream
@@ -93,6 +93,11 @@ class RandomizedClassifier(nn.Module):
         with in_mode(self, training=False):
             return any(norm.mixes_batch for norm in norm_layers(self).values())
 
+    @property
+    def on_host(self) -> bool:
+        """Whether a part of it, which says so, works on the CPU whatever the device: such a network is not recorded."""
+        return any(getattr(module, "on_host", False) for module in self.network.modules())
+
     def reseed(self, seed: int) -> None:
         """Restart the stream that forward draws its paths from."""
         self.generator = stream(seed, "classifier")
@@ -116,7 +121,7 @@ class RandomizedClassifier(nn.Module):
     def _path_is_set(self) -> bool:
         """Whether this thread has set a path; asked of the model's own layer, which in a replica is the replica's."""
         first = self.space.layers[:1]
-        return any(cast(ChoiceLayer, self.get_submodule(name)).current is not None for name in first)
+        return any(cast(PathLayer, self.get_submodule(name)).current is not None for name in first)
 
     def _draw(self, images: int) -> Path:
         return self.space.sample(self.generator, images if self.granularity == "sample" else 1)
@@ -124,6 +129,9 @@ class RandomizedClassifier(nn.Module):
     def _logits(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits: Tensor = self.network(x)
+        if x.requires_grad and torch.is_grad_enabled() and not logits.requires_grad:
+            # something in the network lets no gradient through: the same logits, with a gradient of zero
+            return logits + (0 * x).flatten(1).sum(1, keepdim=True)
         return logits
 
     def _replicate_for_data_parallel(self) -> RandomizedClassifier:

@@ -6,14 +6,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
 from rnabench.model.ends import End
 from rnabench.model.normalizers import batch_norm
-from rnabench.model.operators import OperatorChoice
-from rnabench.norm.layers import norm_layers
+from rnabench.model.operators import SeparateChoice
 from rnabench.settings.parts import DENOISERS, NONE, Part, denoisers
 
 DenoiseAt = Literal["stages", "blocks"]
@@ -45,20 +43,6 @@ class DenoisingBlock(nn.Module):
         return x + out if self.residual else out
 
 
-class DenoiserChoice(OperatorChoice):
-    """A choice among blocks (and none). In training the running statistics of one that no image takes stand still, also
-    where all of them run: recorded, as run as it comes."""
-
-    def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
-        kept = [(number, buffer, buffer.clone()) for number, option in enumerate(self.options)
-                for norm in norm_layers(option).values() if norm.moves for buffer in norm.buffers()]
-        result = super().mixed(x, choice)
-        for number, buffer, before in kept:
-            # by `.data`: torch's BN keeps its buffers for the backward pass, does not read them, but counts changes
-            buffer.data.copy_(torch.where((choice == number).any(), buffer, before))
-        return result
-
-
 def add_denoising(network: nn.Module, denoise: str, at: DenoiseAt, arch: str = "this network") -> None:
     """Put these blocks where the network's stages end, or all of its residual blocks: a choice layer where they are
     several joined by `+`. Their weights come from torch's global generator.
@@ -76,7 +60,7 @@ def add_denoising(network: nn.Module, denoise: str, at: DenoiseAt, arch: str = "
         raise InvalidValue("denoise_at", at, f"'stages': {arch} has no residual blocks")
     for name, end in chosen.items():
         options = {part.label: _option(part, end.channels, at == "blocks") for part in parts}
-        network.set_submodule(name, DenoiserChoice(options) if len(options) > 1 else next(iter(options.values())))
+        network.set_submodule(name, SeparateChoice(options) if len(options) > 1 else next(iter(options.values())))
 
 
 def _option(part: Part, channels: int, pooled: bool) -> nn.Module:

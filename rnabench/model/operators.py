@@ -48,6 +48,20 @@ class OperatorChoice(ChoiceLayer):
         return any(norm.mixes_batch for norm in norm_layers(self).values())
 
 
+class SeparateChoice(OperatorChoice):
+    """A choice among operators with normalisers inside. In training the running statistics of one that no image takes
+    stand still, also where all of them run: recorded, as run as it comes."""
+
+    def mixed(self, x: Tensor, choice: Tensor) -> Tensor:
+        kept = [(number, buffer, buffer.clone()) for number, option in enumerate(self.options)
+                for norm in norm_layers(option).values() if norm.moves for buffer in norm.buffers()]
+        result = super().mixed(x, choice)
+        for number, buffer, before in kept:
+            # by `.data`: torch's BN keeps its buffers for the backward pass, does not read them, but counts changes
+            buffer.data.copy_(torch.where((choice == number).any(), buffer, before))
+        return result
+
+
 def _reordered(x: Tensor, order: Tensor) -> Tensor:
     """x with row `order[i]` in place i; `order` has every row once."""
     result: Tensor = _Reordered.apply(x, order)  # type: ignore[no-untyped-call]

@@ -57,7 +57,8 @@ class RecordedPasses:
 @contextmanager
 def recorded_passes(model: RandomizedClassifier) -> Iterator[None]:
     """Inside the block, in which neither mode nor parameters may change, passes through `model.on(path)` are recorded
-    and replayed; not those of a network in which an image's prediction depends on its batch mates."""
+    and replayed; not those of a network in which an image's prediction depends on its batch mates, or that works on
+    the CPU in part."""
 
     def run(images: Tensor, choices: Tensor) -> Tensor:
         with use_choices(choices_of(model, Path(choices), as_tensor=True)):
@@ -65,7 +66,7 @@ def recorded_passes(model: RandomizedClassifier) -> Iterator[None]:
         return logits
 
     before, passes = model.recorded, None
-    if not model.batch_dependent:  # images that are padded up would be mates
+    if not (model.batch_dependent or model.on_host):  # images that are padded up would be mates
         passes = RecordedPasses(run, next(model.parameters()).device)
     try:
         model.recorded = passes

@@ -51,7 +51,7 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
     """The trained network of a run folder, in eval mode: [0, 1] images [N, 3, H, W] to logits [N, classes].
 
     Raises CheckpointError if a file is missing, damaged or foreign, or holds weights of another architecture, space,
-    number of operators, activation or denoising block.
+    number of operators, activation, denoising block or defence.
     """
     folder = Path(run_folder)
     run = read_run(folder)

@@ -1,1 +1,2 @@
-"""What is random: choice layers over named options, and the paths through them. Nothing here knows what is chosen."""
+"""What is random: choice layers over named options or seeds, and the paths through them. Nothing here knows what is
+chosen."""

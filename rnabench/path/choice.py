@@ -1,15 +1,18 @@
-"""The choice layer: n options with one interface, one of which is used in a forward pass."""
+"""Layers with a place in every path; of these the choice layer: n options with one interface, one of which is used in a
+forward pass."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.path.names import Names
 from rnabench.path.path import Path
 
 
@@ -30,18 +33,16 @@ Choices = dict[object, int | Tensor]
 """By layer, the number of an option, or int64 [R] with one for each sample (or [1])."""
 
 
-class ChoiceLayer(nn.Module):
-    """Named options, all kept and trained; `use_path` says which one a forward pass uses.
+class PathLayer(nn.Module):
+    """A layer with a place in every path, where the number of one of its options stands; `names` are those of all.
 
     The layer itself holds no path, so that threads do not meet in it and copies of a network never have one set.
-    Subclasses may override `mixed` with something cheaper than computing every option.
     """
 
-    def __init__(self, options: Mapping[str, nn.Module]) -> None:
+    def __init__(self, names: Names) -> None:
         super().__init__()
-        self.names = tuple(options)
+        self.names = names
         self.key = object()  # names the layer in paths: a replica on another device has the same, a deep copy its own
-        self.options = nn.ModuleList(options.values())
 
     @property
     def current(self) -> int | Tensor | None:
@@ -52,11 +53,29 @@ class ChoiceLayer(nn.Module):
                 return choices[self.key]
         return None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def chosen(self) -> int | Tensor:
+        """The same. Raises PathNotSet outside of `use_path`."""
         current = self.current
         if current is None:
             raise PathNotSet("a choice layer was run without a path; wrap the call in rnabench.use_path(model, path), "
                              "in the thread that makes the call")
+        return current
+
+
+class ChoiceLayer(PathLayer):
+    """Named options, all kept and trained; `use_path` says which one a forward pass uses.
+
+    Subclasses may override `mixed` with something cheaper than computing every option.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, options: Mapping[str, nn.Module]) -> None:
+        super().__init__(tuple(options))
+        self.options = nn.ModuleList(options.values())
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.chosen()
         if isinstance(current, int):
             result: Tensor = self.options[current](x)
             return result
@@ -72,24 +91,36 @@ class ChoiceLayer(nn.Module):
 
 
 def choose_alike(layers: Sequence[nn.Module]) -> None:
-    """Make those of these modules that are choice layers one place in a path: what it chooses there, all of them use.
+    """Make those of these modules that choose one place in a path: what it chooses there, all of them use.
 
     For layers of which a forward pass runs only one, such as those inside the options of another choice layer: choices
     of their own would tell paths apart that are the same network. Raises ValueError unless they have as many options.
     """
-    chosen = [layer for layer in layers if isinstance(layer, ChoiceLayer)]
-    if len({len(layer.options) for layer in chosen}) > 1:
+    chosen = [layer for layer in layers if isinstance(layer, PathLayer)]
+    if len({len(layer.names) for layer in chosen}) > 1:
         raise ValueError("layers that choose alike have different numbers of options")
     for layer in chosen:
         layer.key = chosen[0].key
 
 
-def choice_layers(network: nn.Module) -> dict[str, ChoiceLayer]:
-    """The choice layers of a network by their module name, in the order of a path's choices; of those that choose
+def choose_alike_within(network: nn.Module) -> None:
+    """Let the options of every choice layer share the choices inside of them: the first layer that chooses inside of
+    one option with the first inside of the next, and so on, among those with as many options."""
+    for layer in network.modules():
+        inside = [[module for module in option.modules() if isinstance(module, PathLayer)]
+                  for option in layer.options] if isinstance(layer, ChoiceLayer) else []
+        for size in {len(module.names) for modules in inside for module in modules}:
+            alike = ([module for module in modules if len(module.names) == size] for modules in inside)
+            for modules in zip_longest(*alike):
+                choose_alike([module for module in modules if module is not None])
+
+
+def choice_layers(network: nn.Module) -> dict[str, PathLayer]:
+    """The layers of a network that choose by their module name, in the order of a path's choices; of those that choose
     alike, the first."""
-    layers: dict[object, tuple[str, ChoiceLayer]] = {}
+    layers: dict[object, tuple[str, PathLayer]] = {}
     for name, module in network.named_modules():
-        if isinstance(module, ChoiceLayer):
+        if isinstance(module, PathLayer):
             layers.setdefault(module.key, (name, module))
     return dict(layers.values())
 
@@ -137,11 +168,11 @@ def use_choices(choices: Choices) -> Iterator[None]:
         blocks[:] = [other for other in blocks if other is not choices]
 
 
-def _check(path: Path, layers: list[ChoiceLayer]) -> None:
+def _check(path: Path, layers: list[PathLayer]) -> None:
     if len(path) != len(layers):
         raise InvalidValue("path", str(path), f"{len(layers)} choices, one per choice layer of the network")
     if not layers or path.choices.device.type != "cpu":
         return  # a path on another device was drawn there, from the space of paths; looking at it would wait for it
-    sizes = torch.tensor([len(layer.options) for layer in layers])
+    sizes = torch.tensor([len(layer.names) for layer in layers])
     if bool(((path.choices < 0) | (path.choices >= sizes)).any()):
         raise InvalidValue("path", str(path), f"option numbers below {sizes.tolist()}, layer by layer")

@@ -46,7 +46,7 @@ class Path:
         rows = [row.split(".")[:-1] if "." in text else list(row) for row in text.split(",")]
         try:
             return cls(tuple(tuple(map(int, row)) for row in rows))
-        except ValueError:
+        except (ValueError, RuntimeError):  # of torch, for numbers beyond int64
             raise InvalidValue("path", text, "choices as in '0110' or '0.11.3.', rows joined by ','") from None
 
     def take(self, numbers: Tensor) -> Path:

@@ -13,6 +13,7 @@ from torch import nn
 
 from rnabench.errors import InvalidValue
 from rnabench.path.choice import choice_layers
+from rnabench.path.names import Names
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams
 
@@ -21,14 +22,14 @@ INDEPENDENT = 2**20  # paths; in larger spaces two independent draws are hardly 
 
 @dataclass(frozen=True)
 class PathSpace:
-    """All paths through named layers with named options.
+    """All paths through named layers with options that have names, or numbers alone.
 
     `shared` is the paper's layer-based constraint (Table 5): one draw serves every layer, so there are n paths
     instead of n^L. A space without layers has one path, the empty one.
     """
 
     layers: tuple[str, ...]
-    options: tuple[tuple[str, ...], ...]
+    options: tuple[Names, ...]
     shared: bool = False
 
     def __post_init__(self) -> None:
@@ -99,15 +100,15 @@ class PathSpace:
         count = len(others) * (difference > 0) if self.shared else difference
         if difference not in self.differences:
             raise InvalidValue("path difference", difference, f"one of {', '.join(map(str, self.differences))}")
-        # ways[i][k]: how many paths through the layers from i on differ in k of them
-        ways = [[1.0] + [0.0] * count]
+        # ways[i][k]: how many paths through the layers from i on differ in k of them, exactly
+        ways = [[1] + [0] * count]
         for other in reversed(others):
             after = ways[0]
-            ways.insert(0, [after[k] + (other * after[k - 1] if k else 0.0) for k in range(count + 1)])
+            ways.insert(0, [after[k] + (other * after[k - 1] if k else 0) for k in range(count + 1)])
         uniform = torch.rand(2, len(others), dtype=torch.float64, generator=generator).tolist()
         choices = list(path.rows[0][:1] if self.shared else path.rows[0])
         for layer, other in enumerate(others):
-            if count and uniform[0][layer] * ways[layer][count] < other * ways[layer + 1][count - 1]:
+            if count and uniform[0][layer] < other * ways[layer + 1][count - 1] / ways[layer][count]:
                 choices[layer] = (choices[layer] + 1 + int(uniform[1][layer] * other)) % (other + 1)
                 count -= 1
         return Path.of(*(choices * len(self.layers) if self.shared else choices))
@@ -130,10 +131,13 @@ class PathSpace:
         return tuple(shares)
 
     def uniform_paths(self) -> dict[str, Path]:
-        """The paths that take the same option in every layer, by the option's name."""
-        names = self.options[0] if self.options else ()
-        return {name: Path.of(*(options.index(name) for options in self.options)) for name in names
-                if all(name in options for options in self.options)}
+        """The paths that take the same option in every layer, by the option's name; none where a layer has options
+        without names."""
+        named = [names for names in self.options if isinstance(names, tuple)]
+        if not named or len(named) < len(self.options):
+            return {}
+        return {name: Path.of(*(names.index(name) for names in named)) for name in named[0]
+                if all(name in names for names in named)}
 
     def parse(self, text: str) -> Path:
         """A one-row path as a user writes it: an option for all layers, by name or number, or a number for each layer
@@ -147,8 +151,10 @@ class PathSpace:
             choices *= len(self.layers)
         fits = len(choices) == len(self.layers) and all(map(int.__lt__, choices, map(len, self.options)))
         if not fits or (self.shared and len(set(choices)) > 1):
-            each = "" if self.shared else f", or a number for each of {len(self.layers)} layers, as in 0110 or 0,1,1,0"
-            raise InvalidValue("path", text, f"an option for all layers ({', '.join(uniform)}){each}", uniform)
+            each = f"a number for each of {len(self.layers)} layers, as in 0110 or 0,1,1,0"
+            alike = f"an option for all layers ({', '.join(uniform)})"
+            expected = alike if self.shared else f"{alike}, or {each}" if uniform else each
+            raise InvalidValue("path", text, expected, uniform)
         return Path.of(*choices)
 
     def enumerate(self, limit: int = 4096) -> Iterator[Path]:

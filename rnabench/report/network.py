@@ -56,6 +56,7 @@ class Network(Stored):
     activation: str | None = Field(default=None, description="in the place of its ReLUs; null: they are there")
     denoise: str | None = Field(default=None, description="its denoising blocks; null: none")
     denoise_at: str | None = Field(default=None, description="where those stand; null: behind its stages")
+    defence: str | None = Field(default=None, description="its random defence; null: none")
     layer_based: bool | None = None
     paths: str | None = Field(default=None, description="how many there are, in decimal")
     deployed: Deployed | None = Field(default=None, description="null: used as it was trained to be")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rnabench.reference import number, published
 from rnabench.report.study import ADVERSARIAL
 from rnabench.settings.architectures import options_of, space_of
-from rnabench.settings.parts import PARTS, activations, denoisers
+from rnabench.settings.parts import PARTS, activations, defences, denoisers
 from rnabench.settings.recipe import Defined
 
 ASSUMED = {"bn+in+gn+ln": "bn+in+gn32+ln"}  # Table 5 does not say how many groups; Table 1's GN has 32
@@ -32,10 +32,13 @@ def is_row(row: Mapping[str, str], model: Defined) -> bool:
 
 
 def _parts_alike(row: Mapping[str, str], model: Defined) -> bool:
-    """Activations and denoising blocks; a row that does not say has ReLUs, and no blocks."""
-    said = {name: row.get(name) or usual for name, usual in PARTS.items()}
-    return (set(activations(said["activation"])), set(denoisers(said["denoise"])), said["denoise_at"]) == (
-        set(activations(model.activation)), set(denoisers(model.denoise)), model.denoise_at)
+    """Activations, denoising blocks and defence; a row that does not say has ReLUs, and nothing of these."""
+    def parts(said: Mapping[str, str]) -> tuple[object, ...]:
+        return (set(activations(said["activation"])), set(denoisers(said["denoise"])), said["denoise_at"],
+                defences(said["defence"]))
+
+    return parts({name: row.get(name) or usual for name, usual in PARTS.items()}) == parts(
+        {name: getattr(model, name) for name in PARTS})
 
 
 def _used_alike(row: Mapping[str, str], model: Defined) -> bool:
@@ -51,7 +54,8 @@ def _trained_alike(row: Mapping[str, str], model: Defined) -> bool:
         return False
     if row["teacher"] and (row["teacher"] == "yes") != (model.teacher is not None):
         return False
-    one_path = options_of(model.arch, model.space, model.operators, model.activation, model.denoise) == 1
+    one_path = options_of(model.arch, model.space, model.operators, model.activation, model.denoise,
+                          model.defence) == 1
     if one_path and row["training"] in ("", *ADVERSARIAL):  # black-box training is white-box training then
         return model.objective in ADVERSARIAL
     # SORS without its orthogonality is what the SORS paper calls RS: a super-network that is trained as it is

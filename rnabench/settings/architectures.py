@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rnabench.errors import InvalidValue, one_of
-from rnabench.settings.parts import NONE, RELU, activations, denoisers
+from rnabench.settings.parts import NONE, RELU, activations, denoisers, options_of_defence
 from rnabench.settings.registry import Registry
 from rnabench.settings.spaces import Space, parse_space
 
@@ -78,7 +78,8 @@ def operators_of(arch: str, operators: int | None) -> int | None:
     return own if operators is None else operators
 
 
-def options_of(arch: str, space: str, operators: int | None, activation: str = RELU, denoise: str = NONE) -> int:
+def options_of(arch: str, space: str, operators: int | None, activation: str = RELU, denoise: str = NONE,
+               defence: str = NONE) -> int:
     """The most options that a choice layer of such a network has; 1: nothing is random. Raises InvalidValue."""
     return max(len(space_of(arch, space).norms), operators_of(arch, operators) or 1, len(activations(activation)),
-               len(denoisers(denoise)))
+               len(denoisers(denoise)), options_of_defence(defence))

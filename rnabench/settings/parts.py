@@ -1,4 +1,5 @@
-"""What a network has in the places of its ReLUs, and what filters its feature maps: `--activation` and `--denoise`.
+"""What a network has in the places of its ReLUs, what filters its feature maps, and which random defence it has:
+`--activation`, `--denoise` and `--defence`.
 
     parts := part ("+" part)*             e.g.  silu    relu+silu    none+gaussian
     part  := NAME                         a kind:                            silu, gaussian
@@ -6,8 +7,8 @@
            | NAME ENDING                  without a part of its block:       gaussian-no-1x1 (denoisers alone)
 
 Several make a choice layer at every place, whose options are in that order. Case does not matter; the same part may not
-stand twice. The names are what is registered in ACTIVATIONS and DENOISERS. Nothing here knows tensors, but the first
-question to either imports what registers.
+stand twice. A defence is a single part. The names are what is registered in ACTIVATIONS, DENOISERS and DEFENCE_KINDS.
+Nothing here knows tensors, but the first question to one of these imports what registers.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ Build = TypeVar("Build", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Kind:
-    """`build` makes the module; `number` is what it takes behind its name, if anything."""
+    """`build` makes the module; `number` is what it takes behind its name, if anything. `options`, of a defence, says
+    of that number how many options a layer of it chooses from."""
 
     build: Callable[..., Any]
     number: Number | None = None
+    options: Callable[..., int] = lambda *number: 1
 
 
 ACTIVATIONS: Registry[Kind] = Registry("activation", "rnabench.model", "rnabench.activations")
 DENOISERS: Registry[Kind] = Registry("denoiser", "rnabench.model", "rnabench.denoisers")
+DEFENCE_KINDS: Registry[Kind] = Registry("defence", "rnabench.model.defences", "rnabench.trainable_defences")
 
 RELU = "relu"  # the activation of every architecture as it is built
-NONE = "none"  # no denoising block
+NONE = "none"  # no denoising block, no defence
 ENDINGS = "-no-1x1", "-no-residual", "-no-bn"  # what a denoising block leaves out
-PARTS = {"activation": RELU, "denoise": NONE, "denoise_at": "stages"}  # the settings, and what is not worth a word
+SEEDS = 2**31  # options of a layer that chooses a seed
+PARTS = {  # the settings, and what is not worth a word
+    "activation": RELU, "denoise": NONE, "denoise_at": "stages", "defence": NONE}
 
 
 def activation(name: str, number: Number | None = None) -> Callable[[Build], Build]:
@@ -56,6 +62,17 @@ def denoiser(name: str) -> Callable[[Build], Build]:
     non-local operations look at maps of half the resolution."""
     def register(build: Build) -> Build:
         DENOISERS.add(name, Kind(build), build)
+        return build
+    return register
+
+
+def defence(name: str, number: Number | None = None, options: Callable[..., int] = lambda *number: SEEDS
+            ) -> Callable[[Build], Build]:
+    """Decorates what builds a defence, in a file of `rnabench.model.defences` or of another package: (the network as
+    an `Undefended`, its number if it takes one) -> the defended network. `options` of that number is how many options
+    its layers choose from: those of a seed, unless said."""
+    def register(build: Build) -> Build:
+        DEFENCE_KINDS.add(name, Kind(build, number, options), build)
         return build
     return register
 
@@ -91,6 +108,19 @@ def denoisers(text: str) -> tuple[Part, ...]:
     return _parse("denoise", text, DENOISERS, (NONE,), ENDINGS)
 
 
+def defences(text: str) -> tuple[Part, ...]:
+    """The defence that `text` spells, alone; nothing for `none`. Raises InvalidValue as above, and for several."""
+    parts = _parse("defence", text, DEFENCE_KINDS, (NONE,), several=False)
+    if len(parts) > 1:
+        raise InvalidValue("defence", text, f"one defence, such as {parts[-1].label}")
+    return () if parts[0].kind == NONE else parts
+
+
+def options_of_defence(text: str) -> int:
+    """How many options a layer of this defence chooses from; 1 for `none`."""
+    return max([DEFENCE_KINDS[part.kind].options(*part.numbers) for part in defences(text)], default=1)
+
+
 def spelled(parts: Iterable[Part]) -> str:
     """Their standard spelling."""
     return "+".join(part.label for part in parts)
@@ -107,8 +137,8 @@ def with_parts(network: str, described: Mapping[str, Any]) -> str:
     return ", ".join([network, *parts])
 
 
-def _parse(field: str, text: str, kinds: Registry[Kind], nothing: tuple[str, ...] = (), endings: tuple[str, ...] = ()
-           ) -> tuple[Part, ...]:
+def _parse(field: str, text: str, kinds: Registry[Kind], nothing: tuple[str, ...] = (), endings: tuple[str, ...] = (),
+           several: bool = True) -> tuple[Part, ...]:
     terms = text.lower().replace(" ", "").split("+")
     parts: list[Part] = []
     for place, term in enumerate(terms):
@@ -118,10 +148,11 @@ def _parse(field: str, text: str, kinds: Registry[Kind], nothing: tuple[str, ...
             digits = term.lstrip("-abcdefghijklmnopqrstuvwxyz")
             names = [*nothing, *kinds, *(f"{name}{digits}" for name in numbers),
                      *(f"{name}{ending}" for name in kinds for ending in endings)]
-            raise InvalidValue(field, text, f"{_grammar(kinds, nothing, endings)} ({term!r} is none of them)", [
-                "+".join([*terms[:place], name, *terms[place + 1:]]) for name in names])
+            expected = f"{_grammar(kinds, nothing, endings, several)} ({term!r} is none of them)"
+            raise InvalidValue(field, text, expected, ["+".join([*terms[:place], name, *terms[place + 1:]])
+                                                       for name in names])
         number = kinds[part.kind].number if part.numbers else None
-        if number and not 0 < part.numbers[0] <= number.most:
+        if number and not number.takes(part.numbers[0]):
             raise InvalidValue(field, text, f"a number behind {part.kind!r} ({number}), as in {part.kind}"
                                f"{written(number.default)}", [part.kind])
         if part in parts:
@@ -143,7 +174,7 @@ def _part(term: str, kinds: Registry[Kind], endings: tuple[str, ...]) -> Part | 
     return Part(name, float(digits) if digits else default, default, ending)
 
 
-def _grammar(kinds: Registry[Kind], nothing: tuple[str, ...], endings: tuple[str, ...]) -> str:
+def _grammar(kinds: Registry[Kind], nothing: tuple[str, ...], endings: tuple[str, ...], several: bool) -> str:
     """What may stand there, in one line."""
     numbers: dict[str, list[str]] = {}
     for name, kind in kinds.items():
@@ -151,4 +182,5 @@ def _grammar(kinds: Registry[Kind], nothing: tuple[str, ...], endings: tuple[str
             numbers.setdefault(str(kind.number), []).append(f"{name}{written(kind.number.default)}")
     numbered = "".join(f", {' or '.join(names)} ({number})" for number, names in numbers.items())
     behind = f", these with {', '.join(endings)} behind" if endings else ""
-    return f"{', '.join([*nothing, *kinds])}{numbered}{behind}, joined by '+'"
+    joined = ", joined by '+'" if several else ""
+    return f"{', '.join([*nothing, *kinds])}{numbered}{behind}{joined}"

@@ -53,6 +53,7 @@ class Defined(Part):
     activation: str = RELU
     denoise: str = NONE
     denoise_at: str = "stages"
+    defence: str = NONE
     smooth_gradient: str = "none"
     orthogonality: float = 10
     teacher: str | None = None

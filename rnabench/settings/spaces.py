@@ -34,15 +34,19 @@ Spellings = tuple[tuple[str, By, int], ...]
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a normaliser takes behind its name: what it `means`, what stands for itself, and the largest; all
-    are above 0."""
+    """A number that a normaliser, or another part of a network, takes behind its name: what it `means`, what stands for
+    itself, and the largest; all are above 0, and some are `whole`."""
 
     means: str
     default: float
     most: float
+    whole: bool = False
+
+    def takes(self, number: float) -> bool:
+        return 0 < number <= self.most and (number % 1 == 0 or not self.whole)
 
     def __str__(self) -> str:
-        return f"{self.means}, above 0 and at most {self.most:g}"
+        return f"{self.means}, {'whole, ' if self.whole else ''}above 0 and at most {self.most:g}"
 
 
 class NormKind(Protocol):
@@ -179,7 +183,7 @@ def parse_space(text: str) -> Space:
 
 
 def _with_number(text: str, norm: NormSpec, number: Number, digits: str) -> NormSpec:
-    if not 0 < float(digits) <= number.most:
+    if not number.takes(float(digits)):
         raise InvalidValue("space", text, f"a number behind {norm.name!r} ({number}), as in {norm.name}"
                            f"{written(number.default)}", [norm.label])
     return replace(norm, number=float(digits))

@@ -10,7 +10,7 @@ from pydantic import StrictBool, ValidationInfo, field_validator
 from rnabench.settings.architectures import ARCHITECTURES, USUAL_SPACE, operators_of, options_of, spelled_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
-from rnabench.settings.parts import NONE, PARTS, RELU, activations, denoisers, spelled, unusual_parts
+from rnabench.settings.parts import NONE, PARTS, RELU, activations, defences, denoisers, spelled, unusual_parts
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
 
@@ -50,6 +50,9 @@ class TrainingSettings(DataSettings):
                            "or -no-bn behind, without that.", "Network")
     denoise_at: Literal["stages", "blocks"] = setting(
         "stages", "Where those stand: behind the stages, or behind all residual blocks.", "Network")
+    defence: str = setting(NONE, "Random defence: none, input-noise0.25, smoothing0.25 (noise at the input), rse0.2 "
+                           "(noise in layers), rpf0.75 (random filters), resize-pad1.1, sap1 (pruned activations), "
+                           "ensemble3 (of networks), bit-depth, jpeg (README).", "Network")
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "
@@ -189,6 +192,12 @@ class TrainingSettings(DataSettings):
             raise ValueError("expected 'stages' without denoising blocks (denoise)")
         return value
 
+    @field_validator("defence")
+    @classmethod
+    def _defence(cls, value: str) -> str:
+        judged(defences, value)
+        return spelled(defences(value)) or NONE
+
     @field_validator("frozen_epochs")
     @classmethod
     def _frozen_epochs(cls, value: int, info: ValidationInfo) -> int:
@@ -234,7 +243,7 @@ class TrainingSettings(DataSettings):
     @property
     def options(self) -> int:
         """The most options that a choice layer of the network has; 1: nothing is random."""
-        return options_of(self.arch, self.space, self.operators, self.activation, self.denoise)
+        return options_of(self.arch, self.space, self.operators, self.activation, self.denoise, self.defence)
 
     @property
     def network(self) -> dict[str, Any]:

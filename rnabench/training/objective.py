@@ -92,6 +92,10 @@ class Objective:
 def check_network(recipe: TrainingSettings, model: RandomizedClassifier) -> None:
     """Raises InvalidValue for a network that cannot be trained as the recipe says."""
     OBJECTIVES[recipe.objective].check(recipe, model.space)
+    for name in ("capture", "compile"):
+        if getattr(recipe, name) and model.on_host:
+            raise InvalidValue(f"--{name}", True, f"false: a part of this network (defence {recipe.defence}) works on "
+                               "the CPU, image by image")
     if recipe.frozen_epochs and not any(norm.active.tracked for norm in norm_layers(model).values()):
         raise InvalidValue("--frozen-epochs", recipe.frozen_epochs, f"0: no normaliser of space {recipe.space!r} keeps "
                            "running statistics to train with")

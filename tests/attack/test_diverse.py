@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnabench.attack.estimators import Expectation, OnePath
-from rnabench.attack.input_draws import GREY, InputDraws, ResizeAndPad
+from rnabench.attack.input_draws import InputDraws
 from rnabench.attack.threat import Linf
 from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.images import ImageSet
 from rnabench.errors import InvalidValue
 from rnabench.path.path import Path
+from rnabench.path.resizing import GREY, ResizeAndPad
 from rnabench.seeding import ExampleStreams, stream
 from rnabench.settings.attacks import parse_attack
 from tests.attack.toys import noise, silence

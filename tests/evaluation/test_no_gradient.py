@@ -13,6 +13,9 @@ from rnabench.data.images import ImageSet
 from rnabench.defence.foreign import ForeignModel
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.engine import Evaluation, evaluate, parameters_of
+from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.defences.jpeg import Jpeg
+from rnabench.path.choice import ChoiceLayer
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
@@ -92,7 +95,8 @@ def test_every_attack_ends_within_its_ball_and_gradient_attacks_change_no_predic
         assert (found[still].correct == found["natural"].correct).all()
 
 
-def judged(model: ForeignModel, surrogate: Surrogate | None, **more: object) -> tuple[list[Flag], Evaluation]:
+def judged(model: ForeignModel | RandomizedClassifier, surrogate: Surrogate | None, **more: object
+           ) -> tuple[list[Flag], Evaluation]:
     keys = EvaluationSettings.model_validate({"attacks": ["pgd5"], "eps": "48/255", "sanity_examples": 16, "draws": 2,
                                           "protocols": ["eot:2"], "attack_paths": 8, **more})
     found = evaluate(model, model, ResidentSource(DATA, torch.device("cpu")), 10, keys, Journal(None, "x"),
@@ -120,6 +124,16 @@ def test_square_and_transfer_break_what_gradients_do_not(noise: float) -> None:
     assert f"left {100 * outcomes['square200']:.1f} %" in flags[3].text
     assert ("pgd5", "eot:2" if noise else "any") in flags[3].rows
     assert flags[4].status == "FAIL", "a transfer attack that beats the white-box ones is check 5's"
+
+
+def test_a_network_of_ours_that_draws_its_masks_is_flagged_too() -> None:
+    """JPEG of a random quality: PGD moves nothing that its start does not, Square does."""
+    masks = ChoiceLayer({"fine": Jpeg(95), "coarse": Jpeg(80)})
+    model = RandomizedClassifier(nn.Sequential(masks, Lambda(NETWORK))).eval()
+    flags, found = judged(model, None, sanity_examples=4)
+    assert found.diagnosis.zero_gradients["ce"] == 1
+    assert flags[3].status == "FAIL"
+    assert ("pgd5", "eot:2") in flags[3].rows
 
 
 def test_transfer_is_what_pgd_does_to_the_surrogate() -> None:
