@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from rnabench.data.batches import Batch
+from rnabench.defence.foreign import Classifier
 from rnabench.errors import InvalidValue
-from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.defences.noise import InputNoise
 from rnabench.model.defences.smoothing import one_draw
 from rnabench.seeding import ExampleStreams
@@ -18,7 +18,7 @@ AT_ONCE = {"cpu": 64}  # images in a pass
 USUAL_AT_ONCE = 1024
 
 
-def sigma_of(label: str, network: RandomizedClassifier) -> float:
+def sigma_of(label: str, network: Classifier) -> float:
     """The deviation of the noise at the input, in pixel units. Raises InvalidValue for a network that has none, or
     whose predictions depend on batch mates."""
     noises = [module for module in network.modules() if isinstance(module, InputNoise)]
@@ -30,7 +30,7 @@ def sigma_of(label: str, network: RandomizedClassifier) -> float:
     return noises[0].sigma
 
 
-def class_counts(network: RandomizedClassifier, classes: int, first_draws: int, draws: int, seed: int, work: Work,
+def class_counts(network: Classifier, classes: int, first_draws: int, draws: int, seed: int, work: Work,
                  name: str) -> Arrays:
     """Of every image how many of its own draws predict each class, [N, classes]: `first` and, of other draws, `counts`;
     and its `labels`. What else the network draws is drawn along: the theorem holds for a base classifier that draws."""
