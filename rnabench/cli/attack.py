@@ -91,8 +91,6 @@ def attack(
     folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
     started = now()
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        for line in said_of(target.description):
-            progress.line(line)
         if target.description.get("batch_dependent"):
             progress.line(f"predictions of this network depend on batch mates: batches of {settings.batch_size} stay "
                           "whole, and the numbers are those of this --batch-size")
@@ -101,6 +99,8 @@ def attack(
             progress.line("warning: no gradient reaches this model's images: attacks that follow it say nothing; see "
                           f"sanity check 4{other}")
         record = run_attack(target, settings, folder / "record.json", progress, stop, resume)
+        for line in said_of(target.description):
+            progress.line(line)
         if said := taken_over(record, started, str(target.device)):
             progress.line(f"{said}; --no-resume makes it anew")
     records = [record] if compared is None else [compared, beside_baseline(record, compared, folder / "record.json")]

@@ -84,7 +84,7 @@ class Recipe(Part):
     title: str
     models: dict[str, TrainingSettings]
     imported: dict[str, Imported] = Field({})
-    trained_on: DataSettings = DataSettings()
+    trained_on: DataSettings = Field(default_factory=DataSettings)  # which loads the data sets: not at import
     baseline: str | None
     test: DataSettings | None
     evaluate: EvaluationSettings

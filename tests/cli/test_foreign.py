@@ -29,7 +29,7 @@ def test_a_network_that_no_seed_fixes_is_attacked_with_fresh_draws_only(tmp_path
     for protocol in ("paper", "same-path", "eot:2,paper"):
         out = tmp_path / "refused"
         assert run("attack", "--model", f"{HERE}:unseeded", *FEW, "--protocols", protocol, "--out", str(out)) == 2
-        said = capsys.readouterr().err.strip().splitlines()[-1]
+        (said,) = capsys.readouterr().err.strip().splitlines()
         assert "is not valid; expected resample or eot:K: no seed fixes what" in said
         assert not out.exists()
 
