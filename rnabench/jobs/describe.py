@@ -10,6 +10,7 @@ from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
 from rnabench.model.operators import OperatorChoice
 from rnabench.norm.layers import Norm, norm_layers
+from rnabench.path.space import PathSpace
 from rnabench.settings.architectures import ARCHITECTURES, operators_of, space_of
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
@@ -81,9 +82,9 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
         2 if with_operators else 1, rows,
         [
             f"choice layers: {len(model.space.layers)}, options per layer: {options}, paths: "
-            f"{_counted(model.space.count)} ({free})",
+            f"{_counted(model.space)} ({free})",
             *([f"{with_use('deployed', deployment.changes())}: choice layers: {len(deployed.space.layers)}, paths: "
-               f"{_counted(deployed.space.count)}"] if deployed is not model else []),
+               f"{_counted(deployed.space)}"] if deployed is not model else []),
             f"parameters: {sum(p.numel() for p in model.parameters()):,}",
             f"clipped groups (*): {clipped}" if specs else "no normalisation layers",
             *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"
@@ -92,8 +93,9 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     )
 
 
-def _counted(paths: int) -> str:
-    return f"{paths:,}" if paths < 10**30 else f"about 10^{len(str(paths)) - 1}"
+def _counted(space: PathSpace) -> str:
+    digits = space.count_in_digits
+    return f"{space.count:,}" if len(digits) <= 30 else f"about 10^{len(digits) - 1}"
 
 
 def _layers(model: RandomizedClassifier) -> dict[str, _Layer]:

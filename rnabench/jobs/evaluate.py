@@ -94,7 +94,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
         "batch_dependent": model.batch_dependent,
         "recipe": without_places(run["recipe"]),
-        **({"deployed": changed, "paths": str(model.space.count)} if changed else {}),
+        **({"deployed": changed, "paths": model.space.count_in_digits} if changed else {}),
     }
     return Target(model, model, data, description, device)
 

@@ -43,7 +43,7 @@ def describe_model(
         "mean": list(mean), "std": list(std),
         "layer_based": model.layer_based, "granularity": model.granularity,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "paths": str(model.space.count), "choice_layers": len(model.space.layers),
+        "paths": model.space.count_in_digits, "choice_layers": len(model.space.layers),
     }
 
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import torch
 from torch import nn
@@ -53,6 +54,11 @@ class PathSpace:
     def count(self) -> int:
         """The number of different paths, exactly."""
         return math.prod(self._free)
+
+    @property
+    def count_in_digits(self) -> str:
+        """The same in decimal, also where it has more digits than Python writes of an int."""
+        return str(Decimal(self.count))
 
     @property
     def is_random(self) -> bool:

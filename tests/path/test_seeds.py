@@ -127,6 +127,10 @@ def test_pairs_at_every_difference_also_where_there_are_more_paths_than_a_float_
         other = space.at_difference(first, 20, generator)
         assert other.difference(first) == (20,)
         met.update(layer for layer in range(40) if other.rows[0][layer] != first.rows[0][layer])
+    assert space.count_in_digits == str(2 ** (31 * 40))
+    wide = PathSpace(tuple(map(str, range(500))), (Numbers(SEEDS),) * 500)  # more digits than Python writes of an int
+    assert len(wide.count_in_digits) == math.floor(31 * 500 * math.log10(2)) + 1
+    assert int(wide.count_in_digits[-6:]) == wide.count % 10**6
     assert len(met) == 40
     assert max(met.values()) < 28
     assert space.difference_shares[-1] == pytest.approx(1)
