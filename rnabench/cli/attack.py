@@ -53,11 +53,10 @@ def attack(
 
     if run is not None and model is not None:
         raise InvalidValue("RUN", str(run), "either a run folder or --model package.module:factory")
-    if model is None and (given := model_args or model_weights):
-        raise InvalidValue("--model-args" if model_args else "--model-weights", str(given), "--model with it")
-    for name, value in deployment.changes().items() if model is not None else ():
+    imported = Imported.if_asked(model, model_args, model_weights)
+    for name, value in deployment.changes().items() if imported is not None else ():
         raise InvalidValue(f"--{name}", value, "a run folder with it: a --model is attacked as it comes")
-    if run is None and model is None:
+    if run is None and imported is None:
         from rnabench.cli.console import tell
         from rnabench.jobs.runs import run_to_attack
 
@@ -77,9 +76,11 @@ def attack(
     from rnabench.report.origin import taken_over
     from rnabench.runtime.environment import now
 
-    target = (load_run(run, data, settings, device, deployment=deployment) if run is not None
-              else load_foreign(Imported.of(str(model), model_args or (), model_weights),
-                                from_options(DataSettings, data), settings, device))
+    if imported is not None:
+        target = load_foreign(imported, from_options(DataSettings, data), settings, device)
+    else:
+        assert run is not None
+        target = load_run(run, data, settings, device, deployment=deployment)
     if compared is not None and compared.data.fingerprint != target.data.fingerprint:
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from:

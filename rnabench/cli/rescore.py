@@ -18,8 +18,9 @@ def rescore(
     data: o.Data,
     run: Annotated[Optional[Path], o.option("Run folder whose network predicts.  [default: the record's own network, "
                                             "found by its weights]", o.MODEL)] = None,
-    model: Annotated[Optional[str], o.option("Anybody's network instead of a run: package.module:factory, or a "
-                                               "registered name.", o.MODEL)] = None,
+    model: o.Model = None,
+    model_args: o.ModelArgs = None,
+    model_weights: o.ModelWeights = None,
     runs: o.Runs = Path("runs"),
     draws: Annotated[Optional[int], o.option("Fresh path draws that score the images.  [default: as many as the "
                                              "record's]", o.ATTACK)] = None,
@@ -35,7 +36,9 @@ def rescore(
     by chance 1 time in 20.
     """
     from rnabench.errors import InvalidValue
+    from rnabench.settings.imported import Imported
 
+    imported = Imported.if_asked(model, model_args, model_weights)
     if run is not None and model is not None:
         raise InvalidValue("--run", str(run), "either a run folder or --model package.module:factory")
     if draws is not None and not 1 <= draws <= 1000:
@@ -50,7 +53,7 @@ def rescore(
     from rnabench.report.rescored import HEADINGS, TEXT_COLUMNS
 
     with stop_request(None) as stop, LiveProgress() as progress:
-        found = run_rescore(images, run, model, runs, data, draws, seed, device, progress, stop)
+        found = run_rescore(images, run, imported, runs, data, draws, seed, device, progress, stop)
     if out is not None:
         found.write(out)
     show_table(found.heading, HEADINGS, [tuple(map(escape, row)) for row in found.display()], TEXT_COLUMNS)

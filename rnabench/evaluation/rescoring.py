@@ -56,6 +56,7 @@ def rescore(model: nn.Module, defence: Defence, source: BatchSource, classes: in
     """
     evaluator = Evaluator(defence, keys, classes, progress)
     evaluator.attacker = Replay(defence, keys, classes, kept=kept)
+    evaluator.surrogate = evaluator.attacker  # where the images were made on other networks, they are kept like all
     parts: list[Outcome] = []
     progress.begin(f"scores {cell.title}", images)
     with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model), torch.no_grad():

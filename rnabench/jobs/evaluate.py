@@ -62,6 +62,15 @@ class Target:
         changes: dict[str, Any] = self.description.get("deployed", {})
         return changes
 
+    def cells(self, keys: EvaluationSettings) -> list[Cell]:
+        """The table's cells."""
+        return cells(keys, self.defence.space.is_random, self.surrogate.name if self.surrogate else None)
+
+    def probes(self, keys: EvaluationSettings) -> list[Cell]:
+        """The sanity checks' own cells."""
+        return probes(keys, self.defence.space.is_random, self.surrogate.name if self.surrogate else None,
+                      replayable(self.defence))
+
 
 def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSettings, device_name: str,
              label: str | None = None, method: str | None = None, same_classes: bool = True,
@@ -129,10 +138,7 @@ def identity(target: Target, keys: EvaluationSettings) -> str:
 
 def evaluation_versions(target: Target, keys: EvaluationSettings) -> dict[str, int]:
     """The versions of all algorithms that an evaluation rests on today; its networks' training has its own."""
-    random = target.defence.space.is_random
-    other = target.surrogate.name if target.surrogate else None
-    asked = cells(keys, random, other) + probes(keys, random, other, replayable(target.defence))
-    return {name: version for cell in asked
+    return {name: version for cell in target.cells(keys) + target.probes(keys)
             for name, version in algorithms_of(cell).items()}
 
 
@@ -203,7 +209,7 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
         if resume and (record := finished(target, keys, file)) is not None:
             return record
         with number_formats(keys.precision, target.device):
-            record = with_images(_record(target, keys, evaluation, journal), keys, journal, file)
+            record = with_images(_record(target, keys, evaluation, journal), target.cells(keys), keys, journal, file)
         write_record(record, file)
         journal.remove()
     return record
@@ -245,8 +251,6 @@ def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None
 
 def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal: Journal) -> Record:
     random, images = target.defence.space.is_random, len(target.data.source)
-    other = target.surrogate.name if target.surrogate else None
-    checked = probes(keys, random, other, replayable(target.defence))
 
     def scored(cell: Cell, outcome: Outcome) -> Result:
         group: DrawsAre = "batch" if target.description.get("batch_dependent") else "group"
@@ -254,8 +258,8 @@ def _record(target: Target, keys: EvaluationSettings, found: Evaluation, journal
         return Result.of(outcome, draws_are, parameters_of(cell, keys), cell.attack is None or cell.attack.bounded,
                       algorithms_of(cell), journal.makers(cell_name(cell, keys, images)))
 
-    probed = [scored(*pair) for pair in zip(checked, found.probes, strict=True)]
-    results = [scored(*pair) for pair in zip(cells(keys, random, other), found.outcomes, strict=True)]
+    probed = [scored(*pair) for pair in zip(target.probes(keys), found.probes, strict=True)]
+    results = [scored(*pair) for pair in zip(target.cells(keys), found.outcomes, strict=True)]
     return judged(Record.model_validate({
         "format": FORMAT,
         "digest": identity(target, keys),

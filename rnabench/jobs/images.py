@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from rnabench.evaluation.cells import cells
+from rnabench.evaluation.cells import Cell
 from rnabench.evaluation.engine import cell_name
 from rnabench.evaluation.kept_images import WHAT, keeps_images, pieces
 from rnabench.report.record import KeptImages, Record, Result
@@ -32,13 +33,14 @@ def description(record: Record, result: Result) -> dict[str, str]:
             "eps": "none" if eps is None else repr(float(eps))}
 
 
-def with_images(record: Record, keys: EvaluationSettings, journal: Journal, file: Path) -> Record:
-    """The record that will be `file`, with the images that its journal holds, if they are kept: a file for each cell.
+def with_images(record: Record, run: Sequence[Cell], keys: EvaluationSettings, journal: Journal, file: Path) -> Record:
+    """The record that will be `file`, with the images that its journal holds of the cells that were `run`, if they are
+    kept: a file for each.
 
     Raises RnabenchError where they cannot be read or written.
     """
     results, images = [], len(record.data.indices)
-    for cell, result in zip(cells(keys, record.model.randomised), record.results, strict=True):
+    for cell, result in zip(run, record.results, strict=True):
         name = cell_name(cell, keys, images)
         parts = list(pieces(journal, name, -(-result.images // keys.batch_size))) if keeps_images(cell, keys) else []
         if parts:

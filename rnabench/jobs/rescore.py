@@ -27,12 +27,14 @@ from rnabench.settings.base import from_options
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.imported import Imported
 
+ELSEWHERE = "other networks"  # that transferred attacks were made on: nothing is made on them here
 Checked = tuple[Result, KeptImages | None]  # a cell of a record and its images; natural accuracy has none
 
 
-def rescore(place: Path, run: Path | None, model: str | None, runs: Path, data: Mapping[str, Any], draws: int | None,
-            seed: int | None, device: str, progress: Progress, stop: StopRequest) -> Rescoring:
+def rescore(place: Path, run: Path | None, model: Imported | None, runs: Path, data: Mapping[str, Any],
+            draws: int | None, seed: int | None, device: str, progress: Progress, stop: StopRequest) -> Rescoring:
     """Score the images that the record at `place` kept, or those of one of its files, on a network: that of a `run`,
     anybody's `model`, or else the record's own, which is looked for beside it and in `runs`.
 
@@ -50,7 +52,7 @@ def rescore(place: Path, run: Path | None, model: str | None, runs: Path, data: 
     own = _is_own(record, target)
     fresh = keys.model_copy(update={"seed": (keys.seed + 1) % 2**31 if seed is None else seed,
                                     "draws": keys.draws if draws is None else draws})
-    by_key = {cell.key: cell for cell in cells(keys, record.model.randomised)}
+    by_key = {cell.key: cell for cell in cells(keys, record.model.randomised, ELSEWHERE)}
     scored = []
     with number_formats(keys.precision, target.device):
         for result, kept in chosen:
@@ -115,7 +117,7 @@ def settings_of(file: Path, record: Record) -> EvaluationSettings:
         "norm": record.threat.norm, "eps": record.threat.eps, "step_size": record.threat.step_size}
     try:
         keys = EvaluationSettings.model_validate(kept)
-        there = {cell.key for cell in cells(keys, record.model.randomised)}
+        there = {cell.key for cell in cells(keys, record.model.randomised, ELSEWHERE)}
     except (ValidationError, InvalidValue) as error:
         raise RnabenchError(f"record: {str(file)!r} has settings that are not known here ("
                             f"{' '.join(str(error).split())[:200]}); expected "
@@ -126,7 +128,7 @@ def settings_of(file: Path, record: Record) -> EvaluationSettings:
     return keys
 
 
-def _network(file: Path, record: Record, run: Path | None, model: str | None, runs: Path, data: Mapping[str, Any],
+def _network(file: Path, record: Record, run: Path | None, model: Imported | None, runs: Path, data: Mapping[str, Any],
              keys: EvaluationSettings, device: str) -> Target:
     if model is not None:
         return load_foreign(model, from_options(DataSettings, data), keys, device)

@@ -48,6 +48,15 @@ class Imported(Part):
         return value
 
     @classmethod
+    def if_asked(cls, reference: str | None, arguments: Sequence[str] | None, weights: Path | None) -> Imported | None:
+        """`of`, or None for no reference. Raises InvalidValue for arguments or weights without one."""
+        if reference is not None:
+            return cls.of(reference, arguments or (), weights)
+        if given := arguments or weights:
+            raise InvalidValue(TYPED.arguments if arguments else TYPED.weights, str(given), "--model with it")
+        return None
+
+    @classmethod
     def of(cls, reference: str, arguments: Sequence[str] = (), weights: Path | None = None) -> Imported:
         """What a command line says: `arguments` such as `width=32`, whose values are read as YAML. Raises InvalidValue.
         """

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from rnabench.evaluation.cells import cells, probes
+from rnabench.evaluation.cells import Surrogate, cells, probes
 from rnabench.evaluation.engine import cell_name
 from rnabench.evaluation.kept_images import PIECE, KeptImages, keeps_images
 from rnabench.evaluation.rescoring import rescore as score
 from rnabench.jobs.evaluate import Target, attack, attack_some, cell_journal, identity, open_data
-from rnabench.jobs.rescore import checked, settings_of
+from rnabench.jobs.rescore import ELSEWHERE, checked, settings_of
 from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.rescored import Rescored, Rescoring
@@ -49,7 +49,7 @@ def again(target: Target, file: Path, keys: EvaluationSettings | None = None) ->
     """Every cell of the record scored anew, with its own settings or others."""
     place, record, chosen = checked(file)
     own = settings_of(place, record)
-    by_key = {cell.key: cell for cell in cells(own, record.model.randomised)}
+    by_key = {cell.key: cell for cell in cells(own, record.model.randomised, ELSEWHERE)}
     return [(result, score(target.module, target.defence, target.data.source, 10, keys or own,
                            by_key[result.attack, result.protocol], result.images, images, Silent(), StopRequest()))
             for result, images in chosen]
@@ -76,6 +76,15 @@ def test_on_its_own_draws_the_outcomes_are_the_same_bit_by_bit(
         assert np.array_equal(outcome.reported, old.reported)
         assert np.array_equal(outcome.groups, old.groups)  # type: ignore[arg-type]
         assert (outcome.distances is None) == (old.distances is None)
+
+
+def test_images_made_on_another_network_are_kept_and_scored_like_all(tmp_path: Path) -> None:
+    keys = settings(attacks=["fgsm", "transfer-fgsm"])
+    target = replace(target_of(lively_model("bn+in"), keys), surrogate=Surrogate("other", lively_model("bn", seed=5)))
+    record = attack(target, keys, tmp_path / "record.json", Silent(), StopRequest())
+    scored = again(target, tmp_path / "record.json")
+    assert [result.attack for result, _ in scored] == [result.attack for result in record.results]
+    assert all(np.array_equal(outcome.correct, record.outcome(result).correct) for result, outcome in scored)
 
 
 def test_other_draws_give_other_outcomes_and_a_deterministic_network_has_none(tmp_path: Path) -> None:
