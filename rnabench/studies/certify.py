@@ -6,7 +6,6 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
 from pydantic import BeforeValidator
 
 from rnabench.report.figure import COLOURS, STYLES, TITLE, new_figure, plain
@@ -75,6 +74,8 @@ agree; beyond it so many draws can certify nothing, and there is no number. Inte
         sigma_of(label, network)
 
     def compute(self, networks: Networks, classes: int, work: Work) -> Results:
+        import numpy as np
+
         from rnabench.scoring.certificate import ABSTAINED, certify, largest_radius
         from rnabench.scoring.interval import accuracy_interval, mean_interval
         from rnabench.studies.measure.certify import class_counts, sigma_of
@@ -132,6 +133,8 @@ agree; beyond it so many draws can certify nothing, and there is no number. Inte
 
     @classmethod
     def figures(cls, record: Record) -> dict[str, Figure]:
+        import numpy as np
+
         figure, axes = new_figure(6.4, 4.2)
         for place, network in enumerate(record["results"]["networks"]):
             colour = COLOURS[place % len(COLOURS)]
