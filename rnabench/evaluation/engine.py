@@ -197,9 +197,11 @@ class _Run:
             file = self.journal.beside(self._name(cell), PIECE.format(place))
         if file is None:
             return self.evaluator.outcome(cell, batch, first, alive)
-        self.evaluator.attacker.on_images = collected = Collected()
+        attacker = self.evaluator.attacker if cell.surrogate is None else self.evaluator.surrogate
+        assert attacker is not None
+        attacker.on_images = collected = Collected()
         outcome = self.evaluator.outcome(cell, batch, first, alive)
-        self.evaluator.attacker.on_images = None
+        attacker.on_images = None
         collected.write(file, batch.indices, batch.images.shape[1:])
         return outcome
 

@@ -38,7 +38,7 @@ def with_images(record: Record, keys: EvaluationSettings, journal: Journal, file
     Raises RnabenchError where they cannot be read or written.
     """
     results, images = [], len(record.data.indices)
-    for cell, result in zip(cells(keys, record.model.randomised), record.results, strict=True):
+    for cell, result in zip(cells(keys, record.model.randomised, record.surrogate), record.results, strict=True):
         name = cell_name(cell, keys, images)
         parts = list(pieces(journal, name, -(-result.images // keys.batch_size))) if keeps_images(cell, keys) else []
         if parts:

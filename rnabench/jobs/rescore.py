@@ -50,7 +50,7 @@ def rescore(place: Path, run: Path | None, model: str | None, runs: Path, data: 
     own = _is_own(record, target)
     fresh = keys.model_copy(update={"seed": (keys.seed + 1) % 2**31 if seed is None else seed,
                                     "draws": keys.draws if draws is None else draws})
-    by_key = {cell.key: cell for cell in cells(keys, record.model.randomised)}
+    by_key = {cell.key: cell for cell in cells(keys, record.model.randomised, record.surrogate)}
     scored = []
     with number_formats(keys.precision, target.device):
         for result, kept in chosen:
@@ -115,7 +115,7 @@ def settings_of(file: Path, record: Record) -> EvaluationSettings:
         "norm": record.threat.norm, "eps": record.threat.eps, "step_size": record.threat.step_size}
     try:
         keys = EvaluationSettings.model_validate(kept)
-        there = {cell.key for cell in cells(keys, record.model.randomised)}
+        there = {cell.key for cell in cells(keys, record.model.randomised, record.surrogate)}
     except (ValidationError, InvalidValue) as error:
         raise RnabenchError(f"record: {str(file)!r} has settings that are not known here ("
                             f"{' '.join(str(error).split())[:200]}); expected "

@@ -112,6 +112,15 @@ def test_passes_of_attacks_that_ask_all_draws_about_each_are_those_that_they_mak
     assert point.forwards > 5 * spec.parameters.passes(True, 10)[1]
 
 
+def test_images_made_on_another_network_say_nothing_of_the_attacked_path() -> None:
+    """Nobody attacked a path of this network: what is `reported` of them is one more fresh draw."""
+    other = PGD | {"kind": "transfer", "attack": "pgd20", "steps": 20, "surrogate": "another"}
+    record = handmade("RNA", [result("natural", "any", 0.9, {}), result("pgd10", "paper", 0.7, PGD | {"steps": 10}),
+                              result("transfer-pgd20", "paper", 0.2, other)], attack_paths=8, images=32)
+    assert [share.result.attack for share in stochasticity.shares([record])] == ["pgd10"]
+    assert "pgd10 / paper" in stochasticity.sentences([record])[0]
+
+
 def test_the_frontier_only_falls_and_nothing_lies_below_it() -> None:
     of = points(several())
     best = frontier(of)
