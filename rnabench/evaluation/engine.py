@@ -197,17 +197,13 @@ class _Run:
             file = self.journal.beside(self._name(cell), PIECE.format(place))
         if file is None:
             return self.evaluator.outcome(cell, batch, first, alive)
-        collected = Collected()
-        self._tell_of_images(collected)
+        attacker = self.evaluator.attacker if cell.surrogate is None else self.evaluator.surrogate
+        assert attacker is not None
+        attacker.on_images = collected = Collected()
         outcome = self.evaluator.outcome(cell, batch, first, alive)
-        self._tell_of_images(None)
+        attacker.on_images = None
         collected.write(file, batch.indices, batch.images.shape[1:])
         return outcome
-
-    def _tell_of_images(self, collected: Collected | None) -> None:
-        for attacker in (self.evaluator.attacker, self.evaluator.surrogate):  # whichever makes the cell's images
-            if attacker is not None:
-                attacker.on_images = collected
 
     def _kept(self, cell: Cell, outcome: Outcome, standing: NDArray[np.bool_] | None) -> Outcome:
         """The outcome; for cumulative attacks, what it leaves standing is remembered."""

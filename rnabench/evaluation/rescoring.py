@@ -55,8 +55,7 @@ def rescore(model: nn.Module, defence: Defence, source: BatchSource, classes: in
     Raises NumericalError for images outside [0, 1] or the ball, or logits that are not finite; Stopped.
     """
     evaluator = Evaluator(defence, keys, classes, progress)
-    evaluator.attacker = Replay(defence, keys, classes, kept=kept)
-    evaluator.surrogate = evaluator.attacker  # where the images were made on other networks, they are kept like all
+    evaluator.attacker = evaluator.surrogate = Replay(defence, keys, classes, kept=kept)
     parts: list[Outcome] = []
     progress.begin(f"scores {cell.title}", images)
     with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model), torch.no_grad():

@@ -22,7 +22,8 @@ from rnabench.path.seeds import SeedLayer
 from rnabench.runtime.files import atomic, writing
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
-from rnabench.settings.parts import PARTS, unusual_parts
+from rnabench.settings.datasets import DATASETS
+from rnabench.settings.parts import PARTS, unusual_parts, with_parts
 
 
 def frozen(model: RandomizedClassifier, path: Path) -> nn.Module:
@@ -82,15 +83,19 @@ def export_torchscript(folder: File, path: str | None, seed: int, out: File) -> 
     """Write one path as TorchScript, [0, 1] images [N, 3, H, W] to logits, any N; returns the path in words.
 
     `path` is in the form of `PathSpace.parse`; None draws one from the stream of `seed`. The file's extra file
-    `rnabench.json` says what it is. Raises CheckpointError, and InvalidValue for a path that the network does not have
-    or an `out` that is there.
+    `rnabench.json` says what it is. Raises CheckpointError, and InvalidValue for a network with a part that works image
+    by image outside of torch, for a path that the network does not have, or an `out` that is there.
     """
     _check_free(out)
     model, run = load_model(folder), read_run(folder)
+    if model.on_host:  # the trace would hold what it made of one batch of images, and say it of all
+        raise InvalidValue("--format", "torchscript", "'state-dict' for "
+                           f"{with_parts(run['model']['arch'], run['model'])}, a part of which is not torch's")
     if not model.space.is_random and path is not None:
         raise InvalidValue("--path", path, "no path: this network has a single one")
     chosen = model.space.parse(path) if path is not None else model.space.sample(stream(seed, "export"))
-    size = ARCHITECTURES[run["model"]["arch"]].image_size
+    dataset = run["recipe"].get("dataset")  # a part that resizes images is traced for one size
+    size = (DATASETS[dataset].size if dataset in DATASETS else None) or ARCHITECTURES[run["model"]["arch"]].image_size
     about = {"model": run["model"], "digest": run.get("digest"), "weights_sha256": run.get("weights_sha256"),
              "path": str(chosen)}
     with warnings.catch_warnings(action="ignore"):  # torch is leaving TorchScript; group_norm's check is about sizes

@@ -29,7 +29,6 @@ from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.imported import Imported
 
-ELSEWHERE = "other networks"  # that transferred attacks were made on: nothing is made on them here
 Checked = tuple[Result, KeptImages | None]  # a cell of a record and its images; natural accuracy has none
 
 
@@ -52,7 +51,7 @@ def rescore(place: Path, run: Path | None, model: Imported | None, runs: Path, d
     own = _is_own(record, target)
     fresh = keys.model_copy(update={"seed": (keys.seed + 1) % 2**31 if seed is None else seed,
                                     "draws": keys.draws if draws is None else draws})
-    by_key = {cell.key: cell for cell in cells(keys, record.model.randomised, ELSEWHERE)}
+    by_key = {cell.key: cell for cell in cells(keys, record.model.randomised, record.surrogate)}
     scored = []
     with number_formats(keys.precision, target.device):
         for result, kept in chosen:
@@ -117,7 +116,7 @@ def settings_of(file: Path, record: Record) -> EvaluationSettings:
         "norm": record.threat.norm, "eps": record.threat.eps, "step_size": record.threat.step_size}
     try:
         keys = EvaluationSettings.model_validate(kept)
-        there = {cell.key for cell in cells(keys, record.model.randomised, ELSEWHERE)}
+        there = {cell.key for cell in cells(keys, record.model.randomised, record.surrogate)}
     except (ValidationError, InvalidValue) as error:
         raise RnabenchError(f"record: {str(file)!r} has settings that are not known here ("
                             f"{' '.join(str(error).split())[:200]}); expected "

@@ -1,4 +1,4 @@
-"""Modules of a network, replaced."""
+"""Modules of a network, found and replaced."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ def replace(network: nn.Module, kind: type[nn.Module], instead: Callable[[nn.Mod
     for name, module in places:
         network.set_submodule(name, made[module])
     return len(made)
+
+
+def first_convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
+    """By name, the convolution that sees the images: of several operators there, all. None of a network without."""
+    places = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    first = next(iter(places), "").partition(".options.")[0]
+    return {name: module for name, module in places.items() if name.partition(".options.")[0] == first}

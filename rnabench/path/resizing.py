@@ -34,7 +34,7 @@ class ResizeAndPad:
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
         """All images transformed, by numbers `drawn` on [0, 1): [n, 4], of which the first is not used."""
-        count, channels, height, width = images.shape
+        count, channels, height, width = *images.shape[:2], int(images.shape[2]), int(images.shape[3])
         least, most = self.sizes(height)
         full_width = (width * most + height // 2) // height
         tall = least + (drawn[:, 1] * (most - least + 1)).long()

@@ -185,6 +185,10 @@ def _replay(standing: Standing, recipe_file: str | None) -> list[str]:
         data, trained = records[0].data.name, (standing.network.trained_on or {}).get("name")
         other = [f"It was attacked on {data}, not on the test images of {trained}: name these in the recipe under "
                  "`test`."] if trained not in (None, data) else []
+        transferred = [result.attack for result in records[0].results if result.parameters.get("kind") == "transfer"]
+        if transferred:
+            other.append(f"It leaves out {', '.join(dict.fromkeys(transferred))}, made on {records[0].surrogate}: "
+                         "`rnabench attack --transfer-from RUN` makes these.")
         return [command, said, *other, table]
     if standing.network.recipe is None and standing.network.code is not None:
         code = ", ".join(f"{name} `{value}`" for name, value in standing.network.code.items())

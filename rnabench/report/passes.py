@@ -54,10 +54,11 @@ def points(record: Record) -> list[Point]:
     shared, found = min((result.images for result, _ in there), default=0), []
     for result, row in there:
         assert row.attack is not None
-        gradients, forwards = row.attack.passes(record.model.randomised and row.samples > 0, len(record.data.classes))
-        draws, outcome = max(1, row.samples), row.outcome.first(shared)
-        found.append(Point(result.attack, result.protocol, draws * gradients, draws * forwards, outcome.accuracy,
-                           outcome.interval, shared, result.unreliable))
+        samples = row.samples if record.model.randomised else 0
+        gradients, forwards = row.attack.passes_of(samples, len(record.data.classes))
+        outcome = row.outcome.first(shared)
+        found.append(Point(result.attack, result.protocol, gradients, forwards, outcome.accuracy, outcome.interval,
+                           shared, result.unreliable))
     return sorted(found, key=lambda point: (point.passes, point.name))
 
 

@@ -241,6 +241,11 @@ class Record(Made):
         """The results, then the sanity checks' probes."""
         return [*self.results, *self.sanity.probes]
 
+    @property
+    def surrogate(self) -> str | None:
+        """The network, or networks, that attacks named transfer-... were made on, if there were any."""
+        return next((str(each.parameters["surrogate"]) for each in self.cells if "surrogate" in each.parameters), None)
+
     def outcome(self, result: Result) -> Outcome:
         """Every image's outcome of one of the cells."""
         kept, groups = result.outcomes, None

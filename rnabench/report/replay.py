@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from rnabench.report.methods import Method
 from rnabench.report.record import Record
+from rnabench.settings.attacks import parse_entry
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.training import TrainingSettings
 
@@ -21,8 +22,9 @@ FOLDER = "data"  # where a recipe looks for images that a record does not say th
 
 def recipe(method: Method, baseline: Method | None = None) -> str | None:
     """The YAML of a recipe that trains the networks of a method (and of the baseline that it was judged beside) and
-    attacks them as they were attacked. None for networks that were not trained here, and for older records, which do
-    not keep all settings of the training, or keep some that mean something else by now."""
+    attacks them as they were attacked, but for images made on other networks, which recipes do not name. None if no
+    attack is left, for networks that were not trained here, and for older records, which do not keep all settings of
+    the training, or keep some that mean something else by now."""
     models: dict[str, Any] = {}
     among = [each for each in (baseline, method) if each is not None]
     for each in among:
@@ -33,6 +35,11 @@ def recipe(method: Method, baseline: Method | None = None) -> str | None:
         evaluation = evaluation_of(method.records[0])
     except ValidationError:
         return None
+    if evaluation.attacks:
+        own = tuple(attack for attack in evaluation.attacks if not parse_entry(attack).transferred)
+        if not own:
+            return None
+        evaluation = evaluation.model_copy(update={"attacks": own})
     content = {
         "name": re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-") or "card",
         "title": f"{method.name}, as it was trained and attacked",

@@ -18,8 +18,9 @@ def at_eps(record: Record, results: Iterable[Result] | None = None) -> list[Resu
 
 def under_paper(record: Record) -> list[Result]:
     """Those of attacks on one frozen path, which others predict after; none of a network without draws, or whose draws
-    cannot be frozen: there `paper` acts as `resample`."""
-    return [result for result in at_eps(record) if result.protocol == "paper" and record.model.replayable is not False]
+    cannot be frozen: there `paper` acts as `resample`. What was made on another network froze no path of this one."""
+    return [result for result in at_eps(record) if result.protocol == "paper" and record.model.replayable is not False
+            and result.parameters.get("kind") != "transfer"]
 
 
 def strongest(record: Record, results: Iterable[Result]) -> Result | None:

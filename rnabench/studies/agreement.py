@@ -43,9 +43,9 @@ attack: if the draws protect, they do so where they disagree."""
     draws: Draws = 20
 
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
-        samples, draws = (self.samples, self.draws) if layers else (1, 1)
-        gradients, forwards = self.spec.parameters.passes(bool(layers), classes)
-        return samples * gradients, samples * forwards + 2 * draws
+        samples, draws = (self.samples, self.draws) if layers else (0, 1)
+        gradients, forwards = self.spec.parameters.passes_of(samples, classes)
+        return gradients, forwards + 2 * draws
 
     def compute(self, networks: Networks, classes: int, work: Work) -> Results:
         from rnabench.scoring.outcome import bits

@@ -63,8 +63,8 @@ over the uniform mixture. Nobody attacked the best mixture itself: an attacker w
     def passes(self, layers: int, models: int, classes: int) -> tuple[float, float]:
         gradients, forwards = self.attack_passes(classes)
         paths = 1 if not layers else int(self.paths) if self.paths.isdecimal() else 4
-        attacks = paths + (self.samples if paths > 1 else 0)
-        return attacks * gradients, attacks * forwards + (paths + 1) * paths
+        averaged = self.spec.parameters.passes_of(self.samples, classes) if paths > 1 else (0.0, 0.0)
+        return paths * gradients + averaged[0], paths * forwards + averaged[1] + (paths + 1) * paths
 
     def compute(self, networks: Networks, classes: int, work: Work) -> Results:
         import numpy as np

@@ -84,17 +84,23 @@ agree; beyond it so many draws can certify nothing, and there is no number. Inte
         def share(which: Any) -> dict[str, Any]:
             return {"accuracy": float(which.mean()), "interval95": list(accuracy_interval(which[:, None]))}
 
+        def within(interval: Any, most: float) -> list[float]:
+            """A mean and its limits, which no mean of radii leaves."""
+            limits: list[float] = np.clip(interval, 0.0, most).tolist()
+            return limits
+
         found = []
         for label, network in networks:
             sigma = sigma_of(label, network)
             counted = class_counts(network, classes, self.first_draws, self.draws, self.seed, work, label)
             made, labels = certify(counted["first"], counted["counts"], sigma, self.alpha), counted["labels"]
+            most = largest_radius(self.draws, sigma, self.alpha)
             right = made.predicted == labels
             found.append({
-                "label": label, "sigma": sigma, "largest_radius": largest_radius(self.draws, sigma, self.alpha),
+                "label": label, "sigma": sigma, "largest_radius": most,
                 "certified": [{"radius": radius} | share(made.correct_at(labels, radius)) for radius in self.radii],
                 "abstained": share(made.predicted == ABSTAINED),
-                "average_radius": mean_interval(np.where(right, made.radius, 0.0)),
+                "average_radius": within(mean_interval(np.where(right, made.radius, 0.0)), most),
                 "predicted": made.predicted.tolist(), "right": right.astype(int).tolist(),
                 "radius": short(made.radius),
             })

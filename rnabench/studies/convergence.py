@@ -63,8 +63,9 @@ standard error: variance / (|mean|^2 - variance / M), `none` where M draws show 
             (averaged[-1], steps) for steps in (doubled(first, self.most_steps)[1:] if first else [])]
         gradients, forwards = 0.0, 0.0
         for samples, steps in rungs:
-            each = (with_steps(self.spec, steps) if steps else self.spec).parameters.passes(bool(layers), classes)
-            gradients, forwards = gradients + samples * each[0], forwards + samples * each[1] + self.draws + 1
+            spec = with_steps(self.spec, steps) if steps else self.spec
+            each = spec.parameters.passes_of(samples if layers else 0, classes)
+            gradients, forwards = gradients + each[0], forwards + each[1] + self.draws + 1
         return gradients + (2 * self.gradient_draws + first if layers else 0), forwards
 
     def compute(self, networks: Networks, classes: int, work: Work) -> Results:

@@ -12,12 +12,14 @@ from rnabench import load_model
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.jobs.train import train
 from rnabench.model.recorded import recorded_passes
+from rnabench.model.saved import describe_model, save_weights
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import stream
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
 from tests.cli.test_cli import run
+from tests.model.test_defences import ALL, built
 
 SMALL = {"dataset": "digits16", "arch": "resnet20", "width": 2, "steps": 1, "epochs": 1, "batch_size": 16,
          "n_train": 16, "n_holdout": 2, "space": "bn"}
@@ -75,6 +77,26 @@ def test_a_path_is_exported_and_recorded_passes_are_those_that_run(noisy: Path, 
     with recorded_passes(model):
         torch.testing.assert_close(model.on(path)(images), logits)
         torch.testing.assert_close(model.on(rows)(images), each)
+
+
+@pytest.mark.parametrize("defence", ALL)
+def test_of_every_defence_a_path_is_exported_for_any_number_of_images_or_refused(defence: str, tmp_path: Path) -> None:
+    model = built(defence, space="bn+in")
+    settings = from_options(TrainingSettings, SMALL | {"space": "bn+in", "defence": defence, "width": 4})
+    numbers = list(map(str, range(10)))
+    (tmp_path / "run.json").write_text(json.dumps({
+        "recipe": {"dataset": "digits16"}, "model": describe_model(model, settings, numbers, (0.5,) * 3, (0.25,) * 3)}))
+    save_weights(model.state_dict(), tmp_path)
+    path, file = model.space.sample(stream(0, "path")), tmp_path / "one.pt"
+    options = ["export", str(tmp_path), "--format", "torchscript", "--path", str(path), "--out", str(file)]
+    if defence == "jpeg":
+        assert run(*options) == 2
+        assert not file.exists()
+        return
+    assert run(*options) == 0
+    exported, loaded = torch.jit.load(str(file)), load_model(tmp_path)
+    for images in (torch.rand(1, 3, 16, 16), torch.rand(3, 3, 16, 16)):
+        torch.testing.assert_close(exported(images), loaded.on(path)(images))
 
 
 def test_describe_counts_paths_that_nobody_reads(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from rnabench.evaluation.engine import cell_name
 from rnabench.evaluation.kept_images import PIECE, KeptImages, keeps_images
 from rnabench.evaluation.rescoring import rescore as score
 from rnabench.jobs.evaluate import Target, attack, attack_some, cell_journal, identity, open_data
-from rnabench.jobs.rescore import ELSEWHERE, checked, settings_of
+from rnabench.jobs.rescore import checked, settings_of
 from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.rescored import Rescored, Rescoring
@@ -42,14 +42,15 @@ def target_of(model: nn.Module, keys: EvaluationSettings) -> Target:
     described = {"label": "lively", "digest": None, "weights_sha256": "0" * 64,
                  "randomised": model.space.is_random,  # type: ignore[union-attr]
                  "batch_dependent": model.batch_dependent}
-    return Target(model, model, data, described, torch.device("cpu"))  # type: ignore[arg-type]
+    made_on = Surrogate("another", lively_model("bn", seed=1)) if keys.entries()[0].attack.transferred else None
+    return Target(model, model, data, described, torch.device("cpu"), surrogate=made_on)  # type: ignore[arg-type]
 
 
 def again(target: Target, file: Path, keys: EvaluationSettings | None = None) -> list[tuple[Result, Outcome]]:
     """Every cell of the record scored anew, with its own settings or others."""
     place, record, chosen = checked(file)
     own = settings_of(place, record)
-    by_key = {cell.key: cell for cell in cells(own, record.model.randomised, ELSEWHERE)}
+    by_key = {cell.key: cell for cell in cells(own, record.model.randomised, record.surrogate)}
     return [(result, score(target.module, target.defence, target.data.source, 10, keys or own,
                            by_key[result.attack, result.protocol], result.images, images, Silent(), StopRequest()))
             for result, images in chosen]
@@ -62,7 +63,8 @@ def again(target: Target, file: Path, keys: EvaluationSettings | None = None) ->
     ("bn+in", {"attacks": ["cw3", "pgd2@0.25"], "norm": "L2", "eps": 0.5}),
     ("bn+robust", {"n_examples_of": {"pgd2": 6}}),  # batch mates matter
     ("bn", {"cumulative": True, "eps": "1/255"}),
-], ids=["paths", "same-path", "sample", "unbounded", "mates", "cumulative"])
+    ("bn+in", {"attacks": ["transfer-pgd2", "fgsm"]}), ("bn", {"attacks": ["transfer-pgd2"]}),
+], ids=["paths", "same-path", "sample", "unbounded", "mates", "cumulative", "transferred", "transferred to one path"])
 def test_on_its_own_draws_the_outcomes_are_the_same_bit_by_bit(
         space: str, keys: dict[str, Any], tmp_path: Path) -> None:
     target = target_of(lively_model(space), settings(**keys))

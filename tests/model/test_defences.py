@@ -131,6 +131,13 @@ def test_rse_has_noise_in_front_of_every_convolution_half_as_much_inside() -> No
         assert float(noise(x).var()) == pytest.approx(0.16, rel=0.1)
 
 
+def test_rse_has_the_noise_at_the_input_alone_in_front_of_each_operator_that_sees_the_images() -> None:
+    noisy = [name for name, module in built("rse0.4", "rs-lenet5", "none").named_modules()
+             if isinstance(module, GaussianNoise)]
+    assert len(noisy) == 1 + 4  # four operators in the second place
+    assert not [name for name in noisy if "conv1" in name]
+
+
 @pytest.mark.parametrize("share", [0.25, 0.75])
 def test_random_filters_have_mean_0_and_variance_1_by_r_squared_and_so_have_the_trained(share: float) -> None:
     convolution = nn.Conv2d(3, 16, 5, stride=2, padding=1)

@@ -11,10 +11,11 @@ import pytest
 
 from rnabench.errors import RnabenchError
 from rnabench.report.card import Card, cards, write_card
+from rnabench.report.methods import Method
 from rnabench.report.model_info import Authorship
 from rnabench.report.record import Record
 from rnabench.report.record_file import records_in, write_record
-from rnabench.report.replay import evaluation_of, training_of
+from rnabench.report.replay import evaluation_of, recipe, training_of
 from rnabench.report.scores import judged
 from rnabench.settings.recipe_loading import load_recipe
 from tests.report.records import CLEAN, changed
@@ -111,12 +112,28 @@ def test_the_recipe_makes_networks_and_an_evaluation_of_the_records_digests(writ
         if not all(settled):
             continue
         assert f"rnabench reproduce {name}.yaml" in card.texts[".md"]
-        recipe = load_recipe(card.stem.with_name(f"{name}.yaml"))
-        digests = {recipe.models[each].digest() for each in recipe.trainings[name]}
+        again = load_recipe(card.stem.with_name(f"{name}.yaml"))
+        digests = {again.models[each].digest() for each in again.trainings[name]}
         assert digests == {each.model.digest for each in records}
-        assert recipe.evaluate == evaluation_of(records[0])
-        assert recipe.deployments[name].changes() == (
+        assert again.evaluate == evaluation_of(records[0])
+        assert again.deployments[name].changes() == (
             records[0].model.deployed.model_dump(exclude_defaults=True) if records[0].model.deployed else {})
+
+
+def test_the_recipe_leaves_out_what_was_made_on_another_network_and_the_card_says_so(tmp_path: Path) -> None:
+    own = next(each for _, each in records_in(RESULTS / "quickstart") if training_of(each) is not None)
+    moved = own.results[-1].content()
+    moved |= {"attack": "transfer-pgd2", "parameters": moved["parameters"] | {
+        "kind": "transfer", "attack": "pgd2", "surrogate": "another"}}
+    mixed = changed(own, evaluation={"attacks": ["pgd10", "transfer-pgd2"]},
+                    results=[*(each.content() for each in own.results), moved])
+    write_record(mixed, tmp_path / "record.json")
+    (card,) = cards([tmp_path], tmp_path / "cards", NOBODY)
+    write_card(card)
+    assert load_recipe(card.stem.with_suffix(".yaml")).evaluate.attacks == ("pgd10",)
+    assert "It leaves out transfer-pgd2, made on another: `rnabench attack --transfer-from RUN`" in card.texts[".md"]
+    alone = changed(own, evaluation={"attacks": ["transfer-pgd2"]}, results=[moved])
+    assert recipe(Method(alone.method, (alone,))) is None
 
 
 def test_claims_stand_on_the_card_of_the_model_that_they_are_about(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rnabench.report.record_file import read_record
 from rnabench.report.strongest import lowest
 from rnabench.scoring.interval import difference
 from rnabench.scoring.outcome import Outcome, path_groups
+from rnabench.settings.attacks import parse_attack, resolved
 from tests.helpers import lively_model, run_evaluation, visible
 from tests.report.records import changed, deterministic, handmade, trainings
 
@@ -99,6 +100,25 @@ def test_passes_are_gradients_twice_and_looks_once_for_every_draw_that_is_averag
     assert {name: point.passes for name, point in found.items()} == {
         "pgd10 / paper": 20, "pgd20 / eot:5": 200, "square500 / eot:5": 5005}  # it asks twice a try
     assert {point.images for point in found.values()} == {16}  # which all of them saw
+
+
+@pytest.mark.parametrize("name", ["arc", "reselect"])
+def test_passes_of_attacks_that_ask_all_draws_about_each_are_those_that_they_make(name: str) -> None:
+    """ARC asks all paths about each path's try, and a reselection has draws of its own."""
+    spec = parse_attack(name)
+    parameters = resolved(spec, 8 / 255, 2 / 255) | {"backend": "native"}
+    (point,) = points(handmade("RNA", [result(name, "eot:5", 0.5, parameters)], attack_paths=8, images=32))
+    assert (point.gradients, point.forwards) == spec.parameters.passes_of(5, 10)
+    assert point.forwards > 5 * spec.parameters.passes(True, 10)[1]
+
+
+def test_images_made_on_another_network_say_nothing_of_the_attacked_path() -> None:
+    """Nobody attacked a path of this network: what is `reported` of them is one more fresh draw."""
+    other = PGD | {"kind": "transfer", "attack": "pgd20", "steps": 20, "surrogate": "another"}
+    record = handmade("RNA", [result("natural", "any", 0.9, {}), result("pgd10", "paper", 0.7, PGD | {"steps": 10}),
+                              result("transfer-pgd20", "paper", 0.2, other)], attack_paths=8, images=32)
+    assert [share.result.attack for share in stochasticity.shares([record])] == ["pgd10"]
+    assert "pgd10 / paper" in stochasticity.sentences([record])[0]
 
 
 def test_the_frontier_only_falls_and_nothing_lies_below_it() -> None:

@@ -73,7 +73,9 @@ def test_a_network_that_ignores_its_noise_has_the_closed_form() -> None:
     for cell in found["certified"]:
         assert cell["accuracy"] == (right.mean() if cell["radius"] <= expected else 0)
         assert cell["interval95"][0] <= cell["accuracy"] <= cell["interval95"][1]
-    assert found["average_radius"][0] == pytest.approx(expected * right.mean())
+    mean, low, high = found["average_radius"]
+    assert mean == pytest.approx(expected * right.mean())
+    assert 0 <= low <= mean <= high <= found["largest_radius"]  # no mean of radii is negative
 
 
 def test_a_linear_network_is_certified_up_to_its_boundary_and_hardly_less() -> None:

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from rnabench.attack.estimators import OnePath
 from rnabench.evaluation.batch import Evaluator
-from rnabench.scoring.convergence import GradientNoise
+from rnabench.scoring.convergence import GradientNoise, Rung
 from rnabench.scoring.interval import difference_interval
 from rnabench.scoring.outcome import from_bits
 from rnabench.studies.convergence import AVERAGED, NOT_DRAWN, STEPS, Convergence
-from rnabench.studies.measure.convergence import gradient_noise
+from rnabench.studies.measure.convergence import Climbed, gradient_noise, passes_of
 from rnabench.studies.measure.subject import at_rest
 from tests.helpers import lively_model, run_evaluation
 from tests.studies.test_rows_and_figures import model
@@ -56,6 +56,13 @@ def test_rungs_are_the_attack_commands_evaluations_and_changes_are_paired() -> N
             assert rungs[place]["change"] == list(difference_interval(outcome.correct, before, outcome.groups))
     assert [rung["passes"] for rung in rungs] == [4, 8, 16, 32]
     assert network["passes"] == 60
+
+
+def test_passes_are_those_of_all_draws_where_each_is_asked_about_the_others() -> None:
+    arc = study(attack="arc")
+    (rung,) = passes_of(arc.spec, [Climbed(4, 20, Rung(4, np.ones((2, 2), dtype=bool)))], True, 10)
+    gradients, forwards = arc.spec.parameters.passes_of(4, 10)
+    assert rung == 2 * gradients + forwards > 4 * sum(arc.spec.parameters.passes(True, 10))
 
 
 def test_it_stops_at_the_first_doubling_that_changes_little() -> None:

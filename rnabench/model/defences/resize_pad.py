@@ -19,7 +19,7 @@ class RandomResize(SeedLayer):
         self.transform = ResizeAndPad(1.0, scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.transform(x, self.uniform((NUMBERS,), x.device).expand(len(x), NUMBERS))
+        return self.transform(x, self.uniform((NUMBERS,), x.device).expand(x.shape[0], NUMBERS))
 
 
 @defence("resize-pad", Number("the largest side, or if below 1 the least, as a share of the images'", 1.1, 2))

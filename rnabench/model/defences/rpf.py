@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from rnabench.errors import InvalidValue
 from rnabench.model.defended import Undefended
+from rnabench.model.replacing import first_convolutions
 from rnabench.path.seeds import SeedLayer
 from rnabench.settings.parts import defence
 from rnabench.settings.spaces import Number
@@ -45,12 +46,10 @@ class RandomProjection(SeedLayer):
 def rpf(parts: Undefended, share: float) -> nn.Sequential:
     """In the first convolution (of several operators there, in all), as in the paper, where 48 of 64 are random. The
     paper's greater weight decay of this layer, 0.01, is not here. Raises InvalidValue for a network without one."""
-    places = {name: module for name, module in parts.network.named_modules() if isinstance(module, nn.Conv2d)}
-    if not places:
+    first = first_convolutions(parts.network)
+    if not first:
         raise InvalidValue("defence", "rpf", f"another one: {parts.arch} has no convolutions", ["input-noise"])
-    first = next(iter(places)).partition(".options.")[0]
-    for name, convolution in places.items():
-        if name.partition(".options.")[0] == first:
-            drawn = max(1, int(share * convolution.out_channels))
-            parts.network.set_submodule(name, RandomProjection(convolution, drawn))
+    for name, convolution in first.items():
+        drawn = max(1, int(share * convolution.out_channels))
+        parts.network.set_submodule(name, RandomProjection(convolution, drawn))
     return nn.Sequential(parts.normalization, parts.network)

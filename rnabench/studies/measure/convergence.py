@@ -141,7 +141,7 @@ def gradient_noise(evaluator: Evaluator, batch: Batch, groups: Groups, draws: in
 
 
 def passes_of(spec: AttackSpec, climbed: Sequence[Climbed], random: bool, classes: int) -> list[float]:
-    """Forward and backward passes per image that each rung's attack plans: two for each gradient, for each draw."""
-    planned = [_with(spec, each.steps).parameters.passes(random, classes) for each in climbed]
-    return [each.samples * (2 * gradients + forwards)
-            for each, (gradients, forwards) in zip(climbed, planned, strict=True)]
+    """Forward and backward passes per image that each rung's attack plans: two for each gradient."""
+    planned = [_with(spec, each.steps).parameters.passes_of(each.samples if random else 0, classes)
+               for each in climbed]
+    return [2 * gradients + forwards for gradients, forwards in planned]
