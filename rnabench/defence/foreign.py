@@ -121,6 +121,7 @@ class ForeignModel(nn.Module):
 
     def _deterministic(self, images: Tensor) -> Tensor:
         """Logits of a network that was found to be deterministic. Raises ModelError if it turns out that it is not."""
+        logits: Tensor
         logits, drawn_from = self.randomness.varied(images, {})
         if surprising := [name for name in drawn_from if name not in self._drawn_in_vain]:
             raise ModelError(f"model: drew from {', '.join(surprising)}, and for the first images, by which it was "
