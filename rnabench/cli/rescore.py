@@ -20,6 +20,8 @@ def rescore(
                                             "found by its weights]", o.MODEL)] = None,
     model: Annotated[Optional[str], o.option("Anybody's network instead of a run: package.module:factory, or a "
                                                "registered name.", o.MODEL)] = None,
+    model_args: o.ModelArgs = None,
+    model_weights: o.ModelWeights = None,
     runs: o.Runs = Path("runs"),
     draws: Annotated[Optional[int], o.option("Fresh path draws that score the images.  [default: as many as the "
                                              "record's]", o.ATTACK)] = None,
@@ -48,9 +50,14 @@ def rescore(
     from rnabench.cli.console import LiveProgress, console, show_table, stop_request
     from rnabench.jobs.rescore import rescore as run_rescore
     from rnabench.report.rescored import HEADINGS, TEXT_COLUMNS
+    from rnabench.settings.imported import TYPED, Imported
 
+    for name, given in ((TYPED.arguments, model_args), (TYPED.weights, model_weights and str(model_weights))):
+        if given and model is None:
+            raise InvalidValue(name, given, "--model with it")
+    imported = None if model is None else Imported.of(model, model_args or (), model_weights)
     with stop_request(None) as stop, LiveProgress() as progress:
-        found = run_rescore(images, run, model, runs, data, draws, seed, device, progress, stop)
+        found = run_rescore(images, run, imported, runs, data, draws, seed, device, progress, stop)
     if out is not None:
         found.write(out)
     show_table(found.heading, HEADINGS, [tuple(map(escape, row)) for row in found.display()], TEXT_COLUMNS)

@@ -53,7 +53,8 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def test_a_claim_is_checked_and_holds(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert visible(there) == {"record.json", "record.images", "table.csv", "table.md"}
+    figures = {f"{name}.{kind}" for name in ("passes", "tries") for kind in ("csv", "png", "svg")}
+    assert visible(there) == {"record.json", "record.images", "table.csv", "table.md", "randomness.md", *figures}
     capsys.readouterr()
     assert run("rescore", "out/record.json", "--seed", "0", "--out", "found") == 0
     shown = capsys.readouterr().out
@@ -93,6 +94,21 @@ def test_anybodys_network_is_known_again_and_never_imported_by_a_records_word(
     capsys.readouterr()
     assert run("rescore", "out/record.json") == 2
     assert "--model: missing" in capsys.readouterr().err
+
+
+def test_a_network_that_was_called_with_something_else_is_another(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its weights and its source are the same; what its factory is called with is told by options."""
+    monkeypatch.chdir(tmp_path)
+    named = ["--model", "tests.cli.models:noisier", "--model-args"]
+    assert run("attack", *named, "deviation=0.5", "--attacks", "fgsm", "--protocols", "eot:2", "--n-examples", "8",
+               "--draws", "3", "--device", "cpu", "--no-sanity", "--keep-images", "--out", "out") == 0
+    for deviation, own in ((0.5, "True"), (0.6, "False")):
+        assert run("rescore", "out/record.json", *named, f"deviation={deviation}", "--seed", "0", "--out", "found") == 0
+        assert {row["own_network"] for row in rows(Path("found/rescored.csv"))} == {own}
+    capsys.readouterr()
+    assert run("rescore", "out/record.json", "--model-args", "deviation=0.5") == 2
+    assert "expected --model with it" in capsys.readouterr().err
 
 
 def test_a_claim_that_does_not_hold_has_exit_code_1(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,6 +174,10 @@ def break_(what: str, folder: Path) -> list[str]:
             content = json.loads(record.read_text())
             content["results"][1]["accuracy"] = content["results"][1]["interval95"][1] = 1.0
             record.write_text(json.dumps(content))
+        case "larger eps":
+            content = json.loads(record.read_text())
+            content["threat"]["eps"] *= 2
+            record.write_text(json.dumps(content))
         case "alone":
             record.unlink()
             return [str(file)]
@@ -170,7 +190,7 @@ def break_(what: str, folder: Path) -> list[str]:
     ("cut", "damaged"), ("text", "damaged"), ("gone", "is not there"), ("pixels", "it was changed"),
     ("far", "expected at most eps"), ("outside", "not in [0, 1]"), ("other images", "other images than its record"),
     ("other labels", "with the labels"), ("other size", "of the size"),
-    ("other number", "contradicts itself"),
+    ("other number", "contradicts itself"), ("larger eps", "contradicts itself: fgsm / "),
     ("other record", "has record"), ("no images", "--keep-images"), ("alone", "beside no record"),
 ])
 def test_what_is_wrong_with_files_is_one_line_and_nothing_is_written(
@@ -222,5 +242,6 @@ def test_recipes_share_records_and_their_images(made: Path, tmp_path: Path, monk
         Path(f"{name}.yaml").write_text(f"name: {name}\n" + text % more)
         assert run("reproduce", f"{name}.yaml", *options) == 0
         assert run("rescore", f"results/{name}/net.json") == 0
-    assert visible(Path("results/one")) == {"net.json", "net.images", "table.csv", "table.md"}
-    assert visible(Path("results/two")) == {"net.json", "table.csv", "table.md"}
+    drawn = {"table.csv", "table.md", "randomness.md", "tries.csv", "tries.png", "tries.svg"}
+    assert visible(Path("results/one")) == {"net.json", "net.images", *drawn}
+    assert visible(Path("results/two")) == {"net.json", *drawn}
