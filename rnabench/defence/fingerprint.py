@@ -13,6 +13,7 @@ from torch import nn
 
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import ForeignModel
+from rnabench.defence.weights import tensors_of
 from rnabench.path.path import Path
 
 SEEDS = (1, 2)
@@ -32,7 +33,7 @@ def foreign_code(description: Mapping[str, Any]) -> list[Any] | None:
 def weights_sha256(network: nn.Module) -> str:
     """The hash of all parameters and buffers with their names."""
     found = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
+    for name, tensor in tensors_of(network).items():
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else
                      str(tensor.item()).encode())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rnabench.defence.defence import Draws, check_logits
 from rnabench.defence.randomness import CHOICES, FIRST, UNFIXED, Randomness, sources_of
 from rnabench.defence.seeds import OnlyOne, Seeds
-from rnabench.errors import InvalidValue, ModelError
+from rnabench.errors import InvalidValue, ModelError, RnabenchError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.choice import ChoiceLayer
 from rnabench.path.path import Path
@@ -40,25 +40,33 @@ class ForeignModel(nn.Module):
         self.randomness = Randomness(network)
         self.space = Seeds(self.randomness.per_image)
 
+        drawn_at_all = set[str]()
+
         def run(seeds: Mapping[str, int]) -> tuple[Tensor, list[str]]:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-                logits, drawn_from = self._tried(lambda shown: self.randomness.varied(shown, seeds), images)
+            with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+                logits, drawn_from = self._run(lambda shown: self.randomness.varied(shown, seeds), images)
             check_logits(logits, len(images), classes)
+            drawn_at_all.update(drawn_from)
             return logits, drawn_from
 
         self.sources = sources_of(run)
+        self._drawn_in_vain = drawn_at_all - {*self.sources}
         self.replayable = UNFIXED not in self.sources
         self.differentiable = self._gradient_reaches(images)
-        first = self._tried(self.on(Path.of(FIRST)), images)
+        with torch.no_grad():
+            first = self.on(Path.of(FIRST))(images)
         self.batch_dependent = self.replayable and self._depends_on_mates(images, first.float())
         if not self.sources:
             self.space = OnlyOne()
 
-    def _tried(self, forward: Callable[[Tensor], T], images: Tensor) -> T:
+    def _run(self, forward: Callable[[Tensor], T], images: Tensor) -> T:
+        """What the user's code says of images, which it may change in place: it gets a copy. Raises ModelError."""
         try:
-            with torch.no_grad():
-                return forward(images)
-        except Exception as error:  # the user's code may fail in any way
+            with torch.set_grad_enabled(torch.is_grad_enabled()):  # which it may change, too
+                return forward(images.clone())
+        except (RnabenchError, torch.OutOfMemoryError):
+            raise
+        except (Exception, SystemExit) as error:  # it may fail in any way
             raise ModelError(f"model: failed on images of shape {list(images.shape)}: {one_line(error)}; expected "
                              "logits") from error
 
@@ -75,7 +83,7 @@ class ForeignModel(nn.Module):
             (gradient,) = torch.autograd.grad((logits[:, 1:].amax(1) - logits[:, 0]).sum(), images)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:  # autograd's, which comes in many wordings
+        except Exception:  # autograd's, which comes in many wordings, or that of a backward of the network's own
             self._severed = True
             return False
         return bool(gradient.any())
@@ -90,7 +98,8 @@ class ForeignModel(nn.Module):
         rounding = (0.05 if self.bf16 else 1e-4) * float(logits.abs().max())
         for row in range(min(ALONE, len(images))):
             copies = torch.cat([images[row : row + 1]] * len(images))
-            alone = self._tried(self.on(Path.of(FIRST)), copies)[row].float()
+            with torch.no_grad():
+                alone = self.on(Path.of(FIRST))(copies)[row].float()
             if not float((alone - logits[row]).abs().max()) <= rounding:  # NaN is another logit, too
                 return True
         return False
@@ -102,13 +111,22 @@ class ForeignModel(nn.Module):
     def _on(self, path: Path, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             if not len(path):
-                return self._logits(images, lambda shown: self.network(shown))
+                return self._logits(images, self._deterministic)
             seeds: list[int] = path.choices[:, 0].tolist()
             if len(seeds) not in (1, len(images)):
                 raise InvalidValue("path", f"{len(seeds)} rows", f"1 row or {len(images)}, one per image")
             if self.randomness.per_image or len(set(seeds)) == 1:
                 return self._logits(images, partial(self.randomness.forward, seeds=seeds))
             return self._part_by_part(images, seeds)
+
+    def _deterministic(self, images: Tensor) -> Tensor:
+        """Logits of a network that was found to be deterministic. Raises ModelError if it turns out that it is not."""
+        logits: Tensor
+        logits, drawn_from = self.randomness.varied(images, {})
+        if surprising := [name for name in drawn_from if name not in self._drawn_in_vain]:
+            raise ModelError(f"model: drew from {', '.join(surprising)}, and for the first images, by which it was "
+                             "taken to be deterministic, it did not; expected draws for all images, or for none")
+        return logits
 
     def _part_by_part(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
         """Images at the same seed go through the network together."""
@@ -122,9 +140,9 @@ class ForeignModel(nn.Module):
 
     def _logits(self, images: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         if not (self._severed and torch.is_grad_enabled() and images.requires_grad):
-            return forward(images)
+            return self._run(forward, images)
         with torch.no_grad():
-            logits = forward(images.detach())
+            logits = self._run(forward, images.detach())
         return logits + (0 * images).flatten(1).sum(1, keepdim=True)  # the same logits, with a gradient of zero
 
 

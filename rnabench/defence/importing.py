@@ -50,7 +50,8 @@ def import_model(imported: Imported | str, words: Words = TYPED) -> nn.Module:
                          "torch.nn.Module")
     if imported.weights is not None:
         fill(network, imported.weights, words.weights)
-    return network.eval()
+    network.eval()  # which one of its own may return something else from
+    return network
 
 
 def home_of(reference: str) -> str:

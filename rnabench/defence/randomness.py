@@ -86,7 +86,7 @@ class Randomness:
         with those at as many seeds."""
         generators = self._generators(images, seeds)
         with self._at({source.name: seeds[0] for source in self.sources}):
-            return self.network(images, **self._arguments(generators))
+            return self._called(images, generators)
 
     def varied(self, images: Tensor, seeds: Mapping[str, int]) -> tuple[Any, list[str]]:
         """The same with everything at seed FIRST but the sources that `seeds` names; and the names of the sources that
@@ -95,7 +95,7 @@ class Randomness:
         before = [generator.get_state() for generator in generators]
         with self._at({source.name: seeds.get(source.name, FIRST) for source in self.sources}):
             at_start = [source.state() for source in self.sources]
-            found = self.network(images, **self._arguments(generators))
+            found = self._called(images, generators)
             drawn_from = [source.name for source, state in zip(self.sources, at_start, strict=True)
                           if not _same(state, source.state())]
         if not _same(before, [generator.get_state() for generator in generators]):
@@ -109,8 +109,11 @@ class Randomness:
         seeds = list(seeds) * len(images) if self.per_image and len(seeds) == 1 else seeds
         return [torch.Generator(images.device).manual_seed(seed) for seed in seeds]
 
-    def _arguments(self, generators: list[torch.Generator]) -> dict[str, Any]:
-        return {"generator": generators if self.per_image else generators[0]} if generators else {}
+    def _called(self, images: Tensor, generators: list[torch.Generator]) -> Any:
+        """What the network returns, on the device of the images."""
+        arguments = {"generator": generators if self.per_image else generators[0]} if generators else {}
+        found = self.network(images, **arguments)
+        return found.to(images.device) if isinstance(found, Tensor) else found
 
     @contextmanager
     def _at(self, seeds: Mapping[str, int]) -> Iterator[None]:

@@ -18,13 +18,18 @@ NESTED = ("state_dict", "model", "net")  # keys under which a training script ma
 PREFIX = "module."  # what DataParallel puts before all names
 
 
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name: the state_dict without what else modules may put there."""
+    return {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
+
+
 def fill(network: nn.Module, file: Path, word: str) -> None:
     """Load a .safetensors file, or a state_dict that torch.save wrote (bare or under a key of NESTED), into a network
     of just these tensors; `word` is what errors call it. Nothing but tensors and plain containers is unpickled.
 
     Raises ModelError, with the nearest name for one that does not fit.
     """
-    found, expected = _read(file, word), network.state_dict()
+    found, expected = _read(file, word), tensors_of(network)
     if found and all(name.startswith(PREFIX) for name in found) and not any(
             name.startswith(PREFIX) for name in expected):
         found = {name.removeprefix(PREFIX): tensor for name, tensor in found.items()}
@@ -36,7 +41,7 @@ def fill(network: nn.Module, file: Path, word: str) -> None:
                              f"{list(tensor.shape)}, as the network has it")
         if fault := wrong_numbers(there, tensor):
             raise ModelError(f"{word}: {str(file)!r}: {name!r} {fault}")
-    network.load_state_dict(found)
+    network.load_state_dict(found, strict=False)  # all names were compared; what is no tensor stays as it is
 
 
 def _read(file: Path, word: str) -> dict[str, Tensor]:

@@ -18,6 +18,8 @@ from rnabench.attack.estimators import OnePath, frozen_parameters
 from rnabench.attack.losses import margin
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import Classifier, ForeignModel
+from rnabench.defence.weights import tensors_of
+from rnabench.errors import ModelError
 from rnabench.evaluation.cost import timed
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.watching import watched
@@ -99,6 +101,9 @@ def returns_logits(candidate: Candidate) -> Verdict:
     """It returns logits, and no probabilities, whose gradients vanish where it is sure."""
     with torch.no_grad():
         logits = candidate.seen.on(candidate.path())(candidate.images)
+    odd = float((~logits.isfinite().all(1)).float().mean())
+    if odd:
+        return "FAIL", f"not finite (NaN or infinity) for {100 * odd:.0f} % of {len(logits)} images"
     values = f"from {float(logits.min()):.3g} to {float(logits.max()):.3g}"
     if candidate.diagnosis.probabilities:
         return "FAIL", f"probabilities, not logits: each image's outputs add up to 1 ({values})"
@@ -118,6 +123,9 @@ def says_where_it_draws_from(candidate: Candidate) -> Verdict:
                     "the predictions")
 
 
+AGAIN = 10  # forwards: what a network keeps from call to call may show only now and then
+
+
 @check("replay")
 def comes_again(candidate: Candidate) -> Verdict:
     """A draw can be frozen: the same path is the same network, with and without gradients."""
@@ -126,7 +134,10 @@ def comes_again(candidate: Candidate) -> Verdict:
                         "refused, and no number comes again")
     view = candidate.seen.on(candidate.path())
     with torch.no_grad():
-        first = view(candidate.images)
+        first, *others = (view(candidate.images) for _ in range(AGAIN))
+    change = max(float((other - first).abs().max()) for other in others)
+    if change > 1e-3 * float(first.abs().max()):
+        return "FAIL", f"on one path, logits differ by up to {change:.2g} between {AGAIN} forwards"
     change = float((view(candidate.images.detach().requires_grad_()).detach() - first).abs().max())
     if change > 1e-3 * float(first.abs().max()):
         return "FAIL", f"on one path, logits differ by up to {change:.2g} when a gradient is asked for"
@@ -135,13 +146,16 @@ def comes_again(candidate: Candidate) -> Verdict:
 
 @check("state")
 def stays_as_it_is(candidate: Candidate) -> Verdict:
-    """A forward in evaluation mode changes no buffer and no weight."""
-    before = {name: tensor.clone() for name, tensor in candidate.network.state_dict().items()}
+    """A forward in evaluation mode changes no buffer and no weight, and stays in it."""
+    before = {name: tensor.clone() for name, tensor in tensors_of(candidate.network).items()}
     with torch.no_grad():
         candidate.seen.on(candidate.path())(candidate.images)
-    changed = [name for name, tensor in candidate.network.state_dict().items() if not torch.equal(tensor, before[name])]
+    changed = [name for name, tensor in tensors_of(candidate.network).items() if not torch.equal(tensor, before[name])]
     if changed:
         return "FAIL", f"a forward in evaluation mode changes {', '.join(changed[:3])}"
+    if in_training := [name or type(module).__name__ for name, module in candidate.network.named_modules()
+                       if module.training]:
+        return "WARN", f"a forward puts {len(in_training)} modules into training mode: {', '.join(in_training[:3])}"
     return "PASS", f"a forward leaves all {len(before)} tensors as they are"
 
 
@@ -202,7 +216,13 @@ def asks_for_no_gradient_inside(candidate: Candidate) -> Verdict:
 
 @check("batch")
 def predicts_each_image_by_itself(candidate: Candidate) -> Verdict:
-    """An image's logits do not depend on the others of its batch."""
+    """An image's logits do not depend on the others of its batch, and batches may have any size."""
+    for images in (candidate.images[:1], candidate.images[:-1]):
+        try:
+            with torch.no_grad():
+                candidate.seen.on(candidate.path())(images)
+        except ModelError as error:
+            return "FAIL", str(error).removeprefix("model: ")
     if not candidate.seen.replayable:
         return "n/a", "draws that no seed fixes hide it"
     if candidate.seen.batch_dependent:

@@ -11,6 +11,7 @@ from torch import Tensor
 from rnabench.attack.losses import LOSSES
 from rnabench.data.batches import Batch
 from rnabench.defence.defence import Defence
+from rnabench.errors import ModelError
 from rnabench.path.path import Path
 from rnabench.scoring.outcome import bits
 
@@ -24,7 +25,7 @@ class Diagnosis:
     right (among all if it has none right). `probabilities`: the outputs are a probability distribution, not logits.
     `was_training`: the model came in training mode (it was evaluated in evaluation mode). `changed`: buffers that the
     attacks changed. `normalisation`: for images as `given`, `normalised` and `unnormalised`, which the model has right,
-    as a string of 0 and 1; empty if the data set's statistics are not known."""
+    as a string of 0 and 1; without those that it refuses; empty if the data set's statistics are not known."""
 
     images: int
     zero_gradients: Mapping[str, float]
@@ -39,6 +40,7 @@ def diagnose(defence: Defence, path: Path, batches: Iterable[Batch], was_trainin
     """Look at the model on one path (of one row) and a few batches."""
     logits, labels, zero = [], [], list[dict[str, Tensor]]()
     right: dict[str, list[Tensor]] = {}
+    refused = set[str]()
     for batch in batches:
         outputs, zero_here = _zero_gradients(defence, path, batch)
         logits.append(outputs)
@@ -46,14 +48,18 @@ def diagnose(defence: Defence, path: Path, batches: Iterable[Batch], was_trainin
         zero.append(zero_here)
         if statistics is not None:
             for name, images in _otherwise_normalised(batch.images, statistics).items():
-                right.setdefault(name, []).append(_predicted(defence, path, images) == batch.labels)
+                try:
+                    right.setdefault(name, []).append(_predicted(defence, path, images) == batch.labels)
+                except ModelError:  # it may check that pixels are in [0, 1]
+                    refused.add(name)
     outputs = torch.cat(logits)
     correct = outputs.argmax(1) == torch.cat(labels)
     counted = correct if bool(correct.any()) else torch.ones_like(correct)
     shares = {loss: float(torch.cat([part[loss] for part in zero])[counted].float().mean()) for loss in zero[0]}
     sums = (outputs.sum(1) - 1).abs().max() < 1e-3
     inside = (outputs.min() >= -1e-6) & (outputs.max() <= 1 + 1e-6)
-    seen = {"given": correct, **{name: torch.cat(parts) for name, parts in right.items()}} if right else {}
+    seen = {"given": correct} if statistics is not None else {}
+    seen |= {name: torch.cat(parts) for name, parts in right.items() if name not in refused}
     return Diagnosis(len(outputs), shares, bool(sums & inside), was_training, tuple(changed),
                      {name: bits(values.cpu().numpy()) for name, values in seen.items()})
 

@@ -24,7 +24,7 @@ from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.imported import TYPED, Imported, Words
 from rnabench.settings.studies import Probing, Study
 
-SEEN = 8  # images that a network is looked at with
+SEEN = 32  # images that a network is looked at with: some networks draw for some images only
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def adopt(imported: Imported, images: torch.Tensor, classes: int, precision: Pre
     check_precision(precision, images.device)
     network = import_model(imported, words).to(images.device)
     with number_formats(precision, images.device), in_mode(network, training=False):
-        classifier, seen = as_classifier(network, images[:SEEN], classes, bf16=precision == "bf16")
+        classifier, seen = as_classifier(network, images, classes, bf16=precision == "bf16")
     return Adopted(network, classifier, seen)
 
 

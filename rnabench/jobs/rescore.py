@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rnabench.errors import CheckpointError, InvalidValue, RnabenchError
 from rnabench.evaluation.cells import cells
+from rnabench.evaluation.engine import parameters_of
 from rnabench.evaluation.kept_images import WHAT, KeptImages
 from rnabench.evaluation.rescoring import rescore as score
 from rnabench.jobs.evaluate import Target, load_run
@@ -116,14 +117,20 @@ def settings_of(file: Path, record: Record) -> EvaluationSettings:
         "norm": record.threat.norm, "eps": record.threat.eps, "step_size": record.threat.step_size}
     try:
         keys = EvaluationSettings.model_validate(kept)
-        there = {cell.key for cell in cells(keys, record.model.randomised, record.surrogate)}
+        run = cells(keys, record.model.randomised, record.surrogate)
+        there = {cell.key: parameters_of(cell, keys).get("eps") for cell in run}
     except (ValidationError, InvalidValue) as error:
         raise RnabenchError(f"record: {str(file)!r} has settings that are not known here ("
                             f"{' '.join(str(error).split())[:200]}); expected "
                             "the version, and the packages, that made it") from None
-    if unknown := {(result.attack, result.protocol) for result in record.results} - there:
+    if unknown := {(result.attack, result.protocol) for result in record.results} - set(there):
         raise RnabenchError(f"record: {str(file)!r} has the cell {' / '.join(min(unknown))}; expected one that its "
                             "settings name")
+    for result in record.results:
+        said, follows = result.parameters.get("eps"), there[result.attack, result.protocol]
+        if result.bounded and said != follows:
+            raise RnabenchError(f"record: {str(file)!r} contradicts itself: {result.attack} / {result.protocol} has "
+                                f"eps {said}; expected {follows}, as its threat model and settings say")
     return keys
 
 
@@ -157,9 +164,12 @@ def _own_run(file: Path, record: Record, runs: Path) -> Path:
 
 
 def _is_own(record: Record, target: Target) -> bool:
-    """Whether the network is the record's: its weights, how it is used, and (of anybody's) its source."""
+    """Whether the network is the record's: its weights, how it is used, and (of anybody's) its source and what its
+    factory was called with."""
     kept, found = record.model, target.description
     sources = [(code or {}).get("source_sha256") for code in (kept.code, found.get("code"))]
+    arguments = [(imported or {}).get("args", {}) for imported in (kept.imported, found.get("imported"))]
     used = kept.deployed.content() if kept.deployed else {}
-    return kept.weights_sha256 == found["weights_sha256"] and sources[0] == sources[1] and used == target.deployed
+    return (kept.weights_sha256 == found["weights_sha256"] and sources[0] == sources[1]
+            and arguments[0] == arguments[1] and used == target.deployed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +193,16 @@ def _replay(standing: Standing, recipe_file: str | None) -> list[str]:
         return [command, said, *other, table]
     if standing.network.recipe is None and standing.network.code is not None:
         code = ", ".join(f"{name} `{value}`" for name, value in standing.network.code.items())
-        return [f"The network comes from elsewhere ({code}): attack it with `rnabench attack --model "
-                f"{standing.network.label}` and the settings that the record keeps.", table]
+        return [f"The network comes from elsewhere ({code}): attack it with `rnabench attack {_imported(standing)}` "
+                "and the settings that the record keeps.", table]
     return ["The record does not keep how its network was trained in a form that today's version reads. Weights of "
             "this hash, attacked with the settings that the record keeps, give the same numbers.", table]
+
+
+def _imported(standing: Standing) -> str:
+    """The options that name a network from elsewhere: a recipe calls it something else than where it is."""
+    said = standing.network.imported or {"import": standing.network.label}
+    arguments = [f"--model-args {name}={json.dumps(value)}" for name, value in said.get("args", {}).items()]
+    file = [f"--model-weights {said['weights']}"] if "weights" in said else []
+    return " ".join(shlex.quote(word) for part in (f"--model {said['import']}", *arguments, *file)
+                    for word in part.split(" ", 1))

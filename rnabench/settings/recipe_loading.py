@@ -150,7 +150,8 @@ def _models(content: Mapping[str, Any], problems: Problems) -> Mapping[str, Mapp
         learning, others = (*students, name), [other for other in models if other != name]
         found[name] = {}
         if not isinstance(teacher, str) or teacher not in models:
-            problems.add(f"models.{name}.teacher", unknown(teacher, others))
+            problems.add(f"models.{name}.teacher", unknown(teacher, others) if others else
+                         f"{teacher!r} is not valid; expected another model that is trained here, and there is none")
             return
         if teacher in learning:
             problems.add(f"models.{name}.teacher",

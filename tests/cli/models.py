@@ -38,6 +38,10 @@ def noisy() -> Lambda:
     return Lambda(lambda x: x.flatten(1)[:, :10] + torch.randn(len(x), 10, device=x.device))
 
 
+def noisier(deviation: float) -> Lambda:
+    return Lambda(lambda x: x.flatten(1)[:, :10] + deviation * torch.randn(len(x), 10, device=x.device))
+
+
 def linear() -> Lambda:
     weight = torch.randn(3 * 32 * 32, 10, generator=torch.Generator().manual_seed(0)) / 50
     return Lambda(lambda x: x.flatten(1) @ weight.to(x.device))

@@ -100,6 +100,21 @@ def test_anybodys_network_is_known_again_and_never_imported_by_a_records_word(
     assert "--model: missing" in capsys.readouterr().err
 
 
+def test_a_network_that_was_called_with_something_else_is_another(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its weights and its source are the same; what its factory is called with is told by options."""
+    monkeypatch.chdir(tmp_path)
+    named = ["--model", "tests.cli.models:noisier", "--model-args"]
+    assert run("attack", *named, "deviation=0.5", "--attacks", "fgsm", "--protocols", "eot:2", "--n-examples", "8",
+               "--draws", "3", "--device", "cpu", "--no-sanity", "--keep-images", "--out", "out") == 0
+    for deviation, own in ((0.5, "True"), (0.6, "False")):
+        assert run("rescore", "out/record.json", *named, f"deviation={deviation}", "--seed", "0", "--out", "found") == 0
+        assert {row["own_network"] for row in rows(Path("found/rescored.csv"))} == {own}
+    capsys.readouterr()
+    assert run("rescore", "out/record.json", "--model-args", "deviation=0.5") == 2
+    assert "expected --model with it" in capsys.readouterr().err
+
+
 def test_a_claim_that_does_not_hold_has_exit_code_1(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def lucky(result: Result) -> Result:
         old = record.outcome(result)
@@ -163,6 +178,10 @@ def break_(what: str, folder: Path) -> list[str]:
             content = json.loads(record.read_text())
             content["results"][1]["accuracy"] = content["results"][1]["interval95"][1] = 1.0
             record.write_text(json.dumps(content))
+        case "larger eps":
+            content = json.loads(record.read_text())
+            content["threat"]["eps"] *= 2
+            record.write_text(json.dumps(content))
         case "alone":
             record.unlink()
             return [str(file)]
@@ -175,7 +194,7 @@ def break_(what: str, folder: Path) -> list[str]:
     ("cut", "damaged"), ("text", "damaged"), ("gone", "is not there"), ("pixels", "it was changed"),
     ("far", "expected at most eps"), ("outside", "not in [0, 1]"), ("other images", "other images than its record"),
     ("other labels", "with the labels"), ("other size", "of the size"),
-    ("other number", "contradicts itself"),
+    ("other number", "contradicts itself"), ("larger eps", "contradicts itself: fgsm / "),
     ("other record", "has record"), ("no images", "--keep-images"), ("alone", "beside no record"),
 ])
 def test_what_is_wrong_with_files_is_one_line_and_nothing_is_written(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnabench.defence.foreign import ForeignModel, as_classifier
 from rnabench.defence.randomness import UNFIXED
-from rnabench.errors import InvalidValue
+from rnabench.errors import InvalidValue, ModelError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams, stream
@@ -79,7 +79,7 @@ def test_global_generators_are_left_as_they_were(name: str) -> None:
 def test_they_are_put_back_after_an_error_too() -> None:
     model = adopted(SEEDED["torch"][0]())
     torch.manual_seed(3)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ModelError, match="RuntimeError"):
         model.on(Path.of(5))(IMAGES[:, :, :1, :1])
     after = torch.rand(())
     torch.manual_seed(3)

@@ -87,6 +87,26 @@ class Counting(nn.Module):
         return LEARNED(x)
 
 
+class NowAndThen(nn.Module):
+    """Keeps count where no state_dict shows it, and is another network at each ninth call."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return LEARNED(x) if self.calls % 9 else -LEARNED(x)
+
+
+class StartsTraining(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        self.train()
+        return LEARNED(x)
+
+
+def in_pairs(x: Tensor) -> Tensor:
+    return LEARNED(x.view(len(x) // 2, 2, *x.shape[1:]).flatten(0, 1))
+
+
 PLANTED: dict[str, tuple[nn.Module, dict[str, str]]] = {
     "expects normalised input": (NORMALISED, {"input": "FAIL"}),
     "probabilities": (Lambda(lambda x: (LEARNED(x) / 8).softmax(1)), {"output": "FAIL"}),
@@ -98,6 +118,9 @@ PLANTED: dict[str, tuple[nn.Module, dict[str, str]]] = {
     "gradient call inside": (Lambda(nudged), {"forward": "WARN"}),
     "trains inside": (Trains(), {"forward": "WARN"}),
     "counts its calls": (Counting(), {"state": "FAIL"}),
+    "another one now and then": (NowAndThen(), {"replay": "FAIL"}),
+    "starts training": (StartsTraining(), {"state": "WARN"}),
+    "batches of two, four, ...": (Lambda(in_pairs), {"batch": "FAIL"}),
 }
 
 
@@ -111,13 +134,19 @@ def noise_in_logits(x: Tensor) -> Tensor:
     return LEARNED(x) + 0.1 * torch.randn(len(x), 10)
 
 
+def strictly(x: Tensor) -> Tensor:
+    if not bool(((x >= 0) & (x <= 1)).all()):
+        raise ValueError("pixels leave [0, 1]")
+    return LEARNED(x)
+
+
 def normalising(x: Tensor) -> Tensor:
     return NORMALISED((x - MEAN) / STD)
 
 
 @pytest.mark.parametrize("network", [
     LEARNED, Lambda(noise_in_logits), Lambda(normalising), Lambda(lambda x: LEARNED(x + 0.01 * torch.randn_like(x))),
-    Lambda(lambda x: LEARNED(x.clamp(0, 1))),
+    Lambda(lambda x: LEARNED(x.clamp(0, 1))), Lambda(lambda x: LEARNED(x.mul_(1.0))), Lambda(strictly),
 ])
 def test_an_honest_network_has_no_fault(network: nn.Module) -> None:
     assert faults(network) == {}

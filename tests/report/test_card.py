@@ -157,6 +157,16 @@ def test_what_only_authors_know_is_what_they_say(tmp_path: Path) -> None:
     assert ".yaml" not in unsaid.texts
 
 
+def test_a_network_that_a_recipe_imports_is_named_by_where_it_is(tmp_path: Path) -> None:
+    said = {"import": "mine:make", "args": {"width": 5, "kind": "a b"}, "weights": "mine.pt"}
+    old = record("mine")
+    kept = old.model.model_copy(update={"imported": said, "code": {"source_sha256": "0"}, "recipe": None})
+    write_record(old.model_copy(update={"model": kept}), tmp_path / "record.json")
+    (card,) = cards([tmp_path], None, NOBODY)
+    assert ("`rnabench attack --model mine:make --model-args width=5 --model-args 'kind=\"a b\"' --model-weights "
+            "mine.pt`") in card.texts[".md"]
+
+
 def test_what_was_not_measured_is_no_number(tmp_path: Path) -> None:
     write_record(record(), tmp_path / "a.json")  # attacked under `paper` alone
     (card,) = cards([tmp_path], None, NOBODY)
