@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +45,15 @@ def random_images(count: int = 12, classes: int = 10, size: int = 8) -> ImageSet
 def visible(folder: Path) -> set[str]:
     """The names of what a user sees in a folder; locks are hidden, and stay."""
     return {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+
+
+def copied_run(run: Path, folder: Path, **model: str) -> Path:
+    """A copy of a run's network whose description says otherwise."""
+    said = json.loads((run / "run.json").read_text())
+    said["model"] |= model
+    (folder / "run.json").write_text(json.dumps(said))
+    shutil.copy(run / "model.safetensors", folder)
+    return folder
 
 
 def lively_model(space: str = "bn+in", layers: int = 6, seed: int = 0) -> RandomizedClassifier:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rnabench.attack.estimators import Estimator
-from rnabench.attack.gradient import PGD
+from rnabench.attack.gradient import PGD, of_mean_size_1
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS, CrossCheck
 
@@ -49,8 +49,7 @@ class AggMo(AgainstNoise):
         return images.new_zeros((self.buffers, *images.shape))
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
-        scale = gradient.abs().mean((1, 2, 3), keepdim=True)
-        scaled = gradient / torch.where(scale > 0, scale, 1.0)  # an image without a gradient: 0 / 0 would be NaN
+        scaled = of_mean_size_1(gradient)
         return torch.stack([(1 - 0.1**number) * buffer + scaled for number, buffer in enumerate(before)])
 
     def move(self, threat: Threat, candidate: Tensor, direction: Tensor, size: float) -> Tensor:

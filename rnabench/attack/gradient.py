@@ -150,6 +150,12 @@ class TargetedPGD(PGD):
         return lambda logits, targets: -loss(logits, targets)
 
 
+def of_mean_size_1(gradient: Tensor) -> Tensor:
+    """Each image's gradient scaled to a mean absolute value of 1; zeros stay zeros."""
+    size = gradient.abs().mean((1, 2, 3), keepdim=True)
+    return gradient / torch.where(size > 0, size, 1.0)
+
+
 @ATTACKS.register("mifgsm")
 class MIFGSM(Steps):
     """The direction is `decay` times the last one plus the gradient, scaled to a mean absolute value of 1."""
@@ -162,9 +168,7 @@ class MIFGSM(Steps):
     decay: float = Field(default=1.0, ge=0, le=100)
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
-        scale = gradient.abs().mean((1, 2, 3), keepdim=True)
-        # an image without a gradient stays where it is: 0 / 0 would be NaN
-        return self.decay * before + gradient / torch.where(scale > 0, scale, 1.0)
+        return self.decay * before + of_mean_size_1(gradient)
 
     def torchattacks(self, norm: str, eps: float, classes: int, samples: int) -> tuple[str, dict[str, Any]] | None:
         return None if samples or norm != "Linf" else ("MIFGSM", self.their_options(eps) | {"decay": self.decay})

@@ -33,7 +33,7 @@ SUITES: dict[str, Suite] = {
                       ("pgd20", "pgd100", "pgd20-margin", "pgd100-margin", "mifgsm", "autoattack", "square500"),
                       ("eot:20",)),
     "referee": Suite("the strongest attacks on randomised classifiers that are known, at about equal passes",
-                     ("pgd200", "aggmo200", "storm100", "apgd-ce", "reselect", "arc"), ("eot:20",)),
+                     ("pgd200", "aggmo200", "storm100", "apgd200-ce", "reselect", "arc"), ("eot:20",)),
     "averages": Suite("whether it matters what is averaged over draws",
                       ("pgd100", "pgd100-margin", "apgd-ce"), ("eot:20", "eot:20:probabilities", "eot:20:logits")),
     "black-box": Suite("an attacker who sees outputs only, by the draws (votes) that each try is asked about",

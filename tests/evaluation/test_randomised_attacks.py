@@ -19,6 +19,7 @@ from rnabench.evaluation.cost import forward_passes
 from rnabench.settings.attacks import parse_attack
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import parse_protocol
+from rnabench.settings.suites import suites
 from tests.evaluation.test_engine import same
 from tests.helpers import Lambda, full_evaluation, lively_model, random_images, run_evaluation
 
@@ -104,3 +105,10 @@ def test_arc_asks_all_paths_about_each_path_s_try() -> None:
     arc = parse_attack({"name": "own", "kind": "arc", "steps": 1, "candidates": 1}).parameters
     assert arc.passes_of(5, 10) == (5, 30)
     assert arc.passes_of(0, 10) == arc.passes(False, 10) == (1, 2)
+
+
+def test_the_referee_s_attacks_take_about_equal_passes() -> None:
+    (suite,) = [suite for _, suite in suites("referee")]
+    each = [2 * gradients + forwards for gradients, forwards in
+            (parse_attack(name).parameters.passes_of(20, 10) for name in suite.attacks)]
+    assert max(each) <= 1.5 * min(each)

@@ -19,6 +19,7 @@ from rnabench.seeding import stream
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
 from tests.cli.test_cli import run
+from tests.helpers import copied_run
 from tests.model.test_defences import ALL, built
 
 SMALL = {"dataset": "digits16", "arch": "resnet20", "width": 2, "steps": 1, "epochs": 1, "batch_size": 16,
@@ -57,12 +58,8 @@ def test_a_choice_of_inputs_or_networks_is_trained_and_attacked(defence: str, tm
 
 
 def test_another_defence_is_another_network(noisy: Path, tmp_path: Path) -> None:
-    said = json.loads((noisy / "run.json").read_text())
-    said["model"]["defence"] = "rpf"
-    (tmp_path / "run.json").write_text(json.dumps(said))
-    (tmp_path / "model.safetensors").write_bytes((noisy / "model.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match=r"resnet20 with space bn\+in, defence rpf: "):
-        load_model(tmp_path)
+        load_model(copied_run(noisy, tmp_path, defence="rpf"))
 
 
 def test_a_path_is_exported_and_recorded_passes_are_those_that_run(noisy: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from rnabench import load_model
 from rnabench.errors import CheckpointError
 from tests.cli.test_cli import run
+from tests.helpers import copied_run
 
 CHOICE = "--activation", "relu+smoothrelu", "--denoise", "none+dot"
 SMALL = ("--dataset", "digits16", "--arch", "resnet20", "--width", "2")
@@ -36,12 +37,8 @@ def test_what_is_trained_is_loaded_and_attacked(trained: Path, tmp_path: Path) -
 
 
 def test_other_parts_are_another_network(trained: Path, tmp_path: Path) -> None:
-    said = json.loads((trained / "run.json").read_text())
-    said["model"]["activation"] = "relu+silu"
-    (tmp_path / "run.json").write_text(json.dumps(said))
-    (tmp_path / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match=r"bn\+in, activation relu\+silu, denoise none\+dot: .*absent here"):
-        load_model(tmp_path)
+        load_model(copied_run(trained, tmp_path, activation="relu+silu"))
 
 
 def test_one_path_of_it_is_exported_and_its_released_names_are_refused(
