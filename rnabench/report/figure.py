@@ -88,6 +88,18 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def logarithmic(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic x axis around `low` to `high` (above 0), with plain numbers that have room side by side."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    decades = math.log10(high / low)
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.25, high * 1.25)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.6g}"))
+
+
 def curves_by_difference(curves: list[dict[str, Any]], middle: str, label: str, title: str,
                 marks: list[tuple[int, float, str]], band: str) -> Figure:
     """A line per curve with its band over pairs, above the distribution of differences that random drawing has."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rnabench.report.figure import COLOURS, MARKERS, TITLE, new_figure, plain, save
+from rnabench.report.figure import COLOURS, MARKERS, TITLE, logarithmic, new_figure, plain, save
 from rnabench.report.methods import methods
 from rnabench.report.record import Record
 from rnabench.report.strongest import at_eps
@@ -63,9 +63,11 @@ def points(record: Record) -> list[Point]:
 
 
 def frontier(of: Sequence[Point]) -> list[Point]:
-    """The attacks that leave less than every cheaper one, by passes."""
+    """The attacks that leave less than every cheaper one, by passes; of attackers who do not know the draw that
+    predicts, where there are such (`same-path` is the same attack, told more, and costs no more for it)."""
     best: list[Point] = []
-    for point in sorted(of, key=lambda point: (point.passes, point.accuracy)):
+    unaware = [point for point in of if point.protocol != "same-path"]
+    for point in sorted(unaware or of, key=lambda point: (point.passes, point.accuracy)):
         if not best or point.accuracy < best[-1].accuracy:
             best.append(point)
     return best
@@ -97,6 +99,8 @@ def _draw(panels: Sequence[tuple[str, list[Point]]], stem: Path, title: str) -> 
                               sharex=True)
     attacks = list(dict.fromkeys(point.attack for _, found in panels for point in found))
     protocols = sorted({point.protocol for _, found in panels for point in found})
+    cost = [point.passes for _, found in panels for point in found]
+    logarithmic(grid[0, 0], min(cost), max(cost))  # the panels share their axes
     for axes, (name, found) in zip(grid.flat, panels, strict=False):
         _panel(axes, found, attacks, protocols)
         said = f"{name}: its first" if name.endswith("trainings)") else name
@@ -115,8 +119,8 @@ def _draw(panels: Sequence[tuple[str, list[Point]]], stem: Path, title: str) -> 
                 for place, protocol in enumerate(protocols)]
     figure.legend(handles=handles, loc="outside right upper", fontsize=7, frameon=False)
     figure.supxlabel("forward and backward passes per image", fontsize=9)
-    figure.suptitle(f"{title}\naccuracy against what attacks cost; grey: the least for so many passes; bars: 95 %",
-                    fontsize=9, x=0.01, ha="left")
+    figure.suptitle(f"{title}\naccuracy against what attacks cost; grey: the least for so many passes, the draw "
+                    "unknown; bars: 95 %", fontsize=9, x=0.01, ha="left")
     return save(figure, stem)
 
 
@@ -131,7 +135,6 @@ def _panel(axes: Axes, found: Sequence[Point], attacks: Sequence[str], protocols
                       [[100 * (point.accuracy - low)], [100 * (high - point.accuracy)]], markersize=5, alpha=0.85,
                       elinewidth=0.7, marker=MARKERS[protocols.index(point.protocol) % len(MARKERS)],
                       **_colour(attacks.index(point.attack)))
-    axes.set_xscale("log")
     plain(axes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,12 @@ def test_the_frontier_only_falls_and_nothing_lies_below_it() -> None:
     assert [point.accuracy for point in best] == sorted({point.accuracy for point in best}, reverse=True)
     for point in of:
         assert any(other.passes <= point.passes and other.accuracy <= point.accuracy for other in best)
+
+
+def test_who_is_told_the_draw_is_not_on_the_frontier_of_those_who_are_not() -> None:
+    told = [replace(point, protocol="same-path", accuracy=point.accuracy - 0.01) for point in points(several())]
+    assert frontier([*told, *points(several())]) == frontier(points(several()))
+    assert frontier(told)
 
 
 def test_files_and_what_is_left_out_where_nothing_is_drawn(tmp_path: Path) -> None:
