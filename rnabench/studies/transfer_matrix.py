@@ -4,6 +4,7 @@ an ensemble of networks, do to another, as table and heat maps."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -153,10 +154,11 @@ gets wrong after it."""
             said += _of_networks([row for row in of_attack if row.members is None],
                                  f"{attack}: white-box" if "matrices" in record["results"] else "White-box")
             said += _of_ensembles([row for row in of_attack if row.members is not None], record)
-        for pair in record["results"].get("compared", ()):
-            low, high = (100 * limit for limit in pair["interval95"])
-            said.append(f"On images made on another network, accuracy after {pair['attack']} less that after "
-                        f"{pair['than']}: {100 * pair['gap']:+.1f} points [{low:+.1f}, {high:+.1f}], paired.")
+        for attack, pairs in groupby(record["results"].get("compared", ()), key=lambda pair: str(pair["attack"])):
+            gaps = ", ".join(f"{pair['than']} {100 * pair['gap']:+.1f} [{100 * pair['interval95'][0]:+.1f}, "
+                             f"{100 * pair['interval95'][1]:+.1f}]" for pair in pairs)
+            said.append(f"On images made on another network, accuracy after {attack} less that after {gaps} points, "
+                        "paired.")
         return said
 
     @classmethod

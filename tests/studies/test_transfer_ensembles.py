@@ -124,3 +124,13 @@ def test_every_number_of_several_attacks_is_in_rows_tables_and_figure() -> None:
     assert "BIM-2, DIFGSM-2, Linf eps 16/255, step 4/255" in caption(record)
     left = TransferMatrix.figures(record)[""].axes[0]
     assert sum("[" not in text.get_text() for text in left.texts) == len(rows)
+
+
+def test_each_attack_is_compared_with_every_one_before_it() -> None:
+    asked = study(attacks=["fgsm", "bim2", "difgsm2"])
+    with at_rest(NETWORKS):
+        found = asked.compute(list(zip("abc", NETWORKS, strict=True)), 10, work())["compared"]
+    gaps = {(pair["attack"], pair["than"]): pair["gap"] for pair in found}
+    assert list(gaps) == [("bim2", "fgsm"), ("difgsm2", "fgsm"), ("difgsm2", "bim2")]
+    assert gaps["difgsm2", "fgsm"] == pytest.approx(gaps["difgsm2", "bim2"] + gaps["bim2", "fgsm"])
+    assert all(pair["interval95"][0] <= pair["gap"] <= pair["interval95"][1] for pair in found)

@@ -148,7 +148,7 @@ def transfers(subjects: Sequence[Subject], specs: Sequence[AttackSpec], keys: Ev
 
 
 def compared(found: Transfers, names: Sequence[str], networks: int) -> list[Results]:
-    """How much accuracy each attack leaves all networks on images made on another one, less what the first attack
+    """How much accuracy each attack leaves all networks on images made on another one, less what each attack before it
     leaves: over the same images, with a 95 % interval."""
     pairs = [(a, b) for a in range(networks) for b in range(networks) if a != b]
     if not pairs:
@@ -157,9 +157,10 @@ def compared(found: Transfers, names: Sequence[str], networks: int) -> list[Resu
              for matrix in found.matrices]
     groups = fewest_groups(found.matrices[0][a][b].groups for a, b in pairs)
     said = []
-    for name, mean in list(zip(names, means, strict=True))[1:]:
-        gap, low, high = difference_interval(mean, means[0], groups)
-        said.append({"attack": name, "than": names[0], "gap": gap, "interval95": [low, high]})
+    for place, name in enumerate(names):
+        for than, before in zip(names[:place], means[:place], strict=True):
+            gap, low, high = difference_interval(means[place], before, groups)
+            said.append({"attack": name, "than": than, "gap": gap, "interval95": [low, high]})
     return said
 
 
