@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid, unknown
+from rnabench.errors import InvalidSettings, InvalidValue, all_at_once, did_you_mean, not_valid, unknown
 from rnabench.reference import paper_of, tables
 from rnabench.settings.base import P, Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.file_names import FigureName, ModelName, Slug
 from rnabench.settings.imported import Imported, is_imported
 from rnabench.settings.recipe import Claim, Figure, Recipe
 from rnabench.settings.recipe_source import DEPLOY, KEY, Seeds, by_seed, part, read_source, settings_and_seeds
@@ -27,17 +29,17 @@ Trainings = Mapping[str, Mapping[str, TrainingSettings | Imported]]
 class _File(Part):
     """The top level of a recipe file; its parts are judged one by one, so that all errors come at once."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: Slug
     title: str
     train: dict[str, Any] = Field({})
-    models: dict[Annotated[str, Field(pattern=r"^\w[\w.+\[\]-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
+    models: dict[ModelName, dict[str, Any]] = Field(min_length=1)
     baseline: str | None = None
     test: dict[str, Any] | None = None
     evaluate: dict[str, Any] = Field({})
     table: list[str] | None = None
     published: str | None = None
     claims: list[Claim] = Field([])
-    figures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field({})
+    figures: dict[FigureName, dict[str, Any]] = Field({})
 
 
 def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] | None = None) -> Recipe:
@@ -114,7 +116,7 @@ class Problems:
     def tell(self) -> None:
         """Raises InvalidSettings if there are any."""
         if self.lines:
-            raise InvalidSettings("\n".join(dict.fromkeys(self.lines)))
+            raise InvalidSettings(all_at_once(self.lines))
 
 
 def _imported(content: Mapping[str, Any], problems: Problems) -> dict[str, dict[str, Imported]]:
@@ -127,7 +129,7 @@ def _imported(content: Mapping[str, Any], problems: Problems) -> dict[str, dict[
         if found is not None and found.weights is not None:
             file = problems.file.parent / found.weights
             found = found.model_copy(update={"weights": file})
-            if not file.is_file():
+            if not os.path.isfile(file):  # which is false, too, for what cannot be a file's name
                 near = [other.name for other in file.parent.glob("*") if other.is_file()]
                 problems.add(f"models.{name}.weights", f"{str(own['weights'])!r} is not valid; expected a file, which "
                              f"is looked for beside the recipe{did_you_mean(file.name, near)}")
@@ -184,7 +186,7 @@ def _trainings(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], pro
     settings, said = settings_and_seeds(shared, {key: value for key, value in own.items() if key != DEPLOY})
     training, seeds = problems.judge(TrainingSettings, settings, place), problems.judge(Seeds, said, place)
     if own.get(KEY) is not None and "seed" in own:
-        problems.add(f"models.{name}.{KEY}", f"{own[KEY]!r} is not valid; expected {KEY} or a seed, not both")
+        problems.add(f"models.{name}.{KEY}", f"{not_valid(own[KEY])}; expected {KEY} or a seed, not both")
         return {}
     return {} if training is None or seeds is None else by_seed(name, training, seeds.seeds)
 
@@ -198,7 +200,7 @@ def _deployments(content: Mapping[str, Any], problems: Problems) -> dict[str, De
 
 def _deployment(place: str, said: Any, problems: Problems) -> Deployment | None:
     if not isinstance(said, dict | None):
-        problems.add(place, f"{said!r} is not valid; expected keys and values, such as {{statistics: batch}}")
+        problems.add(place, f"{not_valid(said)}; expected keys and values, such as {{statistics: batch}}")
         return None
     return problems.judge(Deployment, said or {}, lambda key: f"{place}.{key}")
 
@@ -227,7 +229,7 @@ def _judge_table(table: Any, baseline: Any, models: Trainings, problems: Problem
         if isinstance(name, str) and name not in models:
             problems.add("table", unknown(name, models))
     if len({str(name) for name in table}) < len(table):
-        problems.add("table", f"{table!r} is not valid; expected different models")
+        problems.add("table", f"{not_valid(table)}; expected different models")
     if table and is_named and baseline in models and baseline not in table:
         problems.add("baseline", f"{baseline!r} is not valid; expected a model of the table")
 
@@ -280,7 +282,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Trainings, deploym
         problems.add(f"{place}.study", unknown(kind, STUDIES))
         return None
     if not isinstance(title, str | None):
-        problems.add(f"{place}.title", f"{title!r} is not valid; expected a text")
+        problems.add(f"{place}.title", f"{not_valid(title)}; expected a text")
     study = problems.judge(STUDIES[kind], values, lambda key: f"{place}.{key}")
     if not isinstance(chosen, list) or not chosen or len({str(name) for name in chosen}) < len(chosen):
         problems.add(f"{place}.models", f"{not_valid(chosen)}; expected a list of different models")
