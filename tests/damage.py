@@ -1,13 +1,20 @@
-"""Whole files damaged as editors, disks and strangers damage them, for tests that whatever is read is refused in words."""
+"""Whole files damaged as editors, disks and strangers damage them, for tests that all of it is refused in words."""
 
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from rnabench.errors import MOST_LINES
+
+MANY = settings(max_examples=int(os.environ.get("RNABENCH_FUZZ", "15")), deadline=None, derandomize=True,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture,
+                                       HealthCheck.data_too_large, HealthCheck.large_base_example])
+"""Few examples of a property that takes long; RNABENCH_FUZZ says how many instead."""
 
 
 def nested(depth: int) -> Any:
@@ -17,8 +24,8 @@ def nested(depth: int) -> Any:
     return value
 
 
-SCALARS = (None, True, 0, -1, 3, 10**6, 2**31, 2**63, 10**400, 0.5, -1e-9, 1e308, float("nan"), float("inf"), "", "x", "1",
-           "../x", "/", "a\nb", "[/]", "x" * 5000, "\ud800", "\0", "8/255", "pgd20", "eot:0", "bn+in")
+SCALARS = (None, True, 0, -1, 3, 10**6, 2**31, 2**63, 10**400, 0.5, -1e-9, 1e308, float("nan"), float("inf"), "", "x",
+           "1", "../x", "/", "a\nb", "[/]", "x" * 5000, "\ud800", "\0", "8/255", "pgd20", "eot:0", "bn+in")
 values = st.sampled_from(SCALARS) | st.sampled_from(
     ([], {}, [1], ["x"], [[]], {"x": 1}, {"": None}, [None] * 40, nested(40), nested(400))).map(copy.deepcopy)
 

@@ -23,7 +23,7 @@ from rnabench.model.runs import RUN_FILE, WEIGHTS, damaged, read_run, without_pl
 from rnabench.model.saved import load_model
 from rnabench.report.network import Network
 from rnabench.report.record import FORMAT, DrawsAre, Record, Result
-from rnabench.report.record_file import read_record, write_record
+from rnabench.report.record_file import read_record, reading, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons
 from rnabench.runtime.device import check_precision, find_device, number_formats
@@ -241,14 +241,14 @@ def finished(target: Target, keys: EvaluationSettings, file: Path) -> Record | N
         return None
     network = Network.model_validate(target.description)  # the same weights; what made and named them may be another
     record = record.model_copy(update={"model": network})
-    return record if record.baseline else judged(record)  # by this version's checks
+    with reading(file):
+        return record if record.baseline else judged(record)  # by this version's checks
 
 
 def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None:
     """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
-    if not file.exists() or (record := read_record(file)).digest == identity(target, keys):
-        return None
-    if record.settings_digest not in (None, settings_identity(target, keys)):
+    if not file.exists() or (record := read_record(file)).digest == identity(target, keys) or (
+            record.settings_digest not in (None, settings_identity(target, keys))):
         return None
     if record.settings_digest is None:  # of an older format: it is told by what it says of itself
         asked = keys.model_dump(mode="json") | {"step_size": keys.step}

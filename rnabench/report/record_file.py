@@ -31,8 +31,10 @@ Kind = Literal["record", "study", "other"]
 def kind_of(content: Any) -> Kind:
     """What a JSON file of results holds, also where a part of it is lost: what has nothing of a record or a study in it
     is another thing (a measurement of speed, say); what has nothing in it at all was a record, as far as one knows."""
-    if not isinstance(content, dict) or not content:
+    if not content:
         return "record"
+    if not isinstance(content, dict):
+        return "other"
     if "study" in content or {"keys", "models"} <= content.keys():
         return "study"
     return "record" if {"results", "sanity", "threat", "evaluation"} & content.keys() else "other"

@@ -133,6 +133,9 @@ def _check(value: Any, finite: bool) -> None:
     """Level by level, so that no nesting is too deep to be seen. Raises Unreadable."""
     level, depth = [value], 0
     while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise Unreadable(f"nested more than {DEEPEST} deep")
         inner: list[Any] = []
         for each in level:
             if isinstance(each, dict):
@@ -146,6 +149,4 @@ def _check(value: Any, finite: bool) -> None:
                 raise Unreadable("an integer is too large")
             elif finite and isinstance(each, float) and not math.isfinite(each):
                 raise Unreadable("a number is not finite")
-        level, depth = inner, depth + 1
-        if depth > DEEPEST + 1:  # the leaves are a level of their own
-            raise Unreadable(f"nested more than {DEEPEST} deep")
+        level = inner
