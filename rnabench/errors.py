@@ -84,7 +84,7 @@ def unknown(name: object, known: Iterable[str]) -> str:
 
 
 def all_at_once(lines: Sequence[str], between: str = "\n") -> str:
-    """The lines of one error, each once and on one line; of very many the first, and how many more there are."""
+    """The lines of one error, each once and on one line; of very many the first."""
     told = list(dict.fromkeys(" ".join(line.splitlines()) for line in lines))
-    more = [f"... and {len(told) - MOST_LINES} more"] if len(told) > MOST_LINES else []
+    more = ["... and more"] if len(told) > MOST_LINES else []
     return between.join([*told[:MOST_LINES], *more])

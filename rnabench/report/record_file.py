@@ -42,7 +42,7 @@ def kind_of(content: Any) -> Kind:
 
 def read_record(file: Path) -> Record:
     """The record of an evaluation. Raises RnabenchError for a file that is none, or is damaged, with all its faults."""
-    content = read_content(file)
+    content = read_content(file, "`rnabench attack`")
     if not isinstance(content, dict) or "results" not in content or "format" not in content:
         raise RnabenchError(f"record: {str(file)!r} is no record; expected JSON written by `rnabench attack`")
     if content["format"] not in (FORMAT, *OLDER):
@@ -59,7 +59,7 @@ def write_record(record: Record, file: Path) -> None:
 
 def read_study(file: Path) -> dict[str, Any]:
     """The record of a study, all lists unpacked. Raises RnabenchError for a file that is none, or is damaged."""
-    content = read_content(file)
+    content = read_content(file, "a study such as `rnabench transfer-matrix`")
     if not isinstance(content, dict) or "study" not in content or (
             content.get("format") not in (STUDY_FORMAT, *OLDER_STUDIES)):
         raise RnabenchError(f"record: {str(file)!r} is no study of format {STUDY_FORMAT}; run the same command with "
@@ -85,12 +85,12 @@ def write_study_record(study: dict[str, Any], file: Path) -> None:
     write_text(file, json.dumps(content | {"results": pack(content["results"])}, separators=(",", ":")) + "\n")
 
 
-def read_content(file: Path) -> Any:
+def read_content(file: Path, writer: str = "rnabench") -> Any:
     """What a JSON file of results holds, whatever that is. Raises RnabenchError where it cannot be read."""
     try:
         return read_json(file)
     except Unreadable as error:
-        raise RnabenchError(f"record: {str(file)!r} cannot be read ({error}); expected JSON written by rnabench"
+        raise RnabenchError(f"record: {str(file)!r} cannot be read ({error}); expected JSON written by {writer}"
                             ) from None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnabench.report import randomness, table
 from rnabench.report.origin import origin_lines
-from rnabench.report.page import settings
+from rnabench.report.page import settings, view
 from rnabench.report.record import Record
 from rnabench.report.record_file import read_record, read_study, reading
 from rnabench.report.rescored import contradiction
@@ -49,5 +49,5 @@ def check_study(study: dict[str, Any], file: Path) -> None:
     """Raises RnabenchError for a study, as read from `file`, of which not all can be made."""
     with reading(file):
         measured = study_of(study)
-        (heading(study), measured.rows(study), measured.tables(study), measured.findings(study), legend(study),
-         settings.of_study(study, ""), origin_lines([study]))
+        (heading(study), measured.rows(study), measured.findings(study), legend(study),
+         [view.table(*each) for each in measured.tables(study)], settings.of_study(study, ""), origin_lines([study]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, all_at_once, did_you_mean, not_valid, unknown
+from rnabench.errors import MOST_LINES, InvalidSettings, InvalidValue, all_at_once, did_you_mean, not_valid, unknown
 from rnabench.reference import paper_of, tables
 from rnabench.settings.base import P, Part, problems
 from rnabench.settings.datasets import DataSettings
@@ -70,14 +70,13 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
                 for teacher in training.teachers]  # trained, and nothing else
     trainings = {name: own if name in table else {first[name]: own[first[name]]}
                  for name, own in models.items() if name in table or name in drawn or own[first[name]] in teachers}
+    every = {name: own for trained in trainings.values() for name, own in trained.items()}
     return Recipe.model_validate({
         "name": content["name"], "title": content["title"], "baseline": content.get("baseline"), "test": attacked,
-        "models": {name: training for own in trainings.values() for name, training in own.items()
-                   if isinstance(training, TrainingSettings)},
-        "imported": {name: own for each in trainings.values() for name, own in each.items()
-                     if isinstance(own, Imported)},
-        "trained_on": trained_on,
-        "evaluate": evaluation, "table": [name for model in table for name in trainings[model]],
+        "models": {name: own for name, own in every.items() if isinstance(own, TrainingSettings)},
+        "imported": {name: own for name, own in every.items() if isinstance(own, Imported)},
+        "trained_on": trained_on, "evaluate": evaluation,
+        "table": [name for model in table for name in trainings[model]],
         "figures": {name: figure.model_copy(update={"models": tuple(first[model] for model in figure.models)})
                     for name, figure in figures.items()},
         "published": content.get("published"), "claims": content.get("claims") or (),
@@ -102,7 +101,10 @@ class Problems:
         self.lines.append(f"{self.file}: {place}: {text}")
 
     def judge(self, kind: type[P], values: Mapping[str, Any], place: Callable[[str], str]) -> P | None:
-        """The values as a part of that kind, or None; `place` says where in the file a key stands."""
+        """The values as a part of that kind, or None (also once there are more problems than are told); `place` says
+        where in the file a key stands."""
+        if len(set(self.lines)) > MOST_LINES:
+            return None
         try:
             return kind.model_validate(values)
         except ValidationError as error:
@@ -130,9 +132,9 @@ def _imported(content: Mapping[str, Any], problems: Problems) -> dict[str, dict[
             file = problems.file.parent / found.weights
             found = found.model_copy(update={"weights": file})
             if not os.path.isfile(file):  # which is false, too, for what cannot be a file's name
-                near = [other.name for other in file.parent.glob("*") if other.is_file()]
-                problems.add(f"models.{name}.weights", f"{str(own['weights'])!r} is not valid; expected a file, which "
-                             f"is looked for beside the recipe{did_you_mean(file.name, near)}")
+                near = did_you_mean(file.name, [other.name for other in file.parent.glob("*") if other.is_file()])
+                problems.add(f"models.{name}.weights", f"{not_valid(str(own['weights']))}; expected a file, which is "
+                             f"looked for beside the recipe{near}")
         models[name] = {} if found is None else {name: found}
     return models
 
@@ -168,8 +170,7 @@ def _models(content: Mapping[str, Any], problems: Problems) -> Mapping[str, Mapp
     for name in models:
         if name not in found:
             judge(name)
-    trainings = {name: found[name] for name in models}
-    for model, own in trainings.items():
+    for model, own in (trainings := {name: found[name] for name in models}).items():
         for name in own:
             if name != model and name in models:
                 problems.add(f"models.{name}", f"{name!r} is not valid; expected another name: a training of {model!r} "
@@ -207,14 +208,13 @@ def _deployment(place: str, said: Any, problems: Problems) -> Deployment | None:
 
 def _evaluation(content: Mapping[str, Any], problems: Problems) -> EvaluationSettings | None:
     evaluation = problems.judge(EvaluationSettings, part(content, "evaluate"), lambda key: f"evaluate.{key}")
-    if evaluation is not None:
-        try:
-            for entry in evaluation.entries():
-                if entry.attack.transferred:
-                    raise InvalidValue("attack", entry.attack.name, "`rnabench attack --transfer-from RUN` for it (a "
-                                                                    "recipe names no other network)")
-        except InvalidValue as error:
-            problems.lines.append(f"{problems.file}: evaluate.{error}")
+    try:
+        for entry in evaluation.entries() if evaluation is not None else ():
+            if entry.attack.transferred:
+                raise InvalidValue("attack", entry.attack.name, "`rnabench attack --transfer-from RUN` for it (a "
+                                                                "recipe names no other network)")
+    except InvalidValue as error:
+        problems.lines.append(f"{problems.file}: evaluate.{error}")
     return evaluation
 
 
@@ -225,9 +225,8 @@ def _judge_table(table: Any, baseline: Any, models: Trainings, problems: Problem
         problems.add("baseline", unknown(baseline, models))
     if not isinstance(table, list):
         return
-    for name in table:
-        if isinstance(name, str) and name not in models:
-            problems.add("table", unknown(name, models))
+    for name in [name for name in table if isinstance(name, str) and name not in models][:MOST_LINES + 1]:
+        problems.add("table", unknown(name, models))
     if len({str(name) for name in table}) < len(table):
         problems.add("table", f"{not_valid(table)}; expected different models")
     if table and is_named and baseline in models and baseline not in table:
@@ -264,10 +263,11 @@ def _figures(content: Mapping[str, Any], models: Trainings, deployments: Mapping
     taken = {*models, "table", "paper", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
     figures = {}
     for name, described in part(content, "figures").items():
-        if isinstance(described, dict) and (
-                figure := _figure(f"figures.{name}", described, models, deployments, problems)):
+        if not isinstance(described, dict):
+            continue
+        if figure := _figure(f"figures.{name}", described, models, deployments, problems):
             figures[name] = figure
-        if isinstance(described, dict) and name in taken:
+        if name in taken:
             problems.add(f"figures.{name}", f"{name!r} is not valid; expected a name that no model and no suite has: "
                          "their files lie in one folder")
     return figures

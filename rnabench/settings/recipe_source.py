@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from rnabench.errors import (
+    MOST_LINES,
     InvalidSettings,
     InvalidValue,
     all_at_once,
@@ -176,7 +178,8 @@ def _profiles(file: Path, content: Content) -> dict[str, Profile]:
         try:
             named = name_of.validate_python(str(name))  # results lie in a folder that is called so
             found[named] = Profile.model_validate(values if values is not None else {})
-            lines += [f"{file}: profiles.{name}.{line}" for line in _unknown(found[named], models, content)]
+            lines += [f"{file}: profiles.{name}.{line}"
+                      for line in islice(_unknown(found[named], models, content), MOST_LINES + 1)]
         except ValidationError as error:
             lines += [f"{file}: profiles.{name}{key and '.'}{key}: {text}" for key, text in problems(error, Profile)]
     if lines:

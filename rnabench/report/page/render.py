@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from markupsafe import Markup
 
 from rnabench.errors import RnabenchError
@@ -54,9 +55,9 @@ def _shown(folder: ResultFolder, taken: set[str]) -> tuple[ResultFolder, Section
     """The folder and its section; of one that cannot be shown, a folder without results, and why."""
     try:
         made = section(folder, taken)
-        leaderboard([folder], [made])  # whatever it has to say of this one can be said
+        render([made], leaderboard([folder], [made]))  # alone: what it cannot show is no other folder's fault
         return folder, made
-    except (RnabenchError, OSError, *WRONG_CONTENT) as error:
+    except (RnabenchError, OSError, TemplateError, *WRONG_CONTENT) as error:
         reason = error if isinstance(error, RnabenchError) else f"{type(error).__name__}: {error}"
         kept = ResultFolder(folder.path, folder.name, unreadable=[
             *folder.unreadable, f"folder {folder.name!r} cannot be shown ({' '.join(str(reason).split())})"])
@@ -65,11 +66,15 @@ def _shown(folder: ResultFolder, taken: set[str]) -> tuple[ResultFolder, Section
 
 def render(sections: Sequence[Section], standing: Sequence[Group]) -> str:
     """The page's HTML, with its style and script inside."""
+    title = sections[0].title if len(sections) == 1 else "Robustness results"
+    return _template().render(title=title, sections=sections, leaderboard=standing, columns=COLUMNS) + "\n"
+
+
+@cache
+def _template() -> Template:
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"BESIDE": BESIDE, "BREAK": Markup("<wbr>")}
-    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
-    title = sections[0].title if len(sections) == 1 else "Robustness results"
-    template = environment.get_template("page.html")
-    return template.render(title=title, sections=sections, leaderboard=standing, columns=COLUMNS, style=style,
-                           script=script) + "\n"
+    environment.globals |= {"BESIDE": BESIDE, "BREAK": Markup("<wbr>")} | {
+        name: Markup((HERE / file).read_text(encoding="utf-8")) for name, file in (
+            ("style", "page.css"), ("script", "page.js"))}
+    return environment.get_template("page.html")
