@@ -79,10 +79,9 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
         "table": [name for model in table for name in trainings[model]],
         "figures": {name: figure.model_copy(update={"models": tuple(first[model] for model in figure.models)})
                     for name, figure in figures.items()},
-        "published": content.get("published"), "claims": content.get("claims") or (),
-        "profile": source.profile, "summary": source.summary,
+        "published": content.get("published"), "claims": content.get("claims") or (), "profile": source.profile,
         "defined": {name: values for name, values in source.defined.items() if name in trainings},
-        "trainings": {name: tuple(own) for name, own in trainings.items()},
+        "summary": source.summary, "trainings": {name: tuple(own) for name, own in trainings.items()},
         "deployments": {name: deployment for name, deployment in deployments.items() if name in trainings},
     })
 
