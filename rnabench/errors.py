@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+LONGEST_SHOWN = 200  # characters of a value in a line
+MOST_LINES, MOST_NAMES = 40, 100  # of an error, and in one of its lines
 
 
 class RnabenchError(Exception):
@@ -48,22 +52,39 @@ class ModelError(RnabenchError):
 
 
 def not_valid(value: object) -> str:
-    """`'x' is not valid`, or `missing` where there is no value."""
-    return "missing" if value is None else f"{value!r} is not valid"
+    """`'x' is not valid`, or `missing` where there is no value; of a long one only the beginning."""
+    if value is None:
+        return "missing"
+    shown = repr(value)
+    return f"{shown if len(shown) <= LONGEST_SHOWN else f'{shown[:LONGEST_SHOWN - 3]}...'} is not valid"
 
 
 def did_you_mean(value: object, candidates: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the candidate nearest to `value`, or an empty string."""
-    near = difflib.get_close_matches(str(value).lower(), list(candidates), n=1, cutoff=0.5) if value is not None else []
+    name = "" if value is None else str(value).lower()
+    return _nearest(name, tuple(map(str, candidates))) if 0 < len(name) <= LONGEST_SHOWN else ""
+
+
+@lru_cache(10_000)
+def _nearest(name: str, candidates: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def one_of(names: Iterable[str]) -> str:
     """`one of a, b, c`: the phrase for a closed set of names."""
-    return "one of " + ", ".join(names)
+    told = list(map(str, names))
+    return "one of " + ", ".join([*told[:MOST_NAMES], *(["..."] if len(told) > MOST_NAMES else [])])
 
 
 def unknown(name: object, known: Iterable[str]) -> str:
     """The end of a line about a name that is none of those that are known."""
     known = list(known)
     return f"{not_valid(name)}; expected {one_of(known)}{did_you_mean(name, known)}"
+
+
+def all_at_once(lines: Sequence[str], between: str = "\n") -> str:
+    """The lines of one error, each once and on one line; of very many the first."""
+    told = list(dict.fromkeys(" ".join(line.splitlines()) for line in lines))
+    more = ["... and more"] if len(told) > MOST_LINES else []
+    return between.join([*told[:MOST_LINES], *more])

@@ -63,9 +63,11 @@ def attack(
         run, choice = run_to_attack(runs)
         tell(choice)
 
-    from rnabench.report.record_file import read_record
+    compared = None
+    if baseline is not None:
+        from rnabench.report.whole import baseline_record
 
-    compared = read_record(baseline) if baseline is not None else None
+        compared = baseline_record(baseline)
 
     from rnabench.cli.console import LiveProgress, stop_request
     from rnabench.cli.output import finish
@@ -75,6 +77,7 @@ def attack(
     from rnabench.jobs.surrogates import with_surrogate
     from rnabench.report.origin import taken_over
     from rnabench.runtime.environment import now
+    from rnabench.settings.file_names import shortened
 
     if imported is not None:
         target = load_foreign(imported, from_options(DataSettings, data), settings, device)
@@ -88,8 +91,9 @@ def attack(
             target = with_surrogate(target, [Path(folder) for folder in transfer_from.split(",")], settings)
         except CheckpointError as error:
             raise CheckpointError(f"--transfer-from: {str(error).removeprefix('run: ')}") from None
-    name = f"attack-{settings.suite}-{identity(target, settings)}"
-    folder = out or (run / name if run is not None else Path("runs") / f"{str(model).replace(':', '-')}-{name}")
+    digest = identity(target, settings)
+    named = "" if run is not None else f"{str(model).replace(':', '-')}-"
+    folder = out or (run or Path("runs")) / shortened(f"{named}attack-{settings.suite}-{digest}", digest)
     started = now()
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if target.description.get("batch_dependent"):

@@ -12,6 +12,7 @@ wrong key of a recipe is told in.
 from __future__ import annotations
 
 import inspect
+import os
 import types
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -22,9 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, Union, get_
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from rnabench.cli.options import ALL, PANELS, Change, Fields
+from rnabench.cli.options import A_FILE, ALL, PANELS, Change, Fields
 from rnabench.cli.study import settings_of, studies
-from rnabench.errors import InvalidSettings
+from rnabench.errors import InvalidSettings, RnabenchError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -43,7 +44,7 @@ def command(function: Function, name: str) -> Function:
     arguments, groups = _arguments_and_groups(function, name)
 
     def run(**typed: Any) -> None:
-        values, lines = {argument: typed[argument] for argument in arguments}, []
+        values, lines = {argument: _checked(argument.upper(), typed[argument]) for argument in arguments}, []
         for group in groups:
             try:
                 values |= group.read(typed)
@@ -51,6 +52,9 @@ def command(function: Function, name: str) -> Function:
                 lines.append(str(error))
         if lines:
             raise InvalidSettings("\n".join(lines))
+        for option in (option for group in groups for option in group.options if not group.given):
+            if option.name == "out" and typed["out"] not in (None, option.default):
+                _check_out(values["out"], option.is_file)
         function(**values)
 
     options = sorted((option for group in groups for option in group.options), key=lambda option: option.panel)
@@ -64,12 +68,14 @@ def command(function: Function, name: str) -> Function:
 @dataclass(frozen=True)
 class Option:
     """How a field is typed. `default` is what help shows: a text, a flag, None, or `empty` where one must be typed. A
-    field of `list[str]` is typed again and again, once for each text."""
+    field of `list[str]` is typed again and again, once for each text. `is_file`: what is written there is a file, and
+    no folder."""
 
     name: str
     kind: Any
     default: Any
     info: OptionInfo
+    is_file: bool = False
 
     @property
     def panel(self) -> int:
@@ -122,7 +128,27 @@ class Group:
         settings = from_options(self.kind, said)
         if self.parameter:
             return {self.parameter: settings}
-        return {name: getattr(settings, name) for name in self.kind.model_fields}
+        return {name: _checked(f"--{name.replace('_', '-')}", getattr(settings, name))
+                for name in self.kind.model_fields}
+
+
+def _checked(option: str, value: Any) -> Any:
+    """The value; of paths, ones that files can have. Raises InvalidValue."""
+    from rnabench.settings.file_names import checked_path
+
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, Path):
+            checked_path(option, each)
+    return value
+
+
+def _check_out(out: Path, is_file: bool) -> None:
+    """Raises RnabenchError for a place where nothing could be written once all is done."""
+    there = next(place for place in (out, *out.parents, Path()) if os.path.lexists(place))
+    is_folder = there.is_dir() or (is_file and there == out)
+    if not is_folder or not os.access(there, os.W_OK):
+        why = f"{str(there)!r} is " + ("closed" if is_folder else "no folder")
+        raise RnabenchError(f"--out: cannot write {str(out)!r}: {why}; expected a place in a writable folder")
 
 
 def _arguments_and_groups(function: Function, name: str) -> tuple[dict[str, inspect.Parameter], list[Group]]:
@@ -187,7 +213,7 @@ def _option(name: str, field: FieldInfo, change: Change | None, given: bool) -> 
     info = next((copy(each) for each in metadata if isinstance(each, OptionInfo)), None) or _info(
         field, change or Change(), default is None)
     info.metavar = None if kind is bool else _metavar(str if written_by else kind)
-    return Option(name, str if written_by else kind, default, info)
+    return Option(name, str if written_by else kind, default, info, A_FILE in metadata)
 
 
 def _info(field: FieldInfo, change: Change, is_none: bool) -> OptionInfo:

@@ -35,9 +35,10 @@ def dense(
     from rnabench.cli.console import LiveProgress, console, show_table, stop_request
     from rnabench.jobs.dense import load_dense, run_dense
     from rnabench.report.dense import findings, heading, tables, write_dense
+    from rnabench.settings.file_names import shortened
 
     work = load_dense(networks, data_dir, settings, device)
-    folder = out or Path("runs") / f"dense-{data_dir.name}-{work.identity}"
+    folder = out or Path("runs") / shortened(f"dense-{data_dir.name}-{work.identity}", work.identity)
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         record = run_dense(work, folder / "dense.json", progress, stop, resume)
     files = write_dense(record, folder / "dense")

@@ -92,7 +92,7 @@ def _three(option: str, text: str, least: float) -> tuple[float, ...]:
 
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, as written by `rnabench train` or `rnabench convert`.")],
-    out: Annotated[Path, o.option("File to write, new.", o.RUN)],
+    out: Annotated[Path, o.option("File to write, new.", o.RUN), o.A_FILE],
     settings: Annotated[TrainingSettings, only("seed")],
     format: Annotated[Literal["state-dict", "torchscript"], o.option(
         "state-dict: every tensor of the network; torchscript: one fixed path, from [0, 1] images to logits.", o.RUN)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+A_FILE = "a file"  # metadata of an option `out`: without it, a folder is written
 DATA, MODEL, ATTACK, TRAINING, RUN = PANELS = ("Data", "Network", "Attack", "Training", "Run")  # as they are listed
 
 

@@ -16,7 +16,8 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders of results, or folders of such folders.")],
     smoke: Annotated[bool, o.option("Show the folders of smoke tests (NAME-smoke) too, which else are shown only where "
                                     "one is named itself.", o.RUN, "--smoke")] = False,
-    out: Annotated[Optional[Path], o.option("The page.  [default: <first folder>/report.html]", o.RUN)] = None,
+    out: Annotated[Optional[Path], o.option("The page.  [default: <first folder>/report.html]", o.RUN),
+                   o.A_FILE] = None,
 ) -> None:
     """Write all results of some folders to one HTML page that needs no network.
 
@@ -30,7 +31,7 @@ def report(
     file = out or folders[0] / "report.html"
     written = write_page(folders, file, smoke)
     for line in written.skipped:
-        console(stderr=True).print(f"skipped: {line}", markup=False)
+        console(stderr=True).print(f"skipped: {line}", markup=False, soft_wrap=True)
     if written.smoke:
         console().print(f"left out: {written.smoke} folders of smoke tests (--smoke shows them)", markup=False)
     console().print(f"in {file}: result folders {written.folders}, tables {written.tables}, figures {written.figures}, "
@@ -43,7 +44,8 @@ def check(
     tolerance: Annotated[Optional[float], o.option("How far any accuracy may move, in points, instead of tests.  "
                                                    "[default: what chance allows]", o.RUN)] = None,
     everything: Annotated[bool, o.option("Show every cell, not only those that moved.", o.RUN, "--all")] = False,
-    out: Annotated[Optional[Path], o.option("Also write the differences to this Markdown file.", o.RUN)] = None,
+    out: Annotated[Optional[Path], o.option("Also write the differences to this Markdown file.", o.RUN),
+                   o.A_FILE] = None,
 ) -> None:
     """Compare results with earlier ones, cell by cell; exit code 1 if any moved.
 

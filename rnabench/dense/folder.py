@@ -8,7 +8,6 @@ values are class numbers, 0 the background, 255 what does not count. `boxes.json
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from torch import Tensor
 
 from rnabench.data.folder import SUFFIXES, open_image
 from rnabench.errors import DataUnavailable
+from rnabench.settings.documents import Bounds, Unreadable, read_json
 
 IGNORE = 255
 IMAGES, MASKS, BOXES = "images", "masks", "boxes.json"
+OF_COCO = Bounds(512 << 20, 200_000_000)  # its training images have 450 MB of instances
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,13 @@ def _read_boxes(file: Path, images: list[Path], classes: int) -> dict[str, Liste
     if not file.is_file():
         raise DataUnavailable(f"data-dir: {str(file)!r} is missing; expected COCO's instances: images and annotations")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, OF_COCO)
         names = {entry["id"]: Path(entry["file_name"]).name for entry in content["images"]}
         boxes: dict[str, Listed] = {name: [] for name in names.values()}
         for entry in content["annotations"]:
             if not entry.get("iscrowd"):
                 boxes[names[entry["image_id"]]].append((_corners(entry), int(entry["category_id"])))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (Unreadable, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataUnavailable(f"data-dir: {str(file)!r} is not COCO's format of instances ({type(error).__name__}: "
                               f"{error}); expected images (id, file_name) and annotations (image_id, category_id, bbox)"
                               ) from None

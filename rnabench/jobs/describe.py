@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model
@@ -49,8 +51,9 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     InvalidValue for a deployment that it cannot have."""
     data, architecture = DATASETS.get(dataset), ARCHITECTURES.get(recipe.arch)
     classes = data.class_count() or ASSUMED_CLASSES
-    model = build_model(**recipe.network, num_classes=classes)
-    deployed = deploy(model, deployment, f"{recipe.arch} with space {recipe.space}")
+    with torch.device("meta"):  # what is counted needs no numbers
+        model = build_model(**recipe.network, num_classes=classes)
+        deployed = deploy(model, deployment, f"{recipe.arch} with space {recipe.space}")
     specs, layers = space_of(recipe.arch, recipe.space).norms, _layers(model)
     with_operators = any(layer.operators for layer in layers.values())
     kinds: list[Any] = [NORMS[spec.name] for spec in specs]

@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from rnabench.data.sources import EvaluationData, evaluation_data
 from rnabench.defence.defence import Defence, replayable
 from rnabench.defence.fingerprint import foreign_code
-from rnabench.errors import CheckpointError
+from rnabench.errors import CheckpointError, InvalidSettings, all_at_once
 from rnabench.evaluation.cells import Cell, Surrogate, cells, check_protocols, probes
 from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
 from rnabench.jobs.images import with_images
 from rnabench.model.deployment import deploy
-from rnabench.model.runs import WEIGHTS, read_run, without_places
+from rnabench.model.runs import RUN_FILE, WEIGHTS, damaged, read_run, without_places
 from rnabench.model.saved import load_model
 from rnabench.report.network import Network
 from rnabench.report.record import FORMAT, DrawsAre, Record, Result
-from rnabench.report.record_file import read_record, write_record
+from rnabench.report.record_file import read_record, reading, write_record
 from rnabench.report.scores import judged
 from rnabench.report.staleness import own_reasons
 from rnabench.runtime.device import check_precision, find_device, number_formats
@@ -34,7 +35,7 @@ from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.scoring.outcome import Outcome
 from rnabench.settings.attacks import resolved
-from rnabench.settings.base import digest, from_options
+from rnabench.settings.base import digest, problems
 from rnabench.settings.corruptions import parse_corruption
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import AS_TRAINED, Deployment, with_use
@@ -84,9 +85,9 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
     """
     device = find_device(device_name)
     check_precision(evaluation.precision, device)
-    run = read_run(folder)
+    run = read_run(folder, whole=True)
     model = load_model(folder)
-    data = open_data(attacked_data(run["recipe"], changes), evaluation, device)
+    data = open_data(attacked_data(run["recipe"], changes, folder / RUN_FILE), evaluation, device)
     if same_classes:
         check_classes(run["model"]["classes"], data, folder)
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -105,14 +106,25 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "recipe": without_places(run["recipe"]),
         **({"deployed": changed, "paths": model.space.count_in_digits} if changed else {}),
     }
+    try:
+        Network.model_validate(description)  # now, and not once there is a record to be written
+    except ValidationError as error:
+        raise damaged(folder, error) from None
     return Target(model, model, data, description, device)
 
 
-def attacked_data(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> DataSettings:
-    """The data keys of a training recipe with changes; another data set starts from nothing."""
+def attacked_data(recipe: Mapping[str, Any], changes: Mapping[str, Any], file: Path | None = None) -> DataSettings:
+    """The data keys of a training recipe, which stands in `file`, with changes; another data set starts from nothing.
+    Raises InvalidSettings."""
     same = changes.get("dataset", recipe["dataset"]) == recipe["dataset"]
     own = {name: recipe[name] for name in DataSettings.model_fields} if same else {}
-    return from_options(DataSettings, {**own, **changes})
+    try:
+        return DataSettings.model_validate({**own, **changes})
+    except ValidationError as error:
+        of_file = [] if file is None else [name for name in own if name not in changes and own[name] is not None]
+        raise InvalidSettings(all_at_once([
+            f"run: {str(file)!r}: recipe.{key}: {text}" if key in of_file else f"--{key.replace('_', '-')}: {text}"
+            for key, text in problems(error, DataSettings)])) from None
 
 
 def check_classes(known: list[str], data: EvaluationData, folder: Path) -> None:
@@ -229,14 +241,14 @@ def finished(target: Target, keys: EvaluationSettings, file: Path) -> Record | N
         return None
     network = Network.model_validate(target.description)  # the same weights; what made and named them may be another
     record = record.model_copy(update={"model": network})
-    return record if record.baseline else judged(record)  # by this version's checks
+    with reading(file):
+        return record if record.baseline else judged(record)  # by this version's checks
 
 
 def stale(target: Target, keys: EvaluationSettings, file: Path) -> Record | None:
     """The record of this evaluation as other versions of the algorithms made it, if `file` is that."""
-    if not file.exists() or (record := read_record(file)).digest == identity(target, keys):
-        return None
-    if record.settings_digest not in (None, settings_identity(target, keys)):
+    if not file.exists() or (record := read_record(file)).digest == identity(target, keys) or (
+            record.settings_digest not in (None, settings_identity(target, keys))):
         return None
     if record.settings_digest is None:  # of an older format: it is told by what it says of itself
         asked = keys.model_dump(mode="json") | {"step_size": keys.step}

@@ -21,6 +21,7 @@ from rnabench.jobs.evaluate import Target, attacked_data, load_run
 from rnabench.model.runs import read_run
 from rnabench.report.record_file import read_study, write_study_record
 from rnabench.report.study_record import STUDY_FORMAT
+from rnabench.report.whole import check_study
 from rnabench.runtime.device import memory_ran_out, number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
 from rnabench.runtime.journal import Journal
@@ -124,8 +125,10 @@ def run_study(targets: Sequence[Target], study: Study, file: Path, progress: Pro
 
 def finished_study(targets: Sequence[Target], study: Study, file: Path) -> dict[str, Any] | None:
     """The record of just this study, if `file` is it. Raises RnabenchError for a file that is no record."""
-    same = file.exists() and (there := read_study(file))["digest"] == study_identity(targets, study)
-    return there | {"models": _as_json([target.description for target in targets])} if same else None
+    if not file.exists() or (there := read_study(file))["digest"] != study_identity(targets, study):
+        return None
+    check_study(there, file)
+    return there | {"models": _as_json([target.description for target in targets])}
 
 
 def stale_study(targets: Sequence[Target], study: Study, file: Path) -> dict[str, Any] | None:

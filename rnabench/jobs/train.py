@@ -32,6 +32,7 @@ from rnabench.settings.algorithms import outdated, training_versions
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.file_names import shortened
 from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import Trainer
@@ -44,7 +45,8 @@ def run_name(recipe: TrainingSettings) -> str:
     width, operators = (f"-{letter}{number}" if number else "" for letter, number in (
         ("w", recipe.width), ("m", recipe.operators)))
     parts = unusual_parts(recipe.network).values()
-    return "-".join([recipe.title, f"{recipe.arch}{width}{operators}", recipe.space, *parts, recipe.digest()])
+    name = "-".join([recipe.title, f"{recipe.arch}{width}{operators}", recipe.space, *parts, recipe.digest()])
+    return shortened(name, recipe.digest())
 
 
 def train(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,23 +10,47 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rnabench.errors import CheckpointError
+from pydantic import ValidationError
+
+from rnabench.errors import CheckpointError, all_at_once
+from rnabench.model.run_file import RunSaid, WholeRun
+from rnabench.settings.base import problems
+from rnabench.settings.documents import Unreadable, read_json
 
 WEIGHTS, RUN_FILE, LOG = "model.safetensors", "run.json", "log.csv"
 USABLE = ("finished", "converted")
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """The run's `run.json`. Raises CheckpointError."""
-    file = folder / RUN_FILE
+def read_run(folder: Path, whole: bool = False) -> dict[str, Any]:
+    """The run's `run.json`, from which its network can be built; with `whole`, with all that a record says of it too.
+
+    Raises CheckpointError, which names every key whose value is missing or of the wrong kind.
+    """
+    content = _content(folder)
+    kind = WholeRun if whole else RunSaid
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"run: {str(folder)!r} has no {RUN_FILE}; expected a folder written by "
-                              "`rnabench train`") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"run: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
-                              "`rnabench train`") from None
+        kind.model_validate(content)
+    except ValidationError as error:
+        raise damaged(folder, error) from None
+    return content
+
+
+def damaged(folder: Path, error: ValidationError) -> CheckpointError:
+    """What is wrong with a run's `run.json`, all at once."""
+    faults = all_at_once([f"{key}: {text}" for key, text in problems(error, RunSaid)], between="; ")
+    return CheckpointError(f"run: {str(folder / RUN_FILE)!r} is damaged ({faults}); expected JSON written by "
+                           "`rnabench train`")
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    file = folder / RUN_FILE
+    if not os.path.exists(file):
+        raise CheckpointError(f"run: {str(folder)!r} has no {RUN_FILE}; expected a folder written by `rnabench train`")
+    try:
+        content = read_json(file)
+    except Unreadable as error:
+        raise CheckpointError(f"run: {str(file)!r} cannot be read ({error}); expected JSON written by `rnabench train`"
+                              ) from None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in ("model", "recipe")):
         raise CheckpointError(f"run: {str(file)!r} describes no model; expected JSON written by `rnabench train`")
     return content
@@ -50,7 +73,7 @@ class Run:
     def described(self) -> dict[str, Any]:
         """Its run.json; empty if that cannot be read."""
         try:
-            return read_run(self.folder)
+            return _content(self.folder)
         except CheckpointError:
             return {}
 

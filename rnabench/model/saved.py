@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rnabench.errors import CheckpointError
+from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
@@ -58,15 +58,10 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
     described = run["model"]
     file = folder / WEIGHTS
     try:
-        model = build_model(
-            described["arch"], described["space"], len(described["classes"]), described["width"],
-            operators=described.get("operators"), **unusual_parts(described),
-            mean=tuple(described["mean"]), std=tuple(described["std"]),
-            layer_based=described["layer_based"], granularity=described["granularity"],
-        )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"run: {str(folder / RUN_FILE)!r} does not describe a model completely ({error})"
-                              ) from None
+        with torch.device("meta"):  # a network that does not fit the weights may not fit into memory
+            expected = _built(described).state_dict()
+    except InvalidValue as error:
+        raise CheckpointError(f"run: {str(folder / RUN_FILE)!r} is damaged (model.{error})") from None
     if not file.is_file():
         raise CheckpointError(f"run: {str(folder)!r} has no {WEIGHTS}; expected a finished run; the same "
                               "`rnabench train` command goes on where it stopped")
@@ -77,9 +72,20 @@ def load_model(run_folder: str | Path) -> RandomizedClassifier:
     if run.get("weights_sha256", digest := sha256(file)) != digest:
         raise CheckpointError(f"run: {str(file)!r} is not the file that this run wrote (its hash differs from that in "
                               f"{RUN_FILE}); expected the weights of {_in_words(described)}")
-    check_weights(model.state_dict(), weights, _in_words(described), file)
+    check_weights(expected, weights, _in_words(described), file)
+    model = _built(described)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def _built(described: Mapping[str, Any]) -> RandomizedClassifier:
+    """The network that the part "model" of a run.json describes. Raises InvalidValue."""
+    return build_model(
+        described["arch"], described["space"], len(described["classes"]), described["width"],
+        operators=described.get("operators"), **unusual_parts(described),
+        mean=tuple(described["mean"]), std=tuple(described["std"]),
+        layer_based=described["layer_based"], granularity=described["granularity"],
+    )
 
 
 def _in_words(described: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from rnabench.errors import RnabenchError, did_you_mean
 from rnabench.report.record import Record
-from rnabench.report.record_file import read_record, read_study
+from rnabench.report.record_file import WRONG_CONTENT, kind_of, read_content, read_record, read_study
 from rnabench.report.scores import headline, rows
 from rnabench.report.study import study_of
 from rnabench.scoring.outcome import Outcome
@@ -102,15 +101,15 @@ def read_accuracies(path: Path, option: str) -> Results:
 def _of_file(file: Path) -> tuple[list[tuple[str, RecordSettings]], list[tuple[AccuracyKey, Accuracy]]]:
     """The source and the cells of a record or a study; nothing for JSON of another kind, such as a bench's."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if "study" in content:
+        kind = kind_of(read_content(file))
+        if kind == "study":
             study = read_study(file)
             return [(file.stem, _study_source(study))], list(_study_cells(file.stem, study))
-        if "results" not in content:
+        if kind == "other":
             return [], []
         record = read_record(file)
         return [(record.label, _record_source(record))], list(_record_cells(record))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except WRONG_CONTENT as error:
         raise RnabenchError(f"record: {str(file)!r} cannot be used ({type(error).__name__}: {error}); expected JSON "
                             "written by rnabench") from None
 

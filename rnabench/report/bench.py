@@ -12,6 +12,7 @@ import pandas as pd
 
 from rnabench.errors import InvalidValue
 from rnabench.runtime.files import write_text
+from rnabench.settings.documents import Unreadable, read_json
 
 HEADINGS = ("case", "format", "ms", "fastest - slowest", "images/s", "TFLOP/s", "of the chip", "launches/gradient",
             "memory", "speed / textbook", "time / bn step")
@@ -65,9 +66,9 @@ def _ratios(cases: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
 def read_bench(file: Path) -> dict[str, Any]:
     """An earlier `bench.json`. Raises InvalidValue for another file."""
     try:
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        result: dict[str, Any] = read_json(file)
         display_rows(result)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (Unreadable, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InvalidValue("--against", str(file), "a bench.json of `rnabench bench --out`") from error
     return result
 

@@ -17,7 +17,7 @@ from rnabench.report.model_info import Authorship, model_info
 from rnabench.report.origin import origin_lines
 from rnabench.report.paper_table import read_paper_table
 from rnabench.report.record import Record
-from rnabench.report.record_file import records_in
+from rnabench.report.record_file import reading, records_in
 from rnabench.report.replay import file_name, recipe
 from rnabench.report.standing import Measured, Score, Standing, network_text, standings, threat_text
 from rnabench.report.table import TEXT_COLUMNS, caption, display, legend, percent
@@ -51,14 +51,17 @@ def cards(places: Sequence[Path], out: Path | None, said: Authorship) -> list[Ca
             by_folder.setdefault(file.parent.resolve(), {})[file.resolve()] = record
     written: dict[Path, Card] = {}
     for folder, records in by_folder.items():
-        for standing in standings(list(records.values()), read_paper_table(folder)):
+        with reading(folder):
+            found_here = standings(list(records.values()), read_paper_table(folder))
+        for standing in found_here:
             stem = (out or folder / "cards") / file_name(standing.method.name)
             if stem in written:
                 raise RnabenchError(f"RECORD: {standing.method.name!r} lies in several of these folders; expected one "
                                     "of them, or no --out, so that each has its cards beside its records")
             claims = [line for line in _paragraphs(folder / "paper.md") + _paragraphs(folder / "table.md")
                       if is_about(line, standing.method.name)]
-            written[stem] = _card(standing, list(records.values()), stem, said, claims)
+            with reading(folder):
+                written[stem] = _card(standing, list(records.values()), stem, said, claims)
     return list(written.values())
 
 

@@ -12,6 +12,7 @@ from rnabench.errors import RnabenchError
 from rnabench.report.figure import COLOURS, STYLES, TITLE, new_figure, save
 from rnabench.report.stored import pack, unpack
 from rnabench.runtime.files import write_text
+from rnabench.settings.documents import Unreadable, read_json
 
 DENSE_FORMAT = 1
 NOTHING = "none"  # the source of images as they are
@@ -28,16 +29,20 @@ def write_dense_record(record: Mapping[str, Any], file: Path) -> None:
 def read_dense(file: Path) -> dict[str, Any]:
     """A record, all lists unpacked. Raises RnabenchError for a file that is none, or is damaged."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file)
         if record["dense"] != DENSE_FORMAT:
             raise RnabenchError(f"record: {str(file)!r} has format {record['dense']!r}; expected {DENSE_FORMAT}: run "
                                 "the same command with --no-resume or another --out")
         record |= {"attacks": unpack(record["attacks"])}
         _parts(record)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
+    except (Unreadable, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RnabenchError(f"record: {str(file)!r} cannot be read ({_reason(error)}); expected JSON written by "
                             "`rnabench dense`") from None
     return dict(record)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Unreadable) else type(error).__name__
 
 
 def write_dense(record: dict[str, Any], stem: Path) -> list[Path]:

@@ -58,7 +58,7 @@ class Network(Stored):
     denoise_at: str | None = Field(default=None, description="where those stand; null: behind its stages")
     defence: str | None = Field(default=None, description="its random defence; null: none")
     layer_based: bool | None = None
-    paths: str | None = Field(default=None, description="how many there are, in decimal")
+    paths: str | None = Field(default=None, pattern=r"^[0-9]{1,4000}$", description="how many there are, in decimal")
     deployed: Deployed | None = Field(default=None, description="null: used as it was trained to be")
     parameters: int | None = None
     objective: str | None = None

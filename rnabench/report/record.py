@@ -7,21 +7,32 @@ says the same for readers in other languages.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict  # which pydantic needs below Python 3.12
 
 from rnabench.report.network import Device, Network, Versions
 from rnabench.report.stored import PackedBits, Stored
 from rnabench.scoring.outcome import Outcome, batch_groups, path_groups
+from rnabench.settings.base import judged
+from rnabench.settings.protocols import parse_protocol
 
 FORMAT: Final = 4
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+Size = Annotated[float, Field(ge=0, le=1e6)]
 DrawsAre = Literal["group", "batch", "sample", "-"]
+
+
+def _protocol(name: str) -> str:
+    return name if name == "any" else judged(parse_protocol, name)
+
+
+Protocol = Annotated[str, AfterValidator(_protocol)]
 
 
 class Maker(Stored):
@@ -59,14 +70,14 @@ class Data(Stored):
 
     name: str
     fingerprint: str = Field(description="of the images and labels, in order")
-    classes: list[str]
+    classes: list[str] = Field(min_length=1)
     indices: list[int] = Field(description="which of the test images, in order")
 
 
 class ThreatKept(Stored):
     norm: str = Field(description="Linf or L2")
-    eps: float = Field(ge=0, description="pixels in [0, 1]")
-    step_size: float = Field(ge=0, description="pixels in [0, 1]")
+    eps: Size = Field(description="pixels in [0, 1]")
+    step_size: Size = Field(description="pixels in [0, 1]")
 
 
 class EvaluationKept(Stored):
@@ -79,6 +90,22 @@ class EvaluationKept(Stored):
     cumulative: bool = Field(description="each attack saw only the images that no earlier one broke")
     attack_paths: int | None = Field(default=None, ge=1, description="path groups: image i is in i mod this")
     batch_size: int | None = Field(default=None, ge=1)
+
+
+class ParametersKept(TypedDict, total=False):
+    """Of an attack; its own besides these, by name."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)  # type: ignore[misc]
+    kind: str
+    backend: str
+    eps: Size
+    step_size: Size
+    steps: Annotated[int, Field(ge=1)]
+    restarts: Annotated[int, Field(ge=1)]
+    random_start: bool
+    loss: str
+    attack: Annotated[str, Field(description="of images made on another network")]
+    surrogate: Annotated[str, Field(description="that network")]
 
 
 class Outcomes(Stored):
@@ -101,8 +128,8 @@ class Result(Stored):
     """One attack under one protocol, on the first N of the record's images."""
 
     attack: str
-    protocol: str = Field(description="paper, same-path, resample, eot:K; any, where all agree")
-    parameters: dict[str, Any] = Field(description="all in effect; none of natural accuracy")
+    protocol: Protocol = Field(description="paper, same-path, resample, eot:K; any, where all agree")
+    parameters: ParametersKept = Field(description="all in effect; none of natural accuracy")
     bounded: bool = Field(description="knows an eps")
     draws: int = Field(ge=1, description="D")
     draws_are: DrawsAre = Field(
@@ -130,12 +157,13 @@ class Result(Stored):
         return self
 
     @classmethod
-    def of(cls, outcome: Outcome, draws_are: DrawsAre, parameters: dict[str, Any], bounded: bool = True,
+    def of(cls, outcome: Outcome, draws_are: DrawsAre, parameters: Mapping[str, Any], bounded: bool = True,
            algorithms: Versions | None = None, made_by: Sequence[Mapping[str, Any]] = ()) -> Self:
         """With the numbers that follow from the outcomes."""
         distances = {} if outcome.distances is None else {"distances": [round(float(d), 5) for d in outcome.distances]}
         return cls(
-            attack=outcome.attack, protocol=outcome.protocol, parameters=parameters, bounded=bounded,
+            attack=outcome.attack, protocol=outcome.protocol, parameters=cast("ParametersKept", dict(parameters)),
+            bounded=bounded,
             draws=outcome.correct.shape[1], draws_are=draws_are, accuracy=outcome.accuracy,
             interval95=list(outcome.interval), worst_of_draws=outcome.worst, majority=float(outcome.majority.mean()),
             attack_reported=float(outcome.reported.mean()), median_l2=outcome.median_distance,

@@ -4,37 +4,52 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import ValidationError
 
-from rnabench.errors import RnabenchError
+from rnabench.errors import RnabenchError, all_at_once
 from rnabench.report.record import FORMAT, Record
 from rnabench.report.stored import PackedBits, Stored, pack, unpack
 from rnabench.report.study_record import STUDY_FORMAT, StudyRecord
 from rnabench.runtime.files import write_text
 from rnabench.scoring.outcome import from_bits
 from rnabench.settings.base import problems
+from rnabench.settings.documents import Unreadable, read_json
 
 OLDER = (2, 3)  # of a record: outcomes as strings of 0 and 1; 2: before algorithms had versions
 OLDER_STUDIES = (1, 2)  # of a study: nothing is packed; 1: before algorithms had versions
 WIDTH = 120
-R = TypeVar("R")
+WRONG_CONTENT = ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+Kind = Literal["record", "study", "other"]
+
+
+def kind_of(content: Any) -> Kind:
+    """What a JSON file of results holds, also where a part of it is lost: what has nothing of a record or a study in it
+    is another thing (a measurement of speed, say); what has nothing in it at all was a record, as far as one knows."""
+    if not content:
+        return "record"
+    if not isinstance(content, dict):
+        return "other"
+    if "study" in content or {"keys", "models"} <= content.keys():
+        return "study"
+    return "record" if {"results", "sanity", "threat", "evaluation"} & content.keys() else "other"
 
 
 def read_record(file: Path) -> Record:
-    """The record of an evaluation. Raises RnabenchError for a file that is none, or is damaged."""
-    content = _read(file, "`rnabench attack`")
-    if "results" not in content or "format" not in content:
+    """The record of an evaluation. Raises RnabenchError for a file that is none, or is damaged, with all its faults."""
+    content = read_content(file, "`rnabench attack`")
+    if not isinstance(content, dict) or "results" not in content or "format" not in content:
         raise RnabenchError(f"record: {str(file)!r} is no record; expected JSON written by `rnabench attack`")
     if content["format"] not in (FORMAT, *OLDER):
-        raise RnabenchError(f"record: {str(file)!r} has format {content['format']!r}; expected {FORMAT}: run the same "
-                            "command with --no-resume or another --out")
-    return _whole(file, lambda: Record.model_validate(
-        content if content["format"] == FORMAT else _from_older(content)))
+        raise RnabenchError(f"record: {str(file)!r} has {_other(content)}; expected {FORMAT}: run the same command "
+                            "with --no-resume or another --out")
+    with reading(file):
+        return Record.model_validate(content if content["format"] == FORMAT else _from_older(content))
 
 
 def write_record(record: Record, file: Path) -> None:
@@ -44,25 +59,22 @@ def write_record(record: Record, file: Path) -> None:
 
 def read_study(file: Path) -> dict[str, Any]:
     """The record of a study, all lists unpacked. Raises RnabenchError for a file that is none, or is damaged."""
-    content = _read(file, "a study such as `rnabench transfer-matrix`")
-    if "study" not in content or content.get("format") not in (STUDY_FORMAT, *OLDER_STUDIES):
+    content = read_content(file, "a study such as `rnabench transfer-matrix`")
+    if not isinstance(content, dict) or "study" not in content or (
+            content.get("format") not in (STUDY_FORMAT, *OLDER_STUDIES)):
         raise RnabenchError(f"record: {str(file)!r} is no study of format {STUDY_FORMAT}; run the same command with "
                             "--no-resume or another --out")
-
-    def whole() -> dict[str, Any]:
-        study = content | {"format": STUDY_FORMAT, "results": unpack(content["results"])}
+    with reading(file):
+        study = content | {"format": STUDY_FORMAT, "results": unpack(content.get("results"))}
         StudyRecord.model_validate(study)
         return study
-
-    return _whole(file, whole)
 
 
 def records_in(place: Path) -> Iterator[tuple[Path, Record]]:
     """The records of evaluations in a folder and below it, or the one in a file; JSON of other kinds is passed over.
     Raises RnabenchError for a file that is damaged."""
     for file in [place] if place.is_file() else sorted(place.rglob("*.json")):
-        content = _read(file, "`rnabench attack`")
-        if "study" not in content and {"results", "format"} <= content.keys():
+        if kind_of(read_content(file)) == "record":
             yield file, read_record(file)
 
 
@@ -73,25 +85,33 @@ def write_study_record(study: dict[str, Any], file: Path) -> None:
     write_text(file, json.dumps(content | {"results": pack(content["results"])}, separators=(",", ":")) + "\n")
 
 
-def _read(file: Path, writer: str) -> dict[str, Any]:
+def read_content(file: Path, writer: str = "rnabench") -> Any:
+    """What a JSON file of results holds, whatever that is. Raises RnabenchError where it cannot be read."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON written by "
-                            f"{writer}") from None
-    return content if isinstance(content, dict) else {}
+        return read_json(file)
+    except Unreadable as error:
+        raise RnabenchError(f"record: {str(file)!r} cannot be read ({error}); expected JSON written by {writer}"
+                            ) from None
 
 
-def _whole(file: Path, read: Callable[[], R]) -> R:
-    """What `read` makes of the content of `file`. Raises RnabenchError if that is damaged."""
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Whatever fails inside, where something is made of what `file` holds, is a fault of the file: RnabenchError, with
+    every key whose value is of the wrong kind."""
     try:
-        return read()
+        yield
     except ValidationError as error:
-        key, problem = problems(error, Stored)[0]
-        reason = f"{key}: {problem}" if key else problem
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-    raise RnabenchError(f"record: {str(file)!r} is damaged ({' '.join(reason.split())}); expected a whole record")
+        told = [f"{key}: {problem}" if key else problem for key, problem in problems(error, Stored)]
+        reason = all_at_once(told, between="; ")
+    except WRONG_CONTENT as error:
+        reason = f"{type(error).__name__}: {all_at_once(str(error).splitlines(), between=' ')}"
+    else:
+        return
+    raise RnabenchError(f"record: {str(file)!r} is damaged ({reason}); expected a whole record")
+
+
+def _other(content: dict[str, Any]) -> str:
+    return f"format {content['format']!r}" if isinstance(content["format"], int | str) else "no format"
 
 
 def _from_older(content: dict[str, Any]) -> dict[str, Any]:

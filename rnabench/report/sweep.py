@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnabench.reference import published
 from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
@@ -39,7 +39,8 @@ def curves(records: Sequence[Record], axis: Axis, attacks: Sequence[str], protoc
     found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for record in records:
         for result in record.results:
-            protocol, parameters = result.protocol, result.parameters
+            protocol = result.protocol
+            parameters: Mapping[str, Any] = result.parameters
             if result.attack not in attacks or protocol not in (*protocols, "any"):
                 continue
             if axis == "samples":

@@ -12,7 +12,7 @@ from rnabench.errors import RnabenchError
 from rnabench.report.methods import method_rows, shown_accuracy
 from rnabench.report.origin import origin_lines
 from rnabench.report.record import Record
-from rnabench.report.record_file import records_in
+from rnabench.report.record_file import reading, records_in
 from rnabench.report.scores import rows
 from rnabench.report.stochasticity import sentences
 from rnabench.report.verdict import sanity_lines, verdicts
@@ -37,8 +37,11 @@ def read_results(folder: str | Path) -> pd.DataFrame:
     Raises RnabenchError for a record that is damaged, and where there is none.
     """
     place = Path(folder)
-    found = [{"file": str(file.relative_to(place)) if file != place else file.name} | row
-             for file, record in records_in(place) for row in rows([record])]
+    found = []
+    for file, record in records_in(place):
+        with reading(file):
+            found += [{"file": str(file.relative_to(place)) if file != place else file.name} | row
+                      for row in rows([record])]
     if not found:
         raise RnabenchError(f"folder: {str(place)!r} has no records; expected a folder with JSON written by `rnabench "
                             "reproduce` or `rnabench attack`")

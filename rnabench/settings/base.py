@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError, ValidationInfo
 
-from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid, one_of
+from rnabench.errors import MOST_LINES, InvalidSettings, InvalidValue, did_you_mean, not_valid, one_of
 
 Panel = Literal["Data", "Network", "Attack", "Training", "Run"]
 
@@ -77,7 +77,9 @@ def from_options(kind: type[P], options: Mapping[str, Any]) -> P:
 
 def problems(error: ValidationError, kind: type[BaseModel]) -> list[tuple[str, str]]:
     """(key, what is wrong with it) for each problem: the value, what was expected, the nearest valid name."""
-    return [(".".join(map(str, item["loc"])), _problem(item, kind)) for item in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    told = [(".".join(map(str, item["loc"])), _problem(item, kind)) for item in found[:MOST_LINES]]
+    return told + [("...", f"and {len(found) - MOST_LINES} more")] * (len(found) > MOST_LINES)
 
 
 def _problem(item: Mapping[str, Any], kind: type[BaseModel]) -> str:
@@ -116,8 +118,7 @@ def expectation(item: Mapping[str, Any]) -> str:
 
 
 def _not_valid(value: object) -> str:
-    plain = str(value) if isinstance(value, Path | Part) else value
-    return not_valid(plain) if len(repr(plain)) <= 80 else f"{repr(plain)[:77]}... is not valid"
+    return not_valid(str(value) if isinstance(value, Path | Part) else value)
 
 
 def chosen_indices(text: str) -> list[int]:

@@ -10,6 +10,7 @@ from pydantic import StrictBool, ValidationInfo, field_validator
 
 from rnabench.errors import InvalidValue, one_of
 from rnabench.settings.base import Part, judged, setting
+from rnabench.settings.file_names import checked_path
 from rnabench.settings.registry import Registry
 
 Split = Literal["train", "test"]
@@ -76,6 +77,8 @@ class DataSettings(Part):
     @classmethod
     def _data_dir(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         dataset = info.data.get("dataset")
+        if value is not None:
+            judged(lambda path: checked_path("data-dir", path), value)
         if dataset is None:  # not valid, which is told already
             return value
         if DATASETS[dataset].needs_folder and value is None:

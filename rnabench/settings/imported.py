@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ConfigDict, Field, JsonValue, field_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from rnabench.errors import InvalidValue
-from rnabench.settings.base import Part
+from rnabench.errors import InvalidSettings, InvalidValue, all_at_once
+from rnabench.settings.base import Part, problems
+from rnabench.settings.documents import Unreadable, parse_yaml
 
 
 class Words(NamedTuple):
@@ -58,10 +59,8 @@ class Imported(Part):
 
     @classmethod
     def of(cls, reference: str, arguments: Sequence[str] = (), weights: Path | None = None) -> Imported:
-        """What a command line says: `arguments` such as `width=32`, whose values are read as YAML. Raises InvalidValue.
-        """
-        import yaml
-
+        """What a command line says: `arguments` such as `width=32`, whose values are read as YAML. Raises InvalidValue
+        or InvalidSettings."""
         args: dict[str, Any] = {}
         for argument in arguments:
             name, equals, text = argument.partition("=")
@@ -70,10 +69,15 @@ class Imported(Part):
             if name in args:
                 raise InvalidValue(TYPED.arguments, argument, f"{name} once")
             try:
-                args[name] = yaml.safe_load(text)
-            except yaml.YAMLError:
+                args[name] = parse_yaml(text)
+            except Unreadable:
                 raise InvalidValue(TYPED.arguments, argument, "a value that can be read as YAML, such as 32, true, "
                                                               "[1, 2] or 'a text'") from None
         if weights is not None and not weights.is_file():
             raise InvalidValue(TYPED.weights, str(weights), "a file of weights")
-        return cls.model_validate({"import": reference, "args": args, "weights": weights})
+        try:
+            return cls.model_validate({"import": reference, "args": args, "weights": weights})
+        except ValidationError as error:
+            words = {"import": TYPED.reference, "args": TYPED.arguments}
+            raise InvalidSettings(all_at_once([f"{words[key.partition('.')[0]]}: {text}"
+                                               for key, text in problems(error, cls)])) from None

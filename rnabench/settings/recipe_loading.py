@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from rnabench.errors import InvalidSettings, InvalidValue, did_you_mean, not_valid, unknown
+from rnabench.errors import MOST_LINES, InvalidSettings, InvalidValue, all_at_once, did_you_mean, not_valid, unknown
 from rnabench.reference import paper_of, tables
 from rnabench.settings.base import P, Part, problems
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.deployment import Deployment
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.file_names import FigureName, ModelName, Slug
 from rnabench.settings.imported import Imported, is_imported
 from rnabench.settings.recipe import Claim, Figure, Recipe
 from rnabench.settings.recipe_source import DEPLOY, KEY, Seeds, by_seed, part, read_source, settings_and_seeds
@@ -27,17 +29,17 @@ Trainings = Mapping[str, Mapping[str, TrainingSettings | Imported]]
 class _File(Part):
     """The top level of a recipe file; its parts are judged one by one, so that all errors come at once."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: Slug
     title: str
     train: dict[str, Any] = Field({})
-    models: dict[Annotated[str, Field(pattern=r"^\w[\w.+\[\]-]{0,63}$")], dict[str, Any]] = Field(min_length=1)
+    models: dict[ModelName, dict[str, Any]] = Field(min_length=1)
     baseline: str | None = None
     test: dict[str, Any] | None = None
     evaluate: dict[str, Any] = Field({})
     table: list[str] | None = None
     published: str | None = None
     claims: list[Claim] = Field([])
-    figures: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")], dict[str, Any]] = Field({})
+    figures: dict[FigureName, dict[str, Any]] = Field({})
 
 
 def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] | None = None) -> Recipe:
@@ -68,20 +70,18 @@ def load_recipe(file: Path, profile: str | None = None, data: Mapping[str, Any] 
                 for teacher in training.teachers]  # trained, and nothing else
     trainings = {name: own if name in table else {first[name]: own[first[name]]}
                  for name, own in models.items() if name in table or name in drawn or own[first[name]] in teachers}
+    every = {name: own for trained in trainings.values() for name, own in trained.items()}
     return Recipe.model_validate({
         "name": content["name"], "title": content["title"], "baseline": content.get("baseline"), "test": attacked,
-        "models": {name: training for own in trainings.values() for name, training in own.items()
-                   if isinstance(training, TrainingSettings)},
-        "imported": {name: own for each in trainings.values() for name, own in each.items()
-                     if isinstance(own, Imported)},
-        "trained_on": trained_on,
-        "evaluate": evaluation, "table": [name for model in table for name in trainings[model]],
+        "models": {name: own for name, own in every.items() if isinstance(own, TrainingSettings)},
+        "imported": {name: own for name, own in every.items() if isinstance(own, Imported)},
+        "trained_on": trained_on, "evaluate": evaluation,
+        "table": [name for model in table for name in trainings[model]],
         "figures": {name: figure.model_copy(update={"models": tuple(first[model] for model in figure.models)})
                     for name, figure in figures.items()},
-        "published": content.get("published"), "claims": content.get("claims") or (),
-        "profile": source.profile, "summary": source.summary,
+        "published": content.get("published"), "claims": content.get("claims") or (), "profile": source.profile,
         "defined": {name: values for name, values in source.defined.items() if name in trainings},
-        "trainings": {name: tuple(own) for name, own in trainings.items()},
+        "summary": source.summary, "trainings": {name: tuple(own) for name, own in trainings.items()},
         "deployments": {name: deployment for name, deployment in deployments.items() if name in trainings},
     })
 
@@ -100,7 +100,10 @@ class Problems:
         self.lines.append(f"{self.file}: {place}: {text}")
 
     def judge(self, kind: type[P], values: Mapping[str, Any], place: Callable[[str], str]) -> P | None:
-        """The values as a part of that kind, or None; `place` says where in the file a key stands."""
+        """The values as a part of that kind, or None (also once there are more problems than are told); `place` says
+        where in the file a key stands."""
+        if len(set(self.lines)) > MOST_LINES:
+            return None
         try:
             return kind.model_validate(values)
         except ValidationError as error:
@@ -114,7 +117,7 @@ class Problems:
     def tell(self) -> None:
         """Raises InvalidSettings if there are any."""
         if self.lines:
-            raise InvalidSettings("\n".join(dict.fromkeys(self.lines)))
+            raise InvalidSettings(all_at_once(self.lines))
 
 
 def _imported(content: Mapping[str, Any], problems: Problems) -> dict[str, dict[str, Imported]]:
@@ -127,10 +130,10 @@ def _imported(content: Mapping[str, Any], problems: Problems) -> dict[str, dict[
         if found is not None and found.weights is not None:
             file = problems.file.parent / found.weights
             found = found.model_copy(update={"weights": file})
-            if not file.is_file():
-                near = [other.name for other in file.parent.glob("*") if other.is_file()]
-                problems.add(f"models.{name}.weights", f"{str(own['weights'])!r} is not valid; expected a file, which "
-                             f"is looked for beside the recipe{did_you_mean(file.name, near)}")
+            if not os.path.isfile(file):  # which is false, too, for what cannot be a file's name
+                near = did_you_mean(file.name, [other.name for other in file.parent.glob("*") if other.is_file()])
+                problems.add(f"models.{name}.weights", f"{not_valid(str(own['weights']))}; expected a file, which is "
+                             f"looked for beside the recipe{near}")
         models[name] = {} if found is None else {name: found}
     return models
 
@@ -166,8 +169,7 @@ def _models(content: Mapping[str, Any], problems: Problems) -> Mapping[str, Mapp
     for name in models:
         if name not in found:
             judge(name)
-    trainings = {name: found[name] for name in models}
-    for model, own in trainings.items():
+    for model, own in (trainings := {name: found[name] for name in models}).items():
         for name in own:
             if name != model and name in models:
                 problems.add(f"models.{name}", f"{name!r} is not valid; expected another name: a training of {model!r} "
@@ -184,7 +186,7 @@ def _trainings(name: str, own: Mapping[str, Any], shared: Mapping[str, Any], pro
     settings, said = settings_and_seeds(shared, {key: value for key, value in own.items() if key != DEPLOY})
     training, seeds = problems.judge(TrainingSettings, settings, place), problems.judge(Seeds, said, place)
     if own.get(KEY) is not None and "seed" in own:
-        problems.add(f"models.{name}.{KEY}", f"{own[KEY]!r} is not valid; expected {KEY} or a seed, not both")
+        problems.add(f"models.{name}.{KEY}", f"{not_valid(own[KEY])}; expected {KEY} or a seed, not both")
         return {}
     return {} if training is None or seeds is None else by_seed(name, training, seeds.seeds)
 
@@ -198,21 +200,20 @@ def _deployments(content: Mapping[str, Any], problems: Problems) -> dict[str, De
 
 def _deployment(place: str, said: Any, problems: Problems) -> Deployment | None:
     if not isinstance(said, dict | None):
-        problems.add(place, f"{said!r} is not valid; expected keys and values, such as {{statistics: batch}}")
+        problems.add(place, f"{not_valid(said)}; expected keys and values, such as {{statistics: batch}}")
         return None
     return problems.judge(Deployment, said or {}, lambda key: f"{place}.{key}")
 
 
 def _evaluation(content: Mapping[str, Any], problems: Problems) -> EvaluationSettings | None:
     evaluation = problems.judge(EvaluationSettings, part(content, "evaluate"), lambda key: f"evaluate.{key}")
-    if evaluation is not None:
-        try:
-            for entry in evaluation.entries():
-                if entry.attack.transferred:
-                    raise InvalidValue("attack", entry.attack.name, "`rnabench attack --transfer-from RUN` for it (a "
-                                                                    "recipe names no other network)")
-        except InvalidValue as error:
-            problems.lines.append(f"{problems.file}: evaluate.{error}")
+    try:
+        for entry in evaluation.entries() if evaluation is not None else ():
+            if entry.attack.transferred:
+                raise InvalidValue("attack", entry.attack.name, "`rnabench attack --transfer-from RUN` for it (a "
+                                                                "recipe names no other network)")
+    except InvalidValue as error:
+        problems.lines.append(f"{problems.file}: evaluate.{error}")
     return evaluation
 
 
@@ -223,11 +224,10 @@ def _judge_table(table: Any, baseline: Any, models: Trainings, problems: Problem
         problems.add("baseline", unknown(baseline, models))
     if not isinstance(table, list):
         return
-    for name in table:
-        if isinstance(name, str) and name not in models:
-            problems.add("table", unknown(name, models))
+    for name in [name for name in table if isinstance(name, str) and name not in models][:MOST_LINES + 1]:
+        problems.add("table", unknown(name, models))
     if len({str(name) for name in table}) < len(table):
-        problems.add("table", f"{table!r} is not valid; expected different models")
+        problems.add("table", f"{not_valid(table)}; expected different models")
     if table and is_named and baseline in models and baseline not in table:
         problems.add("baseline", f"{baseline!r} is not valid; expected a model of the table")
 
@@ -262,10 +262,11 @@ def _figures(content: Mapping[str, Any], models: Trainings, deployments: Mapping
     taken = {*models, "table", "paper", *([suite for suite, _ in evaluation.chosen] if evaluation else [])}
     figures = {}
     for name, described in part(content, "figures").items():
-        if isinstance(described, dict) and (
-                figure := _figure(f"figures.{name}", described, models, deployments, problems)):
+        if not isinstance(described, dict):
+            continue
+        if figure := _figure(f"figures.{name}", described, models, deployments, problems):
             figures[name] = figure
-        if isinstance(described, dict) and name in taken:
+        if name in taken:
             problems.add(f"figures.{name}", f"{name!r} is not valid; expected a name that no model and no suite has: "
                          "their files lie in one folder")
     return figures
@@ -280,7 +281,7 @@ def _figure(place: str, described: Mapping[str, Any], models: Trainings, deploym
         problems.add(f"{place}.study", unknown(kind, STUDIES))
         return None
     if not isinstance(title, str | None):
-        problems.add(f"{place}.title", f"{title!r} is not valid; expected a text")
+        problems.add(f"{place}.title", f"{not_valid(title)}; expected a text")
     study = problems.judge(STUDIES[kind], values, lambda key: f"{place}.{key}")
     if not isinstance(chosen, list) or not chosen or len({str(name) for name in chosen}) < len(chosen):
         problems.add(f"{place}.models", f"{not_valid(chosen)}; expected a list of different models")

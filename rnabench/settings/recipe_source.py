@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from rnabench.errors import (
+    MOST_LINES,
     InvalidSettings,
     InvalidValue,
-    RnabenchError,
+    all_at_once,
     did_you_mean,
     not_valid,
     one_of,
@@ -20,7 +23,9 @@ from rnabench.errors import (
 )
 from rnabench.settings.base import Part, problems
 from rnabench.settings.datasets import DataSettings
+from rnabench.settings.documents import Unreadable, read_yaml
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.file_names import ModelName
 from rnabench.settings.imported import Imported, is_imported
 from rnabench.settings.recipe import Defined
 from rnabench.settings.spaces import parse_space
@@ -163,19 +168,22 @@ def _on(data: Mapping[str, Any], own: Content) -> Content:
 
 def _profiles(file: Path, content: Content) -> dict[str, Profile]:
     """The profiles in the file. Raises InvalidSettings for all their problems at once."""
+    name_of = TypeAdapter(ModelName)
     found: dict[str, Profile] = {}
     lines: list[str] = []
     if not isinstance(content.get("profiles"), dict | None):
-        lines.append(f"{file}: profiles: {content['profiles']!r} is not valid; expected profiles by name")
+        lines.append(f"{file}: profiles: {not_valid(content['profiles'])}; expected profiles by name")
     models = part(content, "models")
     for name, values in part(content, "profiles").items():
         try:
-            found[str(name)] = Profile.model_validate(values if values is not None else {})
-            lines += [f"{file}: profiles.{name}.{line}" for line in _unknown(found[str(name)], models, content)]
+            named = name_of.validate_python(str(name))  # results lie in a folder that is called so
+            found[named] = Profile.model_validate(values if values is not None else {})
+            lines += [f"{file}: profiles.{name}.{line}"
+                      for line in islice(_unknown(found[named], models, content), MOST_LINES + 1)]
         except ValidationError as error:
             lines += [f"{file}: profiles.{name}{key and '.'}{key}: {text}" for key, text in problems(error, Profile)]
     if lines:
-        raise InvalidSettings("\n".join(lines))
+        raise InvalidSettings(all_at_once(lines))
     return found
 
 
@@ -216,45 +224,29 @@ def _merged(file: Path) -> Content:
     name = own.pop("base")
     if not isinstance(name, str):
         raise InvalidSettings(f"{file}: base: {not_valid(name)}; expected the name of a YAML file")
-    if not (file.parent / name).is_file():
+    # no file of another folder: a recipe and its base travel together
+    if str(Path(name)) != Path(name).name or not os.path.isfile(file.parent / name):
         near = [other.name for other in file.parent.glob("*.yaml") if other != file]
-        raise InvalidSettings(f"{file}: base: {name!r} is not valid; expected a YAML file beside the recipe"
-                            f"{did_you_mean(name, near)}")
+        raise InvalidSettings(f"{file}: base: {not_valid(name)}; expected the name of a YAML file beside the recipe"
+                              f"{did_you_mean(name, near)}")
     base = _read(file.parent / name)
     if "base" in base:
         raise InvalidSettings(f"{file}: base: {name!r} has a base itself; expected a recipe without one")
     known = part(base, "profiles")
     for profile in part(own, "profiles"):
         if known and profile not in known:
-            raise InvalidSettings(f"{file}: profiles: {profile!r} is not valid; expected the base's: {one_of(known)}"
-                                f"{did_you_mean(str(profile), known)}")
+            raise InvalidSettings(f"{file}: profiles: {not_valid(profile)}; expected the base's: {one_of(known)}"
+                                  f"{did_you_mean(str(profile), known)}")
     if own.get("table") is None:
         own["table"] = list(part(own, "models"))
     return _deep(base, own)
 
 
 def _read(file: Path) -> Content:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Refuses a key that stands twice: the first would be lost in silence."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen: set[str] = set()
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                if key.value in seen:
-                    again = f"the second time in line {key.start_mark.line + 1}"
-                    raise yaml.YAMLError(f"{key.value!r} stands twice, {again}")
-                seen.add(key.value)
-            return super().construct_mapping(node, deep)
-
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise RnabenchError(f"recipe: cannot read {str(file)!r} ({reason}); expected a YAML file") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no such day, as in 2020-13-45
-        raise InvalidSettings(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+        content = read_yaml(file)
+    except Unreadable as error:
+        raise InvalidSettings(f"recipe: cannot read {str(file)!r} ({error}); expected a YAML file") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InvalidSettings(f"{file}: expected keys such as name, title, train, models, evaluate")
     return content
@@ -272,7 +264,7 @@ def _deep(below: Mapping[str, Any], above: Mapping[str, Any]) -> Content:
         own = below.get(key)
         if value is not None and own is not None and isinstance(value, dict) != isinstance(own, dict):
             wrong = own if isinstance(value, dict) else value
-            raise InvalidSettings(f"recipe: {key}: {wrong!r} is not valid; expected keys and values, as its base or "
+            raise InvalidSettings(f"recipe: {key}: {not_valid(wrong)}; expected keys and values, as its base or "
                                 "profile has them there")
     return {**below, **{key: _deep(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict)
                         else value for key, value in above.items()}}

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
 from rnabench.errors import InvalidValue, RnabenchError
-from rnabench.report import bench, crosscheck, randomness, table
-from rnabench.report.origin import origin_lines
+from rnabench.report import bench, crosscheck
 from rnabench.report.page import settings
 from rnabench.report.record import Record
-from rnabench.report.record_file import read_record, read_study
-from rnabench.report.standing import network_text, standings
-from rnabench.report.study import heading, legend, study_of
-from rnabench.report.verdict import sanity_lines
+from rnabench.report.record_file import kind_of, read_content, reading
+from rnabench.report.whole import whole_record, whole_study
 
 Content = dict[str, Any]
-C = TypeVar("C", Content, Record)
 SMOKE = "-smoke"  # how folders end that `rnabench reproduce --profile smoke` writes
 
 
 @dataclass
 class ResultFolder:
-    """What one folder holds; records and studies by the stem of their file, records in the order of `table.csv`."""
+    """What one folder holds; records and studies by the stem of their file, records in the order of `table.csv`.
+    `unreadable`: why, for every file that is damaged."""
 
     path: Path
     name: str
@@ -35,6 +31,11 @@ class ResultFolder:
     studies: dict[str, Content] = field(default_factory=dict)
     bench: Content | None = None
     crosscheck: Content | None = None
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def holds_results(self) -> bool:
+        return bool(self.records or self.studies or self.bench or self.crosscheck)
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def read_folders(roots: Sequence[Path], smoke: bool = False) -> Contents:
             parts = within.parts if len(roots) == 1 and within.parts else (root.resolve().name, *within.parts)
             folder, lines = _read(path, "/".join(parts))
             skipped += lines
-            if folder.records or folder.studies or folder.bench or folder.crosscheck:
+            if folder.holds_results or folder.unreadable:
                 found.append(folder)
-    if not found:
+    if not any(folder.holds_results for folder in found):
         names, why = ", ".join(repr(str(root)) for root in roots), f"; {skipped[0]}" if skipped else ""
         raise RnabenchError(f"FOLDER: {names} holds no results{_but(passed_over)}{why}; expected records written by "
                             "`rnabench attack`, `reproduce` or a study")
@@ -83,24 +84,17 @@ def _but(smoke: int) -> str:
 
 def _place(folder: ResultFolder) -> tuple[int, str]:
     kinds = (folder.records, folder.studies, folder.bench, folder.crosscheck)
-    return next(place for place, kind in enumerate(kinds) if kind), folder.name
+    return next((place for place, kind in enumerate(kinds) if kind), len(kinds)), folder.name
 
 
 def _read(path: Path, name: str) -> tuple[ResultFolder, list[str]]:
     folder, skipped = ResultFolder(path, name), []
     for file in sorted(path.glob("*.json")):
         try:
-            content = _parsed(file)
-            if "study" in content and "results" in content:
-                folder.studies[file.stem] = _whole(file, read_study(file), _study_parts)
-            elif "results" in content and "format" in content:
-                folder.records[file.stem] = _whole(file, read_record(file), _record_parts)
-            elif file.name == "bench.json" and "cases" in content:
-                folder.bench = _whole(file, content, _bench_parts)
-            elif file.name == "crosscheck.json" and "cases" in content:
-                folder.crosscheck = _whole(file, content, _crosscheck_parts)
+            _read_file(file, folder)
         except RnabenchError as error:
             skipped.append(str(error))
+            folder.unreadable.append(str(error).replace(repr(str(file)), repr(file.name)))
     order = _order(path / "table.csv")
     baselines = {record.baseline.digest for record in folder.records.values() if record.baseline}
     folder.records = dict(sorted(folder.records.items(), key=lambda item: (
@@ -108,44 +102,22 @@ def _read(path: Path, name: str) -> tuple[ResultFolder, list[str]]:
     return folder, skipped
 
 
-def _parsed(file: Path) -> Content:
-    """The object in a JSON file; an empty one if it holds anything else."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RnabenchError(f"record: {str(file)!r} cannot be read ({type(error).__name__}); expected JSON") from None
-    return content if isinstance(content, dict) else {}
-
-
-def _whole(file: Path, content: C, parts: Callable[[C], object]) -> C:
-    """`content`, of which all parts that a page shows can be made. Raises RnabenchError if not."""
-    try:
-        parts(content)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise RnabenchError(f"record: {str(file)!r} is damaged ({reason}); expected a whole record") from None
-    return content
-
-
-def _record_parts(record: Record) -> object:
-    return (table.display([record]), table.caption([record]), table.legend([record]), sanity_lines([record]),
-            settings.of_record(record, ""), settings.result_rows(record.cells, record.threat.norm),
-            origin_lines([record]), randomness.tables([record]),
-            [network_text(each.network) for each in standings([record], None)])
-
-
-def _study_parts(record: Content) -> object:
-    measured = study_of(record)
-    return (heading(record), measured.tables(record), measured.findings(record), legend(record),
-            settings.of_study(record, ""), origin_lines([record]))
-
-
-def _bench_parts(result: Content) -> object:
-    return bench.display_rows(result), result["title"], result["repeats"], settings.of_measurement(result, "")
-
-
-def _crosscheck_parts(result: Content) -> object:
-    return crosscheck.display_rows(result), crosscheck.title(result), settings.of_measurement(result, "")
+def _read_file(file: Path, folder: ResultFolder) -> None:
+    """Add what a file holds. Raises RnabenchError for one that is damaged."""
+    content = read_content(file)
+    kind = kind_of(content)
+    if kind == "study":
+        folder.studies[file.stem] = whole_study(file)
+    elif kind == "record":
+        folder.records[file.stem] = whole_record(file)
+    elif file.name == "bench.json" and "cases" in content:
+        with reading(file):
+            bench.display_rows(content), content["title"], content["repeats"], settings.of_measurement(content, "")
+        folder.bench = content
+    elif file.name == "crosscheck.json" and "cases" in content:
+        with reading(file):
+            crosscheck.display_rows(content), crosscheck.title(content), settings.of_measurement(content, "")
+        folder.crosscheck = content
 
 
 def _order(file: Path) -> dict[str, int]:

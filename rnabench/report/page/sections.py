@@ -42,6 +42,7 @@ def section(folder: ResultFolder, taken: set[str]) -> Section:
         *(_study(path, stem, record, fragment(f"{own}-{stem}", taken), figures.get(stem, []))
           for stem, record in folder.studies.items()),
         *_measurements(folder, taken, own),
+        *_unreadable(folder, taken, own),
     ]
     if (left := figures.get("", [])) and not folder.records:
         others = _embedded(path, left, "Figure")
@@ -49,6 +50,19 @@ def section(folder: ResultFolder, taken: set[str]) -> Section:
     notes = ["table.md", *(f"{stem}.md" for stem in folder.studies)]
     titles = [found for note in notes if (found := first_heading(path / note))]
     return Section(own, folder.name, titles[0] if titles else folder.name.rsplit("/", 1)[-1], tuple(blocks))
+
+
+def unreadable(folder: ResultFolder, taken: set[str]) -> Section:
+    """In the place of a folder of which nothing can be shown but why."""
+    own = fragment(folder.name, taken)
+    return Section(own, folder.name, folder.name.rsplit("/", 1)[-1], tuple(_unreadable(folder, taken, own)))
+
+
+def _unreadable(folder: ResultFolder, taken: set[str], own: str) -> list[Block]:
+    if not folder.unreadable:
+        return []
+    return [Block(fragment(f"{own}-unreadable", taken), "Unreadable",
+                  checks=tuple(Check("FAIL", reason) for reason in folder.unreadable))]
 
 
 def _paper(folder: ResultFolder, own: str) -> list[Block]:

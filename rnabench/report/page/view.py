@@ -89,6 +89,9 @@ class Section:
 
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], open: bool = False) -> Table:
+    """Raises ValueError unless every row has a cell for each heading."""
+    if any(len(row) != len(headings) for row in rows):
+        raise ValueError(f"expected {len(headings)} cells in every row of {title!r}")
     return Table(title, tuple(headings), tuple(tuple(row) for row in rows), open)
 
 
