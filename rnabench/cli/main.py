@@ -15,9 +15,11 @@ from rnabench.cli.card import card
 from rnabench.cli.command import command
 from rnabench.cli.conform import conform
 from rnabench.cli.dense import dense
+from rnabench.cli.doctor import doctor
 from rnabench.cli.exchange import convert, export
+from rnabench.cli.recipes import recipes
 from rnabench.cli.report import check, report
-from rnabench.cli.reproduce import reproduce
+from rnabench.cli.reproduce import quickstart, reproduce
 from rnabench.cli.rescore import rescore
 from rnabench.cli.runs import runs
 from rnabench.cli.study import studies, study
@@ -28,12 +30,12 @@ from rnabench.runtime.stopping import Stopped
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "train": train, "attack": attack, "conform": conform, **{kind: study(kind) for kind in studies()},
-    "reproduce": reproduce, "report": report, "card": card, "check": check, "rescore": rescore, "runs": runs,
-    "describe": describe, "convert": convert, "export": export, "bench": bench, "crosscheck": crosscheck,
-    "dense": dense,
+    "quickstart": quickstart, "train": train, "attack": attack, "conform": conform,
+    **{kind: study(kind) for kind in studies()}, "recipes": recipes, "reproduce": reproduce, "report": report,
+    "card": card, "check": check, "rescore": rescore, "runs": runs, "describe": describe, "convert": convert,
+    "export": export, "bench": bench, "crosscheck": crosscheck, "dense": dense, "doctor": doctor,
 }
-LOOKS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+LOOKS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
 class Commands(TyperGroup):
@@ -41,7 +43,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
-        single = typer.Typer(**LOOKS)
+        single = typer.Typer(**LOOKS, add_completion=False)
         single.command(name)(command(COMMANDS[str(name)], str(name)))
         return name, typer.main.get_command(single), rest
 

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from rnabench.report.record import Record
     from rnabench.settings.recipe import Recipe
 
+Jobs = Annotated[int, o.option("Processes that train, attack and study side by side, each with its share of the CPU "
+                               "threads (training with other threads rounds differently).", o.RUN)]
+Runs = Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)]
+Out = Annotated[Path, o.option("Results go to <out>/<recipe name>[-<profile>].", o.RUN)]
+
 
 def reproduce(
-    recipe: Annotated[Path, typer.Argument(help="A YAML file, such as recipes/quickstart.yaml.")],
+    recipe: Annotated[Path, typer.Argument(help="A YAML file, or a name that `rnabench recipes` lists.")],
     data: Annotated[dict[str, Any], o.data("Data set to train and attack on.", "the recipe's")],
     profile: Annotated[Optional[str], o.option("At what scale, for recipes that have profiles: paper, short, cpu, "
                                                "smoke.  [default: short with CUDA, else cpu]", o.RUN)] = None,
@@ -24,16 +29,15 @@ def reproduce(
                                    "nothing.", o.RUN, "--plan")] = False,
     only: Annotated[Optional[str], o.option("Some of it, comma-separated: `table`, names of figures, and of the table "
                                             "model=NAME and attack=NAME.  [default: all]", o.RUN)] = None,
-    jobs: Annotated[int, o.option("Processes that train, attack and study side by side, each with its share of the CPU "
-                                  "threads (training with other threads rounds differently).", o.RUN)] = 1,
+    jobs: Jobs = 1,
     max_minutes: o.MaxMinutes = None,
     device: o.Device = "auto",
     refresh: o.Refresh = False,
     keep_images: Annotated[bool, o.option("Keep the adversarial images beside the records, for `rnabench rescore` (or "
                                           "`keep_images: true` under the recipe's `evaluate`).", o.RUN,
                                           "--keep-images")] = False,
-    runs: Annotated[Path, o.option("Where trained networks are kept, and found again.", o.RUN)] = Path("runs"),
-    out: Annotated[Path, o.option("Results go to <out>/<recipe name>[-<profile>].", o.RUN)] = Path("results"),
+    runs: Runs = Path("runs"),
+    out: Out = Path("results"),
 ) -> None:
     """Train, attack and study everything that a recipe names, and write its table and figures.
 
@@ -46,7 +50,9 @@ def reproduce(
     from rnabench.settings.datasets import DataSettings
     from rnabench.settings.recipe_loading import load_recipe
     from rnabench.settings.recipe_source import profiles
+    from rnabench.settings.shipped import find
 
+    recipe = find(recipe)
     if jobs < 1:
         raise InvalidValue("--jobs", jobs, "at least 1")
     if "dataset" in data:
@@ -76,6 +82,20 @@ def reproduce(
         announce(chosen, place, jobs, progress)
         found = run_recipe(loaded, chosen, place, progress, stop, jobs)
     _finish(loaded, chosen, place, found.table, found.figures, found.missing)
+
+
+def quickstart(
+    jobs: Jobs = 1,
+    max_minutes: o.MaxMinutes = None,
+    device: o.Device = "auto",
+    runs: Runs = Path("runs"),
+    out: Out = Path("results"),
+) -> None:
+    """Train a plain and a randomised network on scanned digits (no download), attack both, and print a table.
+
+    The same as `rnabench reproduce quickstart`; minutes on two CPU cores.
+    """
+    reproduce(Path("quickstart"), {}, jobs=jobs, max_minutes=max_minutes, device=device, runs=runs, out=out)
 
 
 def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, Record],

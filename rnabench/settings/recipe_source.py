@@ -101,6 +101,11 @@ class Source:
     defined: dict[str, Content]
 
 
+def content(file: Path) -> Content:
+    """What a recipe's file says over its base, not judged. Raises as `read_source`."""
+    return _merged(file)
+
+
 def profiles(file: Path) -> list[str]:
     """The names of a recipe's profiles; none if it has none. Raises as `read_source`."""
     return list(_profiles(file, _merged(file)))

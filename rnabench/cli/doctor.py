@@ -1,0 +1,45 @@
+"""`rnabench doctor`: whether this machine has what rnabench needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnabench.cli import options as o
+
+FAILED = 1
+COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
+
+
+def doctor(
+    runs: Annotated[Path, o.option("Folder of runs, where it is to be.", o.RUN)] = Path("runs"),
+    out: Annotated[Path, o.option("Folder of results, where it is to be.", o.RUN)] = Path("results"),
+    data: Annotated[Path, o.option("Folder of data sets, where it is to be.", o.RUN)] = Path("data"),
+    compile: Annotated[bool, o.option("Try out torch.compile, which takes some seconds to minutes.", o.RUN)] = True,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say what this machine has of what rnabench needs, and what to do about the rest: versions, devices and their
+    number formats, whether torch.compile works, whether locks hold in the folders, free disk, data.
+
+    A line for each, OK, WARN (something cannot be had) or FAIL (nothing can); exit code 1 if any is FAIL.
+    """
+    from rich.markup import escape
+
+    from rnabench.cli.console import console
+    from rnabench.jobs.doctor import examine
+
+    found = []
+    for each in examine(runs, out, data, compile):
+        found.append(each)
+        if not as_json:
+            advice = f" -> {each.advice}" if each.advice else ""
+            console().print(f"[{COLOURS[each.state]}]{each.state:4}[/] {each.what:14} {escape(each.found + advice)}",
+                            soft_wrap=True)
+    if as_json:
+        from json import dumps
+
+        typer.echo(dumps([each.as_json() for each in found], indent=1))
+    if any(each.state == "FAIL" for each in found):
+        raise typer.Exit(FAILED)
