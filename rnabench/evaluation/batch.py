@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from rnabench.attack.attack import Attack, LibraryAttack, Uniform, check, ready
 from rnabench.attack.estimators import Estimator, Expectation, OnePath, OnPass, Watched, nobody, rows_pay
 from rnabench.attack.libraries import Resampled, by_torchattacks, frozen_view, torchattacks_call
+from rnabench.attack.resumable import Kept, remember, resumable
 from rnabench.attack.threat import Threat
 from rnabench.attack.whole_batch import InBatches, WholeBatch
 from rnabench.data.batches import Batch
@@ -104,10 +105,12 @@ class Attacker:
         names = batch.indices if self.keys.granularity == "sample" else groups.tolist()
         if len(set(names)) == 1:
             together = ExampleStreams(self.keys.seed, purpose, indices=names[:1])  # its numbers stay on the host
+            remember(together, "drawn")
             if not (space.takes_rows and rows_pay(batch.images.device)):
                 return lambda repeats: space.sample_each(together)
             return lambda repeats: _for_all(space.sample_each(together, repeats), len(names), batch.images.device)
         streams = ExampleStreams(self.keys.seed, purpose, indices=names, device=batch.images.device)
+        remember(streams, "drawn")
         return lambda repeats: space.sample_each(streams, repeats)
 
     def _run(self, name: str, attack: Attack | LibraryAttack, threat: Threat, estimator: Estimator, batch: Batch,
@@ -128,6 +131,7 @@ class Attacker:
 
     def _uniform(self, batch: Batch) -> Uniform:
         streams = ExampleStreams(self.keys.seed, "attack start", indices=batch.indices, device=batch.images.device)
+        remember(streams, "drawn")
         return lambda *shape: streams.uniform(*shape).to(batch.images)
 
 
@@ -189,27 +193,40 @@ class Evaluator:
         count = len(batch.indices)
         groups = self.attacker.groups(first, count)
         standing = np.arange(count) if alive is None else np.flatnonzero(alive)
-        todo = self._apart(cell, np.arange(count) if self.whole and len(standing) else standing, groups)
-        done: list[tuple[NDArray[np.int64], Outcome]] = []
-        while todo:
-            rows = todo.pop(0)
-            if len(rows) > self.at_once:
-                rows, rest = rows[: self.at_once], rows[self.at_once :]
-                todo.insert(0, rest)
-            part = batch.take(rows.tolist())
+        together = self._apart(cell, np.arange(count) if self.whole and len(standing) else standing, groups)
+        found = _nothing(cell, count, self.at_once)
+        for rows in resumable(self._left(together, found, batch), found):
+            part, failed = batch.take(rows.tolist()), False
             try:
                 outcome = self._outcome(cell, part, groups[rows])
-                done.append((standing, outcome.take(standing)) if self.whole else (rows, outcome))
-                continue
+                _put(found, rows, *((standing, outcome.take(standing)) if self.whole else (rows, outcome)))
             except RuntimeError as error:
+                failed = True
                 if not self.halve(error, part):
                     raise
-            # outside the handler, which holds on to the failed attack's tensors
-            todo.insert(0, rows)
-            if batch.images.device.type == "cuda":
-                torch.cuda.empty_cache()
+            if failed:  # outside the handler, which holds on to the failed attack's tensors
+                found.at_once = self.at_once
+                if batch.images.device.type == "cuda":
+                    torch.cuda.empty_cache()
         shared = self.random and self.keys.granularity == "batch"
-        return _whole(cell, count, done, groups if shared else None).timed(time.perf_counter() - started)
+        return Outcome(*cell.key, np.zeros((count, 1), dtype=bool) if found.correct is None else found.correct,
+                       found.majority, found.reported, groups if shared else None, time.perf_counter() - started,
+                       found.distances)
+
+    def _left(self, together: Sequence[NDArray[np.int64]], found: Kept, batch: Batch) -> Iterator[NDArray[np.int64]]:
+        """The images that are worked on next, as many at once as memory was found to hold, until all are done."""
+        if found.at_once < self.at_once:
+            self._take_at_once(found.at_once, batch)
+        for rows in together:
+            while len(left := rows[~found.done[rows]]):
+                yield left[: self.at_once]
+
+    def _take_at_once(self, images: int, batch: Batch) -> None:
+        self.at_once = images
+        # averaging over paths may then take no more images at once either
+        self.attacker.most_pixels = images * batch.images[0, 0].numel()
+        if self.surrogate is not None:
+            self.surrogate.most_pixels = self.attacker.most_pixels
 
     def _apart(self, cell: Cell, rows: NDArray[np.int64], groups: Groups) -> list[NDArray[np.int64]]:
         """The images that are worked on together: all, or the groups one by one where only one path is known at a
@@ -228,13 +245,9 @@ class Evaluator:
             return False
         if self.whole:
             raise undivided(self.keys.batch_size) from error
-        self.at_once = images // 2
+        self._take_at_once(images // 2, batch)
         if isinstance(self.defence, RandomizedClassifier) and self.defence.recorded is not None:
             self.defence.recorded.forget()
-        # averaging over paths may then take no more images at once either
-        self.attacker.most_pixels = self.at_once * batch.images[0, 0].numel()
-        if self.surrogate is not None:
-            self.surrogate.most_pixels = self.attacker.most_pixels
         self.progress.line(f"out of memory: going on with {self.at_once} images at once")
         return True
 
@@ -263,8 +276,10 @@ class Evaluator:
             path = self.defence.space.sample(torch.Generator())  # the only one
         if path is not None:
             return self._predict(images, path)[None]
-        draw = self.attacker.drawer("scoring path", batch, groups)
-        return torch.stack([self._predict(images, draw(1)) for _ in range(self.keys.draws)])
+        draw, scored = self.attacker.drawer("scoring path", batch, groups), Kept(draws=[])
+        for _ in resumable(range(self.keys.draws), scored):
+            scored.draws.append(self._predict(images, draw(1)))
+        return torch.stack(scored.draws)
 
     def _predict(self, images: Tensor, path: Path) -> Tensor:
         with torch.no_grad():
@@ -273,17 +288,21 @@ class Evaluator:
         return logits.argmax(1)
 
 
-def _whole(cell: Cell, count: int, parts: list[tuple[NDArray[np.int64], Outcome]], groups: Groups | None) -> Outcome:
-    """The outcome of `count` images from those of some of them, each with its rows; the others count as broken."""
-    draws = parts[0][1].correct.shape[1] if parts else 1
-    correct = np.zeros((count, draws), dtype=bool)
-    majority, reported = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    distances = None if cell.attack is None or cell.attack.bounded else np.zeros(count)
-    for rows, part in parts:
-        correct[rows], majority[rows], reported[rows] = part.correct, part.majority, part.reported
-        if distances is not None and part.distances is not None:
-            distances[rows] = part.distances
-    return Outcome(*cell.key, correct, majority, reported, groups, 0.0, distances)
+def _nothing(cell: Cell, count: int, at_once: int) -> Kept:
+    """The outcome of `count` images as it is built up: those that are not worked on count as broken."""
+    none = np.zeros(count, dtype=bool)
+    return Kept(done=none, correct=None, majority=none.copy(), reported=none.copy(), at_once=at_once,
+                distances=None if cell.attack is None or cell.attack.bounded else np.zeros(count))
+
+
+def _put(found: Kept, done: NDArray[np.int64], rows: NDArray[np.int64], part: Outcome) -> None:
+    """Add the outcome of the images at `rows`; with it, those at `done` are."""
+    if found.correct is None:
+        found.correct = np.zeros((len(found.done), part.correct.shape[1]), dtype=bool)
+    found.correct[rows], found.majority[rows], found.reported[rows] = part.correct, part.majority, part.reported
+    if found.distances is not None and part.distances is not None:
+        found.distances[rows] = part.distances
+    found.done[done] = True
 
 
 def most_frequent(predictions: Tensor, classes: int) -> Tensor:

@@ -21,6 +21,7 @@ from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.kept_images import PIECE, Collected, keeps_images
+from rnabench.evaluation.resuming import one_batch
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.model.recorded import recorded_passes
@@ -55,7 +56,7 @@ def evaluate(
     `model` is the module behind `defence` (often the same object); its mode, buffers, parameters' requires_grad and
     gradients are left as they were. `statistics` are the data set's, for sanity check 8; on `surrogate`, if any, the
     images of a transfer attack are made. Raises Busy if nothing is left but cells that other processes work on,
-    Stopped between two batches if asked to, InvalidValue for an attack that cannot be run like this, NumericalError
+    Stopped if asked to, InvalidValue for an attack that cannot be run like this, NumericalError
     for images outside [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
@@ -176,14 +177,18 @@ class _Run:
                 count = min(len(batch.indices), total - place * size)
                 if not self.evaluator.whole:
                     batch = batch.part(0, count)
+                where = f"{cell.title}, {place * size} of {total} images"
                 if self.stop:
-                    raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
+                    raise self.stop.stopped(where)
                 alive = None if standing is None else standing[place * size : place * size + count]
                 share = len(batch.indices) / count if alive is None or self.evaluator.whole else float(alive.mean())
                 within = WithinBatch(self.progress, count, share * passes)
                 self.evaluator.on_pass = within.passed
-                parts.append(self._outcome(cell, batch, place, alive).first(count))
+                with one_batch(self.journal, self._name(cell), place, self.stop, where) as work:
+                    outcome = self._outcome(cell, batch, place, alive).first(count)
+                parts.append(outcome.timed(outcome.seconds + work.seconds))
                 self.journal.append(self._name(cell), parts[-1].as_json())
+                work.done()
                 done, right = done + count, right + float(parts[-1].correct.mean(1).sum())
                 within.finish(f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:

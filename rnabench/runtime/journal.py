@@ -136,8 +136,8 @@ class Journal:
             cut_off = len(entries) == len(lines) - 1 and not text.endswith("\n")
             if not cut_off and file not in self._damaged:
                 self._damaged.add(file)
-                self.tell(f"begun anew from batch {len(entries) + 1} on: {str(file)!r} was changed or damaged; expected "
-                          "every batch once, in order")
+                self.tell(f"begun anew from batch {len(entries) + 1} on: {str(file)!r} was changed or damaged; "
+                          "expected every batch once, in order")
         return entries
 
     def _file(self, key: Key) -> Path:
