@@ -93,7 +93,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, rows: Tensor | None = None, done: int = 0) -> Iterator[Tensor]:
-        """Logits [draws, n, classes], in pieces that make up all draws but the first, which are `done`; differentiable."""
+        """Logits [draws, n, classes], in pieces that make up all draws but the first `done`; differentiable."""
 
     def held(self) -> Estimator:
         """This attacker on the next draws of paths, which are the same whenever it is asked from now on."""
@@ -126,8 +126,7 @@ class Estimator(ABC):
             (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), images)
             sums.total = gradient if sums.total is None else sums.total + gradient  # it may be an expanded tensor
             sums.draws += len(drawn)
-        mean: Tensor = sums.total if self.predictions == 1 else sums.total / self.predictions
-        return mean
+        return torch.as_tensor(sums.total if self.predictions == 1 else sums.total / self.predictions)
 
     def estimate(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None,
                  gradient: bool = True) -> Estimate:

@@ -16,7 +16,8 @@ from rnabench.attack.estimators import GRADIENT_COST, frozen_parameters
 from rnabench.data.batches import Batch, BatchSource, first_images
 from rnabench.defence.defence import Defence, replayable
 from rnabench.errors import Busy
-from rnabench.evaluation.batch import Evaluator, check_plan, parameters
+from rnabench.evaluation.attacker import check_plan, parameters
+from rnabench.evaluation.batch import Evaluator
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
