@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
     except Stopped as stop:
         print(f"stopped: {stop}; run the same command again to go on", file=sys.stderr)
         sys.exit(STOPPED)
+    except SystemExit as error:  # nothing of ours ends so: success is never claimed for somebody else's code
+        _fail(f"the code of a network ended the program (SystemExit: {error}); expected logits")
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
