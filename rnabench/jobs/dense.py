@@ -100,7 +100,7 @@ def run_dense(work: Dense, file: Path, progress: Progress, stop: StopRequest, re
         return record
     check_locks(file.parent, progress)
     with claimed(file, file.name):
-        journal = Journal(file.with_suffix(".progress"), work.identity, str(work.device))
+        journal = Journal(file.with_suffix(".progress"), work.identity, str(work.device), tell=progress.line)
         if not resume:
             journal.remove()
         started = time.perf_counter()

@@ -27,27 +27,30 @@ class Left(Exception):
     """The loops were left."""
 
 
+class Slice:
+    """Leaves after so many items; of 0, as soon as there is something new. What was noted then is in its bookmark."""
+
+    def __init__(self, notes: Sequence[Note], items: int) -> None:
+        self.items, self.bookmark, self.notes = items, Bookmark(notes, self.on_item), list(notes)
+
+    def on_item(self) -> None:
+        self.items -= 1
+        if self.items < 0:
+            self.notes = list(self.bookmark.notes)
+            raise Left
+
+
 def in_slices(work: Callable[[], Any], slices: Sequence[int]) -> Any:
-    """What the work ends with if it is left again and again, after so many items each time; a slice of 0 is left as
-    soon as there is something new. After the last one it is not left any more."""
+    """What the work ends with if it is left again and again, after so many items each time, but not any more after the
+    last slice."""
     notes: list[Note] = []
-    left = iter(slices)
-    for size in left:
-        count = size
-
-        def on_item() -> None:
-            nonlocal count
-            count -= 1
-            if count < 0:
-                notes[:] = bookmark.notes
-                raise Left
-
-        bookmark = Bookmark(notes, on_item)
+    for items in slices:
+        one = Slice(notes, items)
         try:
-            with opened(bookmark):
+            with opened(one.bookmark):
                 return work()
         except Left:
-            pass
+            notes = one.notes
     with opened(Bookmark(notes)):
         return work()
 
