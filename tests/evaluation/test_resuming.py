@@ -62,7 +62,7 @@ def test_a_run_in_slices_has_the_outcomes_of_one_piece(keys: dict[str, object], 
     whole = full_evaluation(MODEL, **keys)
     found, stops = in_slices(tmp_path, 4, **keys)
     assert same(found, whole)
-    assert stops > 6
+    assert stops > 3
     assert not list((tmp_path / "progress").glob(f"*{ENDING}"))
 
 
@@ -71,14 +71,14 @@ def test_so_has_one_of_a_network_of_somebody_elses_in_its_several_parts(tmp_path
     whole = full_evaluation(foreign(), **keys)
     found, stops = in_slices(tmp_path, 6, foreign(), **keys)
     assert same(found, whole)
-    assert stops > 6
+    assert stops > 3
 
 
 def test_libraries_attacks_are_left_between_their_parts(tmp_path: Path) -> None:
     keys = FIXED | {"attacks": ["pgd2"], "protocols": ["paper"], "attack_paths": 3, "backend": "torchattacks"}
     found, stops = in_slices(tmp_path, 1, **keys)
     assert same(found, full_evaluation(MODEL, **keys))
-    assert stops > 6  # more than batches of natural and attacked images
+    assert stops > 3  # more than there are batches of natural and attacked images
 
 
 def test_images_that_are_kept_are_those_of_one_piece(tmp_path: Path) -> None:
