@@ -81,21 +81,6 @@ def test_stopped_after_any_step_it_ends_with_the_same_weights(tmp_path: Path, ch
     assert not (folder / STATE).exists()
 
 
-def test_an_epoch_that_is_being_judged_goes_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped after every step and after every batch of held-out images: none is looked at twice."""
-    monkeypatch.setattr(loop, "HOLDOUT_BATCH", 8)
-    whole, stops = run(tmp_path / "whole", epochs=1), 0
-    while True:
-        try:
-            parts = run(tmp_path / "parts", AfterSteps(0), epochs=1)
-            break
-        except Stopped:
-            stops += 1
-    assert (parts, stops) == (whole, 3 + 4)
-    first, second = (next(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("whole", "parts"))
-    assert first | {"images_per_second": ""} == second | {"images_per_second": ""}
-
-
 def test_killed_at_three_moments_it_ends_with_the_same_weights(tmp_path: Path) -> None:
     """SIGKILL, so that nothing can be tidied up: in the first epoch, after a save, and near the end."""
     code = ("import sys, torch; torch.set_num_threads(1); import rnabench.training.loop as loop; "
