@@ -123,6 +123,17 @@ class AfterSteps(StopRequest):
         return self.left < 0
 
 
+class AfterBatches(StopRequest):
+    """Asks to stop once so many batches are in the journals of a folder."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        super().__init__()
+        self.folder, self.count = folder, count
+
+    def __bool__(self) -> bool:
+        return sum(file.read_text().count("\n") - 1 for file in self.folder.glob("*.jsonl")) >= self.count
+
+
 class Lambda(nn.Module):
     """A torch module from a function; it has a parameter so that it has a device."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from rnabench.attack.attack import Attack, Strongest, Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.losses import LOSSES, Loss, targeted_dlr
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS, CrossCheck
 
@@ -63,8 +64,8 @@ class APGD(Attack):
 
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         best = Strongest(images)
-        for loss in self._losses(estimator, images, labels):
-            for _ in range(self.restarts):
+        for loss in resumable(self._losses(estimator, images, labels), best):
+            for _ in resumable(range(self.restarts), best):
                 start = threat.start(images, uniform(*images.shape[1:]))
                 rows = torch.arange(len(images), device=images.device)
                 if not estimator.is_random:
@@ -85,37 +86,41 @@ class APGD(Attack):
 
     def _climb(self, estimator: Estimator, images: Tensor, labels: Tensor, start: Tensor, loss: Loss, rows: Tensor,
                best: Strongest, threat: Threat) -> None:
-        candidate = previous = start
-        found = estimator.estimate(candidate, labels, loss, rows)
-        best.offer(candidate, found, rows)
-        gradient, last = found.gradient, found.loss
-        peak, peak_loss, peak_gradient = candidate, found.loss, found.gradient
-        size = torch.full((len(images), 1, 1, 1), 2 * threat.eps, device=images.device)
-        rises, loss_at_check = torch.zeros_like(last), peak_loss.clone()
-        halved = torch.ones_like(last, dtype=torch.bool)
+        """One run from `start`; item 0 of the loop looks at it, each one after that makes a step."""
+        nothing = torch.zeros(len(images), device=images.device)
+        at = Kept(candidate=start, previous=start, gradient=start, last=nothing, peak=start, peak_loss=nothing,
+                  peak_gradient=start, size=torch.full((len(images), 1, 1, 1), 2 * threat.eps, device=images.device),
+                  rises=nothing, loss_at_check=nothing, halved=torch.ones_like(nothing, dtype=torch.bool), since=0,
+                  best=best)
         checks = checkpoints(self.steps)
-        since = 0
-        for step in range(self.steps):
-            share = MOMENTUM if step else 1.0
-            ahead = threat.project(threat.step(candidate, gradient, size), images)
-            moved = candidate + share * (ahead - candidate) + (1 - share) * (candidate - previous)
-            previous, candidate = candidate, threat.project(moved, images)
-            found = estimator.estimate(candidate, labels, loss, rows)
-            best.offer(candidate, found, rows)
-            gradient = found.gradient
-            rises += found.loss > last
-            last = found.loss
-            higher = found.loss > peak_loss
-            peak_loss = torch.where(higher, found.loss, peak_loss)
+        for step in resumable(range(self.steps + 1), at):
+            if step:
+                share = MOMENTUM if step > 1 else 1.0
+                ahead = threat.project(threat.step(at.candidate, at.gradient, at.size), images)
+                moved = at.candidate + share * (ahead - at.candidate) + (1 - share) * (at.candidate - at.previous)
+                at.previous, at.candidate = at.candidate, threat.project(moved, images)
+            found = estimator.estimate(at.candidate, labels, loss, rows)
+            best.offer(at.candidate, found, rows)
+            at.gradient = found.gradient
+            if not step:
+                at.peak_loss, at.peak_gradient, at.loss_at_check = found.loss, found.gradient, found.loss
+            else:
+                at.rises = at.rises + (found.loss > at.last)
+            at.last = found.loss
+            higher = found.loss > at.peak_loss
+            at.peak_loss = torch.where(higher, found.loss, at.peak_loss)
             where = higher.view(-1, 1, 1, 1)
-            peak, peak_gradient = torch.where(where, candidate, peak), torch.where(where, gradient, peak_gradient)
-            since += 1
-            if step + 1 in checks:
-                stalled = (rises <= RHO * since) | (~halved & (loss_at_check >= peak_loss))
+            at.peak = torch.where(where, at.candidate, at.peak)
+            at.peak_gradient = torch.where(where, at.gradient, at.peak_gradient)
+            at.since += step > 0
+            if step in checks:
+                stalled = (at.rises <= RHO * at.since) | (~at.halved & (at.loss_at_check >= at.peak_loss))
                 where = stalled.view(-1, 1, 1, 1)
-                size = torch.where(where, size / 2, size)
-                candidate, gradient = torch.where(where, peak, candidate), torch.where(where, peak_gradient, gradient)
-                rises, since, halved, loss_at_check = torch.zeros_like(rises), 0, stalled, peak_loss.clone()
+                at.size = torch.where(where, at.size / 2, at.size)
+                at.candidate = torch.where(where, at.peak, at.candidate)
+                at.gradient = torch.where(where, at.peak_gradient, at.gradient)
+                at.rises, at.since, at.halved = torch.zeros_like(at.rises), 0, stalled
+                at.loss_at_check = at.peak_loss
 
 
 def checkpoints(steps: int) -> set[int]:

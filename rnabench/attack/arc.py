@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnabench.attack.attack import Attack, Uniform
 from rnabench.attack.estimators import GRADIENT_COST, Estimator
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS
 
@@ -55,24 +56,25 @@ class ARC(Attack):
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         members = estimator.members()
         everything = torch.arange(len(images), device=images.device)
-        best = images.clone()
-        logits = _logits(members, best, everything)
-        for _ in range(self.steps):
-            centre = best.clone()
-            for number, member in enumerate(members):
+        best = Kept(images=images.clone(), logits=_logits(members, images, everything))
+        for _ in resumable(range(self.steps), best):
+            centre = best.images.clone()
+            for number, member in resumable(list(enumerate(members)), best):
+                logits = best.logits
                 rows = (logits[number].argmax(1) == labels).nonzero().squeeze(1)  # the host waits for the device
                 if not len(rows):
                     continue
                 own = labels[rows]
-                change = self._change(member, logits[number, rows], best[rows], centre[rows], own, rows, threat)
+                change = self._change(member, logits[number, rows], best.images[rows], centre[rows], own, rows, threat)
                 tried = threat.project(centre[rows] + change, images[rows])
                 found = _logits(members, tried, rows)
                 better = _right(found, own) <= _right(logits[:, rows], own)
-                best[rows] = torch.where(better.view(-1, 1, 1, 1), tried, best[rows])
+                best.images[rows] = torch.where(better.view(-1, 1, 1, 1), tried, best.images[rows])
                 logits[:, rows] = torch.where(better.view(1, -1, 1), found, logits[:, rows])
-            if torch.equal(best, centre):
+            if torch.equal(best.images, centre):
                 break
-        return best
+        strongest: Tensor = best.images
+        return strongest
 
     def _change(self, member: Estimator, logits: Tensor, now: Tensor, centre: Tensor, labels: Tensor, rows: Tensor,
                 threat: Threat) -> Tensor:
@@ -100,8 +102,11 @@ class ARC(Attack):
 
 def _logits(members: Sequence[Estimator], images: Tensor, rows: Tensor) -> Tensor:
     """[paths, n, classes]."""
+    found = Kept(pieces=[])
     with torch.no_grad():
-        return torch.cat([logits for member in members for logits in member.forward(images, rows)])
+        for member in resumable(members, found):
+            found.pieces += list(member.forward(images, rows))
+        return torch.cat(found.pieces)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from rnabench.attack.attack import Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.losses import Loss
 from rnabench.attack.minimal import CONFIRM_CW, MinimalAttack
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS
 from rnabench.settings.pixels import Pixels
@@ -37,19 +38,22 @@ class DAG(MinimalAttack):
         return min(self.steps, 30), 0  # most examples are through by then
 
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
-        found, drawn = images.clone(), uniform(1)[:, 0]
-        rows = torch.arange(len(images), device=images.device)
-        for _ in range(self.steps):
-            here = estimator.estimate(found[rows], labels[rows], towards_drawn(drawn[rows]), rows)
+        drawn = uniform(1)[:, 0]
+        walk = Kept(images=images.clone(), rows=torch.arange(len(images), device=images.device))
+        for _ in resumable(range(self.steps), walk):
+            rows = walk.rows
+            here = estimator.estimate(walk.images[rows], labels[rows], towards_drawn(drawn[rows]), rows)
             hit = here.wrong > 0.5
             if estimator.is_random and bool(hit.any()):  # many steps are looked at: none is to be lucky
                 check = hit.nonzero().squeeze(1)
-                hit[check] = estimator.wrong(found[rows[check]], labels[rows[check]], rows[check],
+                hit[check] = estimator.wrong(walk.images[rows[check]], labels[rows[check]], rows[check],
                                              CONFIRM_CW) > 0.5
             rows, gradient = rows[~hit], here.gradient[~hit]
             if not len(rows):
                 break
-            found[rows] = (found[rows] + of_length(gradient, self.gamma)).clamp(0, 1)
+            walk.images[rows] = (walk.images[rows] + of_length(gradient, self.gamma)).clamp(0, 1)
+            walk.rows = rows
+        found: Tensor = walk.images
         return found
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from rnabench.attack.averages import FUSIONS, Fusion
 from rnabench.attack.losses import Loss, cross_entropy
+from rnabench.attack.resumable import Kept, remember, resumable
 from rnabench.path.path import Path
 from rnabench.settings.protocols import Average
 
@@ -72,8 +73,7 @@ class Estimator(ABC):
 
     What is averaged is each draw's loss, so that gradients average as well, or with a `fusion` the draws' predictions:
     the loss, its gradient and the gaps are then those of the one prediction that all draws make together. All of them
-    have to stay in memory until it is differentiated; an evaluation that runs out takes fewer images at once. (Two
-    passes would need a network whose draws can be replayed, and a third more work.)
+    have to stay in memory until it is differentiated; an evaluation that runs out takes fewer images at once.
 
     Every method takes `images` [n, C, H, W], `labels` int64 [n] and, where they are only some examples of the batch
     (or some of them twice), `rows` int64 [n]: each one's place in the batch, so that it keeps its own paths.
@@ -92,8 +92,8 @@ class Estimator(ABC):
         return other
 
     @abstractmethod
-    def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
-        """Logits [draws, n, classes], in pieces that make up all draws; differentiable."""
+    def forward(self, images: Tensor, rows: Tensor | None = None, done: int = 0) -> Iterator[Tensor]:
+        """Logits [draws, n, classes], in pieces that make up all draws but the first `done`; differentiable."""
 
     def held(self) -> Estimator:
         """This attacker on the next draws of paths, which are the same whenever it is asked from now on."""
@@ -108,69 +108,75 @@ class Estimator(ABC):
         """How many predictions have a loss of their own: all draws, or the one that they make together."""
         return self.samples if self.fusion is None else 1
 
-    def _pieces(self, images: Tensor, rows: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _pieces(self, images: Tensor, rows: Tensor | None, done: Kept) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits [m, n, classes] that have a loss of their own, beside those [k, n, classes] of the draws behind them,
-        in pieces that make up all `predictions` and all draws."""
+        in pieces that make up all `predictions` and all draws but the first, which are `done`."""
         if self.fusion is None:
-            for logits in self.forward(images, rows):
+            for logits in self.forward(images, rows, done.draws):
                 yield logits, logits
-        else:
+        elif not done.draws:
             drawn = torch.cat(list(self.forward(images, rows)))
             yield self.fusion(drawn).unsqueeze(0), drawn
 
     def gradient(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None
                  ) -> Tensor:
         """The mean gradient of each example's loss with respect to its image."""
-        images = images.detach().requires_grad_()
-        total = None
-        for logits, _ in self._pieces(images, rows):
+        images, sums = images.detach().requires_grad_(), Kept(draws=0, total=None)
+        for logits, drawn in resumable(self._pieces(images, rows, sums), sums, forget=True):
             (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), images)
-            total = gradient if total is None else total + gradient  # not in place: it may be an expanded tensor
-        assert total is not None
-        return total if self.predictions == 1 else total / self.predictions
+            sums.total = gradient if sums.total is None else sums.total + gradient  # it may be an expanded tensor
+            sums.draws += len(drawn)
+        return torch.as_tensor(sums.total if self.predictions == 1 else sums.total / self.predictions)
 
     def estimate(self, images: Tensor, labels: Tensor, loss: Loss = cross_entropy, rows: Tensor | None = None,
                  gradient: bool = True) -> Estimate:
         """Loss, share of wrong draws and (unless only the first two are wanted) gradient, on the same draws."""
         images = images.detach().requires_grad_(gradient)
-        values, wrong = (torch.zeros(len(images), device=images.device) for _ in range(2))
+        none = torch.zeros(len(images), device=images.device)
         slope = torch.zeros_like(images, requires_grad=False) if gradient else images.new_zeros(())
+        sums = Kept(draws=0, loss=none, wrong=none.clone(), slope=slope)
         with torch.set_grad_enabled(gradient):
-            for logits, drawn in self._pieces(images, rows):
+            for logits, drawn in resumable(self._pieces(images, rows, sums), sums, forget=gradient):
                 each = loss(logits, labels)
-                values += each.detach().sum(0)
-                wrong += (drawn.detach().argmax(-1) != labels).sum(0)
+                sums.loss += each.detach().sum(0)
+                sums.wrong += (drawn.detach().argmax(-1) != labels).sum(0)
                 if gradient:
-                    slope += torch.autograd.grad(each.sum(), images)[0]
-        return Estimate(values / self.predictions, wrong / self.samples, slope / self.predictions if gradient else
-                        slope.expand_as(images))
+                    sums.slope += torch.autograd.grad(each.sum(), images)[0]
+                sums.draws += len(drawn)
+        return Estimate(sums.loss / self.predictions, sums.wrong / self.samples,
+                        sums.slope / self.predictions if gradient else sums.slope.expand_as(images))
 
     def wrong(self, images: Tensor, labels: Tensor, rows: Tensor | None = None, at_least: int = 1) -> Tensor:
         """The share of draws that misclassify, [n], over at least so many draws if draws differ."""
-        rounds = -(-at_least // self.samples) if self.is_random else 1
-        return torch.stack([self.estimate(images, labels, rows=rows, gradient=False).wrong
-                            for _ in range(rounds)]).mean(0)
+        rounds, shares = -(-at_least // self.samples) if self.is_random else 1, Kept(rounds=[])
+        for _ in resumable(range(rounds), shares):
+            shares.rounds.append(self.estimate(images, labels, rows=rows, gradient=False).wrong)
+        return torch.stack(shares.rounds).mean(0)
 
     def gaps(self, images: Tensor, labels: Tensor, targets: Tensor, rows: Tensor | None = None
              ) -> tuple[Tensor, Tensor]:
         """The mean logits of `targets` int64 [n, T] less the right class's, [T, n], and the gradients [T, n, C, H, W]
         of these gaps."""
         images = images.detach().requires_grad_()
-        values = torch.zeros(targets.T.shape, device=images.device)
-        slopes = torch.zeros((targets.shape[1], *images.shape), device=images.device)
-        for logits, _ in self._pieces(images, rows):
+        sums = Kept(draws=0, values=torch.zeros(targets.T.shape, device=images.device),
+                    slopes=torch.zeros((targets.shape[1], *images.shape), device=images.device))
+        for logits, drawn in resumable(self._pieces(images, rows, sums), sums, forget=True):
             summed = logits.sum(0)
             gaps = (summed.gather(1, targets) - summed.gather(1, labels[:, None])).T
-            values += gaps.detach()
+            sums.values += gaps.detach()
             for number, gap in enumerate(gaps):
-                slopes[number] += torch.autograd.grad(gap.sum(), images, retain_graph=number + 1 < len(gaps))[0]
-        return values / self.predictions, slopes.div_(self.predictions)
+                sums.slopes[number] += torch.autograd.grad(gap.sum(), images, retain_graph=number + 1 < len(gaps))[0]
+            sums.draws += len(drawn)
+        return sums.values / self.predictions, sums.slopes.div_(self.predictions)
 
     def mean_logits(self, images: Tensor, rows: Tensor | None = None) -> Tensor:
         """[n, classes], without a gradient."""
+        sums = Kept(draws=0, pieces=[])
         with torch.no_grad():
-            pieces = [piece.sum(0) for piece, _ in self._pieces(images, rows)]
-        return torch.stack(pieces).sum(0) / self.predictions
+            for piece, drawn in resumable(self._pieces(images, rows, sums), sums):
+                sums.pieces.append(piece.sum(0))
+                sums.draws += len(drawn)
+        return torch.stack(sums.pieces).sum(0) / self.predictions
 
 
 class OnePath(Estimator):
@@ -181,18 +187,18 @@ class OnePath(Estimator):
     def __init__(self, model: OnPath, path: Path) -> None:
         self.model, self.path, self.view = model, path, model.on(path)
 
-    def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
+    def forward(self, images: Tensor, rows: Tensor | None = None, done: int = 0) -> Iterator[Tensor]:
         path = self.path if rows is None else self.path.take(rows)
+        if done:
+            return
         if self.look is not None:
             yield self.look(self.model, path, images, 1, rows).float().unsqueeze(0)
         else:
-            view = self.view if path is self.path else self.model.on(path)
-            yield view(images).float().unsqueeze(0)
+            yield (self.view if path is self.path else self.model.on(path))(images).float().unsqueeze(0)
 
 
 def rows_pay(device: torch.device) -> bool:
-    """Whether one pass over images with a path for each is faster than a pass for each path: not on a CPU, where a pass
-    on one path runs only the options of that."""
+    """Whether one pass with a path for each image is faster than one for each path, as it is not on a CPU."""
     return device.type != "cpu"
 
 
@@ -200,8 +206,8 @@ class Expectation(Estimator):
     """Expectation over transformation: means over `samples` fresh paths at every step.
 
     One sample is the naive attack on the deployed model (protocol `resample`). Where paths have a row for each image,
-    images of up to `most_pixels` pixels in all go through the network at once (by default what 1,024 images of 32x32
-    have, on a CPU 64 images: larger batches are slower there).
+    images of up to `most_pixels` pixels in all go through the network at once (default: those of 1,024 images of 32x32,
+    on a CPU of 64: larger batches are slower there).
     """
 
     is_random = True
@@ -222,9 +228,8 @@ class Expectation(Estimator):
     def members(self) -> list[Estimator]:
         return self.held().members()
 
-    def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
+    def forward(self, images: Tensor, rows: Tensor | None = None, done: int = 0) -> Iterator[Tensor]:
         limit = self.most_pixels or (64 if images.device.type == "cpu" else 1024) * 32 * 32
-        done = 0
         while done < self.samples:
             repeats = min(self.samples - done, max(1, limit // (len(images) * images[0, 0].numel())))
             path = self.draw(repeats)
@@ -249,6 +254,7 @@ class GivenPaths(Expectation):
     def __init__(self, model: OnPath, paths: Sequence[Path], most_pixels: int | None = None,
                  average: Average = "losses") -> None:
         self.paths, self._taken = tuple(paths), 0
+        remember(self, "_taken")
         super().__init__(model, self._next, len(self.paths), most_pixels, average)
 
     def held(self) -> Estimator:
@@ -269,7 +275,6 @@ class GivenPaths(Expectation):
 
 
 GRADIENT_COST = 3.0  # forward passes that a pass with a gradient of the images takes about as long as
-
 OnPass = Callable[[float], None]
 """Told of each pass: its images, times what it costs in forward passes."""
 
@@ -289,8 +294,7 @@ class Watched:
 
         def logits_of(images: Tensor) -> Tensor:
             logits = view(images)
-            followed = torch.is_grad_enabled() and images.requires_grad
-            self.tell(len(images) * (GRADIENT_COST if followed else 1.0))
+            self.tell(len(images) * (GRADIENT_COST if torch.is_grad_enabled() and images.requires_grad else 1.0))
             return logits
 
         return logits_of

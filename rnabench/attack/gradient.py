@@ -11,6 +11,7 @@ from torch import Tensor
 from rnabench.attack.attack import Attack, Strongest, Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.losses import LOSSES, Loss, cross_entropy
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS, CrossCheck, LossName
 from rnabench.settings.pixels import Length
@@ -74,11 +75,13 @@ class Steps(Attack):
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         size = threat.eps / 4 if self.step_size is None else self.step_size
         candidate = threat.start(images, uniform(*images.shape[1:])) if self.random_start else images
-        direction, last = self.at_rest(images), None
-        for _ in range(self.steps):
-            direction = self.follow(estimator, candidate, labels, direction, last)
-            last, candidate = candidate, threat.project(self.move(threat, candidate, direction, size), images)
-        return candidate.detach()
+        walk = Kept(candidate=candidate, direction=self.at_rest(images), last=None)
+        for _ in resumable(range(self.steps), walk):
+            walk.direction = self.follow(estimator, walk.candidate, labels, walk.direction, walk.last)
+            moved = self.move(threat, walk.candidate, walk.direction, size)
+            walk.last, walk.candidate = walk.candidate, threat.project(moved, images)
+        found: Tensor = walk.candidate.detach()
+        return found
 
 
 @ATTACKS.register("bim")
@@ -135,7 +138,7 @@ class PGD(Steps):
         if self.restarts == 1:
             return super().run(estimator, images, labels, uniform, threat)
         best = Strongest(images)
-        for _ in range(self.restarts):
+        for _ in resumable(range(self.restarts), best):
             candidate = super().run(estimator, images, labels, uniform, threat)
             best.offer(candidate, estimator.estimate(candidate, labels, self.objective, gradient=False))
         return best.images

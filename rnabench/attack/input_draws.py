@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnabench.attack.attack import Uniform
 from rnabench.attack.estimators import OnPath
+from rnabench.attack.resumable import remember
 from rnabench.path.path import Path
 from rnabench.path.resizing import NUMBERS, ResizeAndPad
 
@@ -32,6 +33,7 @@ class InputDraws:
         self._taken = torch.zeros(batch, dtype=torch.int64, device=device)
         self._at_most = 0  # draws that an image has taken: known without waiting for the device
         self._all = torch.arange(batch, device=device)
+        remember(self, "_numbers", "_taken", "_at_most")
 
     def of_whole_batches(self) -> InputDraws:
         return InputDraws(self.transform, self.uniform, self.batch, self.device, whole=True)

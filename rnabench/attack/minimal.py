@@ -11,6 +11,7 @@ from torch import Tensor
 from rnabench.attack.attack import Attack, Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.losses import margin
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.attack.threat import Threat, lengths
 from rnabench.settings.attacks import ATTACKS, CrossCheck
 
@@ -63,60 +64,61 @@ class CarliniWagner(MinimalAttack):
         return None if samples or self.searches else ("CW", self.model_dump(include={"c", "kappa", "steps", "lr"}))
 
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
-        best = images.clone()
-        nearest = torch.full((len(images),), torch.inf, device=images.device)
-        c = torch.full_like(nearest, self.c)
-        low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
-        for _ in range(1 + self.searches):
-            fooled = self._descend(estimator, images, labels, c, best, nearest)
-            high, low = torch.where(fooled, c.minimum(high), high), torch.where(fooled, low, c.maximum(low))
-            c = torch.where(high.isfinite(), (low + high) / 2, 10 * c)
-        return shorten(estimator, best, images, labels)
+        none = torch.full((len(images),), torch.inf, device=images.device)
+        best = Kept(images=images.clone(), nearest=none, c=torch.full_like(none, self.c), low=torch.zeros_like(none),
+                    high=none.clone())
+        for _ in resumable(range(1 + self.searches), best):
+            fooled = self._descend(estimator, images, labels, best)
+            best.high = torch.where(fooled, best.c.minimum(best.high), best.high)
+            best.low = torch.where(fooled, best.low, best.c.maximum(best.low))
+            best.c = torch.where(best.high.isfinite(), (best.low + best.high) / 2, 10 * best.c)
+        return shorten(estimator, best.images, images, labels)
 
-    def _descend(self, estimator: Estimator, images: Tensor, labels: Tensor, c: Tensor, best: Tensor, nearest: Tensor
-                 ) -> Tensor:
-        """One descent; improves `best` and `nearest` in place and says for which examples c was large enough."""
-        rows = torch.arange(len(images), device=images.device)
-        fooled = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        change, mean, square = (torch.zeros_like(images) for _ in range(3))
-        lowest = torch.full((len(images),), torch.inf, device=images.device)
-        waited, rate = torch.zeros_like(lowest), torch.full_like(lowest, self.lr)
+    def _descend(self, estimator: Estimator, images: Tensor, labels: Tensor, best: Kept) -> Tensor:
+        """One descent; improves `best` and says for which examples c was large enough."""
+        zeros, none = torch.zeros(len(images), device=images.device), torch.full_like(best.c, torch.inf)
+        at = Kept(change=torch.zeros_like(images), mean=torch.zeros_like(images), square=torch.zeros_like(images),
+                  rows=torch.arange(len(images), device=images.device), fooled=zeros > 0, lowest=none,
+                  waited=zeros.clone(), rate=torch.full_like(zeros, self.lr), margins=zeros.clone(), best=best)
         patience = max(PATIENCE * self.steps, 5)
-        for step in range(1, self.steps + 1):
-            x, moved = images[rows], change[rows]
+        for step in resumable(range(1, self.steps + 1), at):
+            rows = at.rows
+            x, moved, c = images[rows], at.change[rows], best.c[rows]
             found = estimator.estimate(x + moved, labels[rows], self._loss, rows)
             size = lengths(moved).flatten()
             # the estimate's loss is what an attacker raises; the objective is what this one lowers
-            objective = size.square() - c[rows] * found.loss
+            objective = size.square() - c * found.loss
             hit = found.wrong > 0.5
-            if estimator.is_random and bool((closer := hit & (size < nearest[rows])).any()):
+            if estimator.is_random and bool((closer := hit & (size < best.nearest[rows])).any()):
                 check = closer.nonzero().squeeze(1)
                 hit[check] = estimator.wrong((x + moved)[check], labels[rows[check]], rows[check], CONFIRM_CW) > 0.5
-            better = hit & (size < nearest[rows])
-            best[rows] = torch.where(better.view(-1, 1, 1, 1), x + moved, best[rows])
-            nearest[rows] = torch.where(better, size, nearest[rows])
-            gains = objective < lowest[rows] * (1 - GAIN * lowest[rows].sign())
+            better = hit & (size < best.nearest[rows])
+            best.images[rows] = torch.where(better.view(-1, 1, 1, 1), x + moved, best.images[rows])
+            best.nearest[rows] = torch.where(better, size, best.nearest[rows])
+            lowest = at.lowest[rows]
+            gains = objective < lowest * (1 - GAIN * lowest.sign())
             # a small c counts as enough if its optimum is at the boundary, not if a first large step once crossed it
             if step == 1:
-                margins = -found.loss
-            reached = hit | (-found.loss <= CLOSE * margins[rows])
-            fooled[rows] = torch.where(objective < lowest[rows], reached, fooled[rows])
-            lowest[rows] = torch.minimum(lowest[rows], objective)
-            waited[rows] = torch.where(gains, 0.0, waited[rows] + 1)
-            stalled = waited[rows] > patience
-            rate[rows], waited[rows] = torch.where(stalled, rate[rows] / 2, rate[rows]), torch.where(
-                stalled, 0.0, waited[rows])
-            gradient = 2 * moved - c[rows].view(-1, 1, 1, 1) * found.gradient
-            mean[rows] = m = BETAS[0] * mean[rows] + (1 - BETAS[0]) * gradient
-            square[rows] = v = BETAS[1] * square[rows] + (1 - BETAS[1]) * gradient.square()
+                at.margins = -found.loss
+            reached = hit | (-found.loss <= CLOSE * at.margins[rows])
+            at.fooled[rows] = torch.where(objective < lowest, reached, at.fooled[rows])
+            at.lowest[rows] = torch.minimum(lowest, objective)
+            waited = torch.where(gains, 0.0, at.waited[rows] + 1)
+            stalled = waited > patience
+            at.rate[rows] = torch.where(stalled, at.rate[rows] / 2, at.rate[rows])
+            at.waited[rows] = torch.where(stalled, 0.0, waited)
+            gradient = 2 * moved - c.view(-1, 1, 1, 1) * found.gradient
+            at.mean[rows] = m = BETAS[0] * at.mean[rows] + (1 - BETAS[0]) * gradient
+            at.square[rows] = v = BETAS[1] * at.square[rows] + (1 - BETAS[1]) * gradient.square()
             direction = (m / (1 - BETAS[0]**step)) / ((v / (1 - BETAS[1]**step)).sqrt() + ADAM_EPS)
-            change[rows] = (x + moved - rate[rows].view(-1, 1, 1, 1) * direction).clamp(0, 1) - x
-            going = (rate[rows] > self.lr * LEAST) & ~(hit & (size == 0))  # or it is misclassified as it is
-            rows = rows[going]
-            if not len(rows):
+            at.change[rows] = (x + moved - at.rate[rows].view(-1, 1, 1, 1) * direction).clamp(0, 1) - x
+            going = (at.rate[rows] > self.lr * LEAST) & ~(hit & (size == 0))  # or it is misclassified as it is
+            at.rows = rows[going]
+            if not len(at.rows):
                 break
-        missed = nearest.isinf()
-        best.copy_(torch.where(missed.view(-1, 1, 1, 1), images + change, best))
+        missed = best.nearest.isinf()
+        best.images = torch.where(missed.view(-1, 1, 1, 1), images + at.change, best.images)
+        fooled: Tensor = at.fooled
         return fooled
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -150,26 +152,28 @@ class DeepFool(MinimalAttack):
         return None if samples else ("DeepFool", {"steps": self.steps, "overshoot": self.overshoot})
 
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
-        found, change = images.clone(), torch.zeros_like(images)
         others = estimator.mean_logits(images).scatter(1, labels[:, None], -torch.inf)
         targets = others.topk(min(self.candidates, others.shape[1] - 1), dim=1).indices
-        rows = torch.arange(len(images), device=images.device)
-        near = targets[:, :NEAR].clone()
-        for step in range(self.steps):
-            rows = rows[estimator.wrong(found[rows], labels[rows], rows, CONFIRM_DEEPFOOL) <= 0.5]
+        walk = Kept(images=images.clone(), change=torch.zeros_like(images), near=targets[:, :NEAR].clone(),
+                    rows=torch.arange(len(images), device=images.device))
+        for step in resumable(range(self.steps), walk):
+            right = estimator.wrong(walk.images[walk.rows], labels[walk.rows], walk.rows, CONFIRM_DEEPFOOL) <= 0.5
+            walk.rows = rows = walk.rows[right]
             if not len(rows):
                 break
-            gaps, slopes = estimator.gaps(found[rows], labels[rows], (near if step else targets)[rows], rows)
+            boundaries = (walk.near if step else targets)[rows]
+            gaps, slopes = estimator.gaps(walk.images[rows], labels[rows], boundaries, rows)
             steepness = slopes.flatten(2).norm(dim=2)
             distance = (gaps.abs() / steepness.clamp_min(1e-12)).masked_fill(steepness == 0, torch.inf)
             if step == 0:
-                near[rows] = targets[rows].gather(1, distance.T.argsort(1)[:, : near.shape[1]])
+                walk.near[rows] = targets[rows].gather(1, distance.T.argsort(1)[:, : walk.near.shape[1]])
             nearest, target = distance.min(0)
             each = torch.arange(len(rows), device=images.device)
             length = (gaps[target, each].abs() + 1e-4) / steepness[target, each].square().clamp_min(1e-24)
-            change[rows] += torch.where(nearest.isfinite(), length, 0.0).view(-1, 1, 1, 1) * slopes[target, each]
-            found[rows] = (images[rows] + (1 + self.overshoot) * change[rows]).clamp(0, 1)
-        return shorten(estimator, found, images, labels)
+            step_of = torch.where(nearest.isfinite(), length, 0.0).view(-1, 1, 1, 1) * slopes[target, each]
+            walk.change[rows] += step_of
+            walk.images[rows] = (images[rows] + (1 + self.overshoot) * walk.change[rows]).clamp(0, 1)
+        return shorten(estimator, walk.images, images, labels)
 
 
 def shorten(estimator: Estimator, found: Tensor, images: Tensor, labels: Tensor, halvings: int = 7) -> Tensor:
@@ -185,13 +189,13 @@ def shorten(estimator: Estimator, found: Tensor, images: Tensor, labels: Tensor,
         rows = rows[estimator.wrong(found[rows], labels[rows], rows) > 0.5]
     if not len(rows):
         return found
-    near, far = torch.zeros(len(rows), 1, 1, 1, device=images.device), torch.ones(len(rows), 1, 1, 1,
-                                                                                  device=images.device)
+    far = torch.ones(len(rows), 1, 1, 1, device=images.device)
+    share = Kept(near=torch.zeros_like(far), far=far)
     start, change = images[rows], found[rows] - images[rows]
-    for _ in range(halvings):
-        middle = (near + far) / 2
+    for _ in resumable(range(halvings), share):
+        middle = (share.near + share.far) / 2
         wrong = (estimator.wrong(start + middle * change, labels[rows], rows) > 0.5).view(-1, 1, 1, 1)
-        near, far = torch.where(wrong, near, middle), torch.where(wrong, middle, far)
+        share.near, share.far = torch.where(wrong, share.near, middle), torch.where(wrong, middle, share.far)
     found = found.clone()
-    found[rows] = torch.where(far < 1, start + far * change, found[rows])
+    found[rows] = torch.where(share.far < 1, start + share.far * change, found[rows])
     return found

@@ -9,6 +9,7 @@ from torch import Tensor
 from rnabench.attack.apgd import APGD
 from rnabench.attack.attack import Attack, Uniform
 from rnabench.attack.estimators import Estimator
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS
 
@@ -51,9 +52,9 @@ class Reselect(Attack):
 
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         tries = [part.run(estimator, images, labels, uniform, threat) for part in self.parts] + [images]
-        wrong = torch.zeros(len(tries), len(images), device=images.device)
-        for _ in range(-(-self.draws // estimator.samples) if estimator.is_random else 1):
+        seen = Kept(wrong=torch.zeros(len(tries), len(images), device=images.device))
+        for _ in resumable(range(-(-self.draws // estimator.samples) if estimator.is_random else 1), seen):
             held = estimator.held()  # the same draws for all tries
-            wrong += torch.stack([held.wrong(each, labels) for each in tries])
-        best: Tensor = torch.stack(tries)[wrong.argmax(0), torch.arange(len(images), device=images.device)]
+            seen.wrong += torch.stack([held.wrong(each, labels) for each in tries])
+        best: Tensor = torch.stack(tries)[seen.wrong.argmax(0), torch.arange(len(images), device=images.device)]
         return best

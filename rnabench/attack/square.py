@@ -11,6 +11,7 @@ from torch import Tensor
 from rnabench.attack.attack import Attack, Uniform
 from rnabench.attack.estimators import Estimator
 from rnabench.attack.losses import margin
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.attack.threat import Threat
 from rnabench.settings.attacks import ATTACKS, CrossCheck
 
@@ -55,18 +56,18 @@ class Square(Attack):
     def run(self, estimator: Estimator, images: Tensor, labels: Tensor, uniform: Uniform, threat: Threat) -> Tensor:
         eps, (channels, height, width) = threat.eps, images.shape[1:]
         stripes = _signs(uniform(channels, 1, width))
-        best = threat.project(images + eps * stripes, images)
-        found = estimator.estimate(best, labels, margin, gradient=False)
-        loss, wrong = found.loss.clone(), found.wrong.clone()
+        start = threat.project(images + eps * stripes, images)
+        found = estimator.estimate(start, labels, margin, gradient=False)
+        best = Kept(images=start, loss=found.loss.clone(), wrong=found.wrong.clone(), numbers=None)
         across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
         down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
-        for query in range(self.queries):
+        for query in resumable(range(self.queries), best):
             if query % BLOCK == 0:
-                numbers = uniform(BLOCK, 2 + channels)
-            rows = (wrong < 1).nonzero().squeeze(1)
+                best.numbers = uniform(BLOCK, 2 + channels)
+            rows = (best.wrong < 1).nonzero().squeeze(1)
             if not len(rows):
                 break
-            now, drawn = best[rows], numbers[rows, query % BLOCK]
+            now, drawn = best.images[rows], best.numbers[rows, query % BLOCK]
             side = min(max(round((self._size(query) * height * width) ** 0.5), 1), height, width)
             top, left = (drawn[:, k].mul(room - side + 1).floor().view(-1, 1, 1, 1)
                          for k, room in ((0, height), (1, width)))
@@ -80,12 +81,13 @@ class Square(Attack):
                 better, old_loss, old_wrong = new.loss > old.loss, old.loss, old.wrong
             else:
                 new = estimator.estimate(tried, labels[rows], margin, rows, gradient=False)
-                old_loss, old_wrong = loss[rows], wrong[rows]
+                old_loss, old_wrong = best.loss[rows], best.wrong[rows]
                 better = (new.loss > old_loss) | (new.wrong > old_wrong)
-            best[rows] = torch.where(better.view(-1, 1, 1, 1), tried, now)
-            loss[rows] = torch.where(better, new.loss, old_loss)
-            wrong[rows] = torch.where(better, new.wrong, old_wrong)
-        return best
+            best.images[rows] = torch.where(better.view(-1, 1, 1, 1), tried, now)
+            best.loss[rows] = torch.where(better, new.loss, old_loss)
+            best.wrong[rows] = torch.where(better, new.wrong, old_wrong)
+        strongest: Tensor = best.images
+        return strongest
 
     def _size(self, query: int) -> float:
         """The square's share of the image at this query."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rnabench.attack.estimators import Estimator, Look, OnPath
+from rnabench.attack.resumable import Kept, remember
 from rnabench.errors import InvalidValue
 from rnabench.path.path import Path
 
@@ -57,7 +58,8 @@ class WholeBatch(Estimator):
 
     def __init__(self, estimator: Estimator, images: Tensor) -> None:
         self._ask(estimator)
-        self._seen = [images.detach()]  # in a list, which the members of this attacker share
+        self._seen = Kept(images=images.detach())  # in an object, which the members of this attacker share
+        remember(self._seen, "images")
         self._all = torch.arange(len(images), device=images.device)
         self._asked: tuple[Tensor, Tensor, int] | None = None
 
@@ -67,7 +69,8 @@ class WholeBatch(Estimator):
 
     @property
     def last_seen(self) -> Tensor:
-        return self._seen[0]
+        seen: Tensor = self._seen.images
+        return seen
 
     def through(self, look: Look) -> Self:
         return self._asking(self.estimator.through(look.of_whole_batches()))
@@ -83,15 +86,15 @@ class WholeBatch(Estimator):
         other._ask(estimator)
         return other
 
-    def forward(self, images: Tensor, rows: Tensor | None = None) -> Iterator[Tensor]:
+    def forward(self, images: Tensor, rows: Tensor | None = None, done: int = 0) -> Iterator[Tensor]:
         """Raises InvalidValue for some images of a batch without `rows`, which say where in it they stand."""
         if rows is None and len(images) != len(self._all):
             raise InvalidValue("rows", None, f"the places of these {len(images)} images in their batch of "
                                              f"{len(self._all)}: predictions depend on batch mates")
         places, count = self._places(self._all if rows is None else rows)
         batches: Tensor = _Put.apply(images, torch.cat([self.last_seen] * count), places)  # type: ignore[no-untyped-call]
-        self._seen[0] = batches.detach()[: len(self._all)]
-        for logits in self.estimator.forward(batches, self._all.repeat(count) if count > 1 else None):
+        self._seen.images = batches.detach()[: len(self._all)]
+        for logits in self.estimator.forward(batches, self._all.repeat(count) if count > 1 else None, done):
             yield logits[:, places]
 
     def _places(self, rows: Tensor) -> tuple[Tensor, int]:

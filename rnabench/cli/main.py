@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import typer
@@ -77,8 +78,15 @@ def main(arguments: list[str] | None = None) -> None:
     except RnabenchError as error:
         _fail(str(error))
     except Stopped as stop:
-        print(f"stopped: {stop}; run the same command again to go on", file=sys.stderr)
+        with suppress(OSError):
+            print(f"stopped: {stop}; run the same command again to go on", file=sys.stderr)
         sys.exit(STOPPED)
+    except OSError as error:  # as when a terminal is closed: the state is saved, only nobody can be told
+        if isinstance(error.__context__, Stopped):
+            sys.exit(STOPPED)
+        raise
+    except SystemExit as error:  # nothing of ours ends so: success is never claimed for somebody else's code
+        _fail(f"the code of a network ended the program (SystemExit: {error}); expected logits")
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

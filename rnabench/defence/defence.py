@@ -49,12 +49,21 @@ def replayable(defence: Defence) -> bool:
     return bool(getattr(defence, "replayable", True))
 
 
-def check_logits(logits: object, images: int, classes: int) -> None:
-    """Raises ModelError unless these are logits [images, classes], NumericalError unless they are finite."""
+def check_form(logits: object, images: int, classes: int) -> None:
+    """Raises ModelError unless these are logits [images, classes] of real numbers; nothing waits for the device."""
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != images:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(f"model: returned {shape} for {images} images; expected logits of shape [{images}, classes]")
     if logits.shape[1] != classes:
         raise ModelError(f"model: returned {logits.shape[1]} classes; expected {classes}, as in the data set")
+    if logits.is_complex() or logits.is_quantized or logits.layout != torch.strided:
+        kind = f"{str(logits.layout).removeprefix('torch.')} {str(logits.dtype).removeprefix('torch.')}"
+        raise ModelError(f"model: returned logits of kind {kind}; expected a dense tensor of real numbers")
+
+
+def check_logits(logits: object, images: int, classes: int) -> None:
+    """Raises ModelError as `check_form` does, NumericalError for logits that are not finite."""
+    check_form(logits, images, classes)
+    assert isinstance(logits, Tensor)
     if not bool(torch.isfinite(logits).all()):
         raise NumericalError("model: logits are not finite (NaN or infinity); expected numbers; nothing was scored")

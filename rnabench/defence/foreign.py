@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rnabench.defence.defence import Draws, check_logits
+from rnabench.defence.defence import Draws, check_form, check_logits
 from rnabench.defence.randomness import CHOICES, FIRST, UNFIXED, Randomness, sources_of
 from rnabench.defence.seeds import OnlyOne, Seeds
 from rnabench.errors import InvalidValue, ModelError, RnabenchError
@@ -36,7 +36,7 @@ class ForeignModel(nn.Module):
 
     def __init__(self, network: nn.Module, images: Tensor, classes: int, bf16: bool = False) -> None:
         super().__init__()
-        self.network, self.bf16, self._severed = network, bf16, False
+        self.network, self.bf16, self.classes, self._severed = network, bf16, classes, False
         self.randomness = Randomness(network)
         self.space = Seeds(self.randomness.per_image)
 
@@ -66,7 +66,7 @@ class ForeignModel(nn.Module):
                 return forward(images.clone())
         except (RnabenchError, torch.OutOfMemoryError):
             raise
-        except (Exception, SystemExit) as error:  # it may fail in any way
+        except (Exception, SystemExit, GeneratorExit) as error:  # it may fail in any way
             raise ModelError(f"model: failed on images of shape {list(images.shape)}: {one_line(error)}; expected "
                              "logits") from error
 
@@ -140,10 +140,14 @@ class ForeignModel(nn.Module):
 
     def _logits(self, images: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
         if not (self._severed and torch.is_grad_enabled() and images.requires_grad):
-            return self._run(forward, images)
+            return self._checked(self._run(forward, images), images)
         with torch.no_grad():
-            logits = self._run(forward, images.detach())
+            logits = self._checked(self._run(forward, images.detach()), images)
         return logits + (0 * images).flatten(1).sum(1, keepdim=True)  # the same logits, with a gradient of zero
+
+    def _checked(self, logits: Tensor, images: Tensor) -> Tensor:
+        check_form(logits, len(images), self.classes)
+        return logits
 
 
 Classifier = RandomizedClassifier | ForeignModel
@@ -167,7 +171,14 @@ def as_classifier(network: nn.Module, images: Tensor, classes: int, bf16: bool =
     if seen.batch_dependent and not classifier.batch_dependent:  # mixed by what is no normaliser of ours
         return seen, seen
     classifier.precision = "bf16" if bf16 else "fp32"
+    # it may change its images in place
+    classifier.network.register_forward_pre_hook(lambda _, given: (given[0].clone(), *given[1:]))
     return classifier.eval(), seen
+
+
+def is_foreign(network: nn.Module) -> bool:
+    """Whether some of its code is neither ours nor torch's."""
+    return any(type(module).__module__.partition(".")[0] not in ("rnabench", "torch") for module in network.modules())
 
 
 def _each_once(drawing: Sequence[RandomizedClassifier], model: ForeignModel, images: Tensor) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rnabench.attack.dag import of_length, towards
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.dense.network import Targets
 from rnabench.errors import NumericalError
 from rnabench.seeding import ExampleStreams
@@ -32,23 +33,23 @@ def dense_adversary(targets: Targets, image: Tensor, wrong: Tensor, gamma: float
     Ends when no target is correct, after `steps`, or where no gradient is left. Clips to [0, 1] at every step, where
     the thesis does so once, at the end: nothing that the network is shown is lost. Raises NumericalError.
     """
-    x, active, objective = image, list[int](), towards(wrong)
-    while True:
-        x = x.detach().requires_grad_()
-        with torch.set_grad_enabled(len(active) < steps):
+    walk, objective = Kept(image=image, active=[]), towards(wrong)
+    for step in resumable(range(steps + 1), walk):
+        x = walk.image.detach().requires_grad_()
+        with torch.set_grad_enabled(step < steps):
             logits = targets.logits_of(x)
         correct = logits.detach().argmax(1) == targets.labels
-        active.append(int(correct.sum()))
-        if not active[-1] or len(active) > steps:
+        walk.active.append(int(correct.sum()))
+        if not walk.active[-1] or step == steps:
             break
         (gradient,) = torch.autograd.grad(objective(logits, targets.labels)[correct].sum(), x)
         if not bool(gradient.any()):
             break
-        x = (x + of_length(gradient, gamma)).clamp(0, 1)
-    change = x.detach() - image
+        walk.image = (x + of_length(gradient, gamma)).clamp(0, 1)
+    change = walk.image.detach() - image
     if not bool(change.isfinite().all()):
         raise NumericalError("dag: the network's gradients are not finite; nothing was scored")
-    return Found(change, active)
+    return Found(change, walk.active)
 
 
 def wrong_class_of(classes: int, seed: int, index: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 
 from rnabench.attack.estimators import GRADIENT_COST, OnePath
 from rnabench.data.batches import Batch
-from rnabench.evaluation.batch import Attacker
+from rnabench.evaluation.attacker import Attacker
 from rnabench.evaluation.cells import Cell
 from rnabench.runtime.progress import FEW_SECONDS, NOTEWORTHY
 

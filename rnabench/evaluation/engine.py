@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +15,23 @@ from torch import nn
 from rnabench.attack.estimators import GRADIENT_COST, frozen_parameters
 from rnabench.data.batches import Batch, BatchSource, first_images
 from rnabench.defence.defence import Defence, replayable
-from rnabench.errors import Busy
-from rnabench.evaluation.batch import Evaluator, check_plan, parameters
+from rnabench.defence.foreign import is_foreign, one_line
+from rnabench.errors import Busy, ModelError, NumericalError, RnabenchError
+from rnabench.evaluation.attacker import check_plan, parameters
+from rnabench.evaluation.batch import Evaluator
 from rnabench.evaluation.cells import Cell, Surrogate, cells, probes
 from rnabench.evaluation.cost import estimate_seconds, forward_passes, speed
 from rnabench.evaluation.diagnosis import Diagnosis, Statistics, diagnose
 from rnabench.evaluation.kept_images import PIECE, Collected, keeps_images
+from rnabench.evaluation.resuming import one_batch
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.model.recorded import recorded_passes
 from rnabench.norm.layers import frozen_statistics
+from rnabench.runtime.device import memory_ran_out
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import FEW_SECONDS, Progress, WithinBatch, about, in_words
-from rnabench.runtime.stopping import StopRequest
+from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.scoring.outcome import Outcome, joined
 from rnabench.seeding import stream
 from rnabench.settings.algorithms import cell_versions
@@ -55,7 +59,7 @@ def evaluate(
     `model` is the module behind `defence` (often the same object); its mode, buffers, parameters' requires_grad and
     gradients are left as they were. `statistics` are the data set's, for sanity check 8; on `surrogate`, if any, the
     images of a transfer attack are made. Raises Busy if nothing is left but cells that other processes work on,
-    Stopped between two batches if asked to, InvalidValue for an attack that cannot be run like this, NumericalError
+    Stopped if asked to, InvalidValue for an attack that cannot be run like this, NumericalError
     for images outside [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
@@ -66,12 +70,14 @@ def evaluate(
     check_sizes(defence, [cell.attack for cell in todo if cell.attack], source)
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    run = _Run(Evaluator(defence, keys, classes, progress, surrogate), source, journal, progress, stop, len(todo))
+    run = _Run(Evaluator(defence, keys, classes, progress, surrogate), source, journal, progress, stop, len(todo),
+               is_foreign(model))
     recorded: AbstractContextManager[None] = nullcontext()
     if keys.capture and isinstance(model, RandomizedClassifier) and next(model.parameters()).is_cuda:
         recorded = recorded_passes(model)
     with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model), recorded:
-        run.announce([cell for cell in todo if chosen(cell)])
+        with said_of("before the first batch", run.foreign):
+            run.announce([cell for cell in todo if chosen(cell)])
         found: list[Outcome | None] = []
         busy: Busy | None = None
         for number, cell in enumerate(todo):
@@ -96,7 +102,8 @@ def evaluate(
         if run.evaluator.whole:  # the batches that these are in
             few = -(-few // keys.batch_size) * keys.batch_size
         first = first_images(source, run.evaluator.at_once, few)
-        diagnosis = diagnose(defence, path, first, was_training, changed, statistics)
+        with said_of("diagnosis", run.foreign):
+            diagnosis = diagnose(defence, path, first, was_training, changed, statistics)
     count = len(cells(keys, random, other))
     return Evaluation(outcomes[:count], outcomes[count:], diagnosis)
 
@@ -109,6 +116,7 @@ class _Run:
     progress: Progress
     stop: StopRequest
     count: int
+    foreign: bool = False
 
     def __post_init__(self) -> None:
         self.standing: dict[float, NDArray[np.bool_]] = {}  # by eps: which images no bounded attack has broken yet
@@ -176,14 +184,19 @@ class _Run:
                 count = min(len(batch.indices), total - place * size)
                 if not self.evaluator.whole:
                     batch = batch.part(0, count)
+                where = f"{cell.title}, {place * size} of {total} images"
                 if self.stop:
-                    raise self.stop.stopped(f"{cell.title}, {place * size} of {total} images")
+                    raise self.stop.stopped(where)
                 alive = None if standing is None else standing[place * size : place * size + count]
                 share = len(batch.indices) / count if alive is None or self.evaluator.whole else float(alive.mean())
                 within = WithinBatch(self.progress, count, share * passes)
                 self.evaluator.on_pass = within.passed
-                parts.append(self._outcome(cell, batch, place, alive).first(count))
+                with said_of(where, self.foreign), one_batch(
+                        self.journal, self._name(cell), place, self.stop, where) as work:
+                    outcome = self._outcome(cell, batch, place, alive).first(count)
+                parts.append(outcome.timed(outcome.seconds + work.seconds))
                 self.journal.append(self._name(cell), parts[-1].as_json())
+                work.done()
                 done, right = done + count, right + float(parts[-1].correct.mean(1).sum())
                 within.finish(f"{right:,.0f} of {done:,} still right ({right / done:.1%})")
                 if done >= total:
@@ -222,6 +235,21 @@ class _Run:
         if not self.evaluator.keys.cumulative or cell.attack is None or not cell.attack.bounded or cell.probe:
             return None
         return np.asarray(np.stack([left for eps, left in self.standing.items() if eps <= self._eps(cell)]).all(0))
+
+
+@contextmanager
+def said_of(where: str, foreign: bool) -> Iterator[None]:
+    """Errors of a network say where they were met: in the middle of long work, of which all batches before are kept.
+    Of a `foreign` one any error is its own."""
+    try:
+        yield
+    except (ModelError, NumericalError) as error:
+        raise type(error)(f"{where}: {error}") from error
+    except (Exception, SystemExit) as error:
+        ours = isinstance(error, RnabenchError | Stopped | torch.OutOfMemoryError)
+        if ours or not foreign or (isinstance(error, RuntimeError) and memory_ran_out(error)):
+            raise
+        raise ModelError(f"{where}: model: failed with {one_line(error)}; expected logits") from error
 
 
 def total_images(cell: Cell, images: int) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from rnabench.attack.resumable import remember
 from rnabench.data.batches import Batch
 from rnabench.errors import RnabenchError
 from rnabench.evaluation.cells import Cell
@@ -51,20 +53,21 @@ class Collected:
     """The images that are attacked of one batch. Those that are attacked again, as memory ran out, count anew."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, tuple[int, Tensor, Tensor]] = {}  # by index: label, clean image, adversarial one
+        self.rows: dict[str, list[Any]] = {}  # by index: label, clean image, adversarial one
+        remember(self, "rows")
 
     def __call__(self, batch: Batch, adversarial: Tensor) -> None:
         """Take the adversarial images of (a part of) the batch."""
         labels, clean, found = (each.detach().cpu() for each in (batch.labels, batch.images, adversarial))
         for row, index in enumerate(batch.indices):
-            self.rows[index] = int(labels[row]), clean[row], found[row]
+            self.rows[str(index)] = [int(labels[row]), clean[row], found[row]]
 
     def write(self, file: Path, indices: Sequence[int], shape: Sequence[int]) -> None:
         """Write what there is of the images with these `indices`, in that order; `shape` is that of an image."""
-        kept = [index for index in indices if index in self.rows]
-        labels = np.array([self.rows[index][0] for index in kept], dtype=np.int64)
+        kept = [index for index in indices if str(index) in self.rows]
+        labels = np.array([self.rows[str(index)][0] for index in kept], dtype=np.int64)
         exact, changes, images = [], [], []
-        for _, clean, found in (self.rows[index] for index in kept):
+        for _, clean, found in (self.rows[str(index)] for index in kept):
             levels = _levels(found)
             exact.append(bool(torch.equal(_pixels(levels), found)))
             if exact[-1]:

@@ -13,7 +13,8 @@ from rnabench.attack.estimators import frozen_parameters
 from rnabench.data.batches import Batch, BatchSource
 from rnabench.defence.defence import Defence
 from rnabench.errors import NumericalError
-from rnabench.evaluation.batch import Attacker, Evaluator
+from rnabench.evaluation.attacker import Attacker
+from rnabench.evaluation.batch import Evaluator
 from rnabench.evaluation.cells import Cell
 from rnabench.evaluation.kept_images import KeptImages
 from rnabench.model.classifier import in_mode

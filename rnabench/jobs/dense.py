@@ -18,6 +18,7 @@ from rnabench.dense.folder import DenseFolder, Example
 from rnabench.dense.network import DenseNetwork, Seen
 from rnabench.dense.weights import kind_of, load_network
 from rnabench.errors import InvalidValue, one_of
+from rnabench.evaluation.resuming import one_batch
 from rnabench.report.dense import DENSE_FORMAT, NOTHING, read_dense, write_dense_record
 from rnabench.runtime.device import find_device, number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
@@ -100,7 +101,7 @@ def run_dense(work: Dense, file: Path, progress: Progress, stop: StopRequest, re
         return record
     check_locks(file.parent, progress)
     with claimed(file, file.name):
-        journal = Journal(file.with_suffix(".progress"), work.identity, str(work.device))
+        journal = Journal(file.with_suffix(".progress"), work.identity, str(work.device), tell=progress.line)
         if not resume:
             journal.remove()
         started = time.perf_counter()
@@ -129,10 +130,14 @@ def _all_images(work: Dense, journal: Journal, progress: Progress, stop: StopReq
     before, count = len(journal.batches(IMAGES)), len(work.folder)
     progress.begin("DAG", count, before)
     for index in range(before, count):
+        where = f"{index} of {count} images are done"
         if stop:
-            raise stop.stopped(f"{index} of {count} images are done")
+            raise stop.stopped(where)
         started = time.perf_counter()
-        journal.append(IMAGES, _one_image(work, work.folder.example(index, work.device)))
+        with one_batch(journal, IMAGES, index, stop, where) as unfinished:
+            found = _one_image(work, work.folder.example(index, work.device))
+        journal.append(IMAGES, found)
+        unfinished.done()
         progress.advance(1)
         if index == before:
             progress.line(f"takes {about((time.perf_counter() - started) * (count - index))}, as the first image did")

@@ -11,7 +11,7 @@ import torch
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import Classifier
-from rnabench.evaluation.batch import Attacker
+from rnabench.evaluation.attacker import Attacker
 from rnabench.evaluation.cost import Speed, speed
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.defences.smoothing import one_draw

@@ -201,7 +201,7 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
         return record
     check_protocols(keys, target.defence, target.description["label"])
     check_locks(file.parent, progress)
-    journal = cell_journal(target, keys, file, resume)
+    journal = cell_journal(target, keys, file, resume, progress.line)
     if not resume:
         journal.remove()
 
@@ -227,12 +227,14 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
     return record
 
 
-def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: bool = True) -> Journal:
+def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: bool = True,
+                 tell: Callable[[str], None] = lambda text: None) -> Journal:
     """The finished batches of the evaluation whose record will be `file`. Attacks may be added and taken away without
-    losing them, unless they are cumulative. Without `resume` an existing record does not end the evaluation."""
+    losing them, unless they are cumulative. Without `resume` an existing record does not end the evaluation. `tell` is
+    told of batches that are done anew."""
     name = identity(target, keys) if keys.cumulative else digest(_settings(target, keys))
     return Journal(file.with_suffix(".progress"), name, str(target.device),
-                   lambda: resume and finished(target, keys, file) is not None)
+                   lambda: resume and finished(target, keys, file) is not None, tell)
 
 
 def finished(target: Target, keys: EvaluationSettings, file: Path) -> Record | None:

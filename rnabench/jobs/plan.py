@@ -9,7 +9,7 @@ import torch
 
 from rnabench.defence.defence import replayable
 from rnabench.defence.foreign import Classifier
-from rnabench.evaluation.batch import Attacker
+from rnabench.evaluation.attacker import Attacker
 from rnabench.evaluation.cells import cells, probes
 from rnabench.evaluation.cost import Speed, estimate_seconds
 from rnabench.evaluation.engine import cell_name, total_images

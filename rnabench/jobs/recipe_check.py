@@ -11,7 +11,7 @@ from rnabench.data.sources import EvaluationData
 from rnabench.defence.foreign import Classifier
 from rnabench.defence.importing import import_model
 from rnabench.errors import InvalidValue, RnabenchError
-from rnabench.evaluation.batch import check_plan
+from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.cells import check_protocols
 from rnabench.jobs.evaluate import Target, attacked_data, open_data
 from rnabench.jobs.foreign import check_imported, load_foreign

@@ -147,7 +147,8 @@ def stale_study(targets: Sequence[Target], study: Study, file: Path) -> dict[str
 
 def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progress: Progress, stop: StopRequest,
          resume: bool) -> dict[str, Any]:
-    first, journal = targets[0], Journal(file.with_suffix(".progress"), name, str(targets[0].device))
+    first, journal = targets[0], Journal(file.with_suffix(".progress"), name, str(targets[0].device),
+                                        tell=progress.line)
     if not resume:
         journal.remove()
     networks = []

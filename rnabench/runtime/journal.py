@@ -21,6 +21,7 @@ from rnabench.errors import Busy
 from rnabench.runtime.environment import made_by
 from rnabench.runtime.files import write_text, writing
 from rnabench.runtime.locks import claimed, is_claimed
+from rnabench.settings.base import digest
 
 Key = tuple[str, ...]
 Batch = dict[str, Any]
@@ -34,13 +35,22 @@ class Journal:
     Every batch is kept with what made it: the revision, torch and `device`. Processes may share the folder: whoever
     works on a piece claims it. `is_over` says whether one of them has finished the whole run, and so removed the
     folder. A half-written last line (a killed process) does not count, nor does a file of another run.
+
+    Every line has its number and a checksum: from one on that was changed, or is not the next (doubled, lost, moved),
+    batches are done anew, and `tell` is told so.
     """
 
     def __init__(self, folder: Path | None, digest: str, device: str = "cpu",
-                 is_over: Callable[[], bool] = lambda: False) -> None:
-        self.folder, self.digest, self.device, self.is_over = folder, digest, device, is_over
+                 is_over: Callable[[], bool] = lambda: False, tell: Callable[[str], None] = lambda text: None) -> None:
+        self.folder, self.digest, self.device, self.is_over, self.tell = folder, digest, device, is_over, tell
         self._memory: list[tuple[Key, Batch]] = []
-        self._whole: set[Path] = set()  # files that end with a whole line, so that more can be added
+        self._whole: dict[Path, int] = {}  # of files that end with a whole line, so that more can be added: how many
+        self._damaged: set[Path] = set()  # files that were told of
+
+    @property
+    def maker(self) -> dict[str, str | None]:
+        """What makes batches in this process."""
+        return made_by(self.device)
 
     def batches(self, key: Key | None = None) -> list[Batch]:
         """The finished batches of a piece, or of all pieces (None), in order."""
@@ -67,7 +77,7 @@ class Journal:
         with claimed(self._claim(key), name):
             if self.is_over():
                 raise Busy(f"{name}: another process has just finished it")
-            self._whole.discard(self._file(key))
+            self._whole.pop(self._file(key), None)
             yield
 
     def is_free(self, key: Key) -> bool:
@@ -76,19 +86,20 @@ class Journal:
 
     def append(self, key: Key, batch: Batch) -> None:
         """Keep the next batch of a piece."""
-        batch = {**batch, "made_by": made_by(self.device)}
+        batch = {**batch, "made_by": self.maker}
         if self.folder is None:
             self._memory.append((key, batch))
             return
         file = self._file(key)
         if file not in self._whole:  # a half-written line goes; a file of another run is begun anew
-            kept = [_line(*entry) for entry in self._read(file)]
+            kept = [self._line(number, *entry) for number, entry in enumerate(self._read(file))]
             write_text(file, "".join([json.dumps({"digest": self.digest}) + "\n", *kept]))
-            self._whole.add(file)
+            self._whole[file] = len(kept)
         with writing(file), file.open("a") as handle:
-            handle.write(_line(key, batch))
+            handle.write(self._line(self._whole[file], key, batch))
             handle.flush()
             os.fsync(handle.fileno())
+        self._whole[file] += 1
 
     def beside(self, key: Key, ending: str) -> Path | None:
         """A file for what a piece that is under way goes on from; it goes when the folder does. None: in memory only.
@@ -105,17 +116,28 @@ class Journal:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self, file: Path) -> list[tuple[Key, Batch]]:
+        """The batches up to the first line that is not what was written as that line."""
         entries: list[tuple[Key, Batch]] = []
         try:
-            head, *lines = file.read_text(errors="replace").splitlines()
-            if json.loads(head)["digest"] == self.digest:
-                for line in lines:
-                    batch = json.loads(line)
-                    entries.append((tuple(map(str, batch.pop("cell"))), batch))
+            text = file.read_text(errors="replace")
         except FileNotFoundError:  # not begun, or finished by another process, which removed it
             return []
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # what follows a damaged line is run again
+        head, *lines = text.splitlines() or [""]
+        try:
+            if json.loads(head)["digest"] != self.digest:
+                return []
+            for line in lines:
+                batch = json.loads(line)
+                key, number, check = tuple(map(str, batch.pop("cell"))), batch.pop("line"), batch.pop("check")
+                if (number, check) != (len(entries), self._check(len(entries), key, batch)):
+                    raise ValueError
+                entries.append((key, batch))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            cut_off = len(entries) == len(lines) - 1 and not text.endswith("\n")
+            if not cut_off and file not in self._damaged:
+                self._damaged.add(file)
+                self.tell(f"begun anew from batch {len(entries) + 1} on: {str(file)!r} was changed or damaged; "
+                          "expected every batch once, in order")
         return entries
 
     def _file(self, key: Key) -> Path:
@@ -127,9 +149,12 @@ class Journal:
         assert self.folder is not None
         return self.folder.with_name(f"{self.folder.name}--{self._file(key).stem}")
 
+    def _line(self, number: int, key: Key, batch: Batch) -> str:
+        written = {"cell": key, "line": number, "check": self._check(number, key, batch), **batch}
+        return json.dumps(written) + "\n"
 
-def _line(key: Key, batch: Batch) -> str:
-    return json.dumps({"cell": key, **batch}) + "\n"
+    def _check(self, number: int, key: Key, batch: Batch) -> str:
+        return digest({"run": self.digest, "line": number, "cell": list(key), "batch": batch})
 
 
 def distinct(makers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-# What Ctrl-C sends, and what schedulers send before they kill; Windows has no SIGUSR1.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+# What Ctrl-C sends, what schedulers send before they kill, what a closing terminal sends; Windows lacks the last two.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 SAME_SECONDS = 1.0  # a scheduler that signals a process and its group sends the same SIGTERM twice
 
 
@@ -18,10 +18,11 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Asked for by Ctrl-C (SIGINT), SIGTERM or SIGUSR1, or after `max_minutes`.
+    """Asked for by Ctrl-C (SIGINT), SIGTERM, SIGHUP or SIGUSR1, or after `max_minutes`.
 
     True once the run has been asked to stop. Use as a context manager around the run: signals are handled inside the
-    block only. Ctrl-C or SIGTERM a second time interrupts at once, by KeyboardInterrupt.
+    block only, and none that was ignored before, as SIGHUP is under `nohup`. Ctrl-C or SIGTERM a second time interrupts
+    at once, by KeyboardInterrupt.
     """
 
     def __init__(self, max_minutes: float | None = None) -> None:
@@ -35,7 +36,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+            self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS
+                              if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def __exit__(

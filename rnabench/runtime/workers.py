@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from rnabench.runtime.stopping import SIGNALS, Stopped, StopRequest
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0  # that a worker gets to save its state when all is interrupted at once
+ORPHAN_SECONDS = 1.0  # that it gets when the parent is gone
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def _work(task: Task, threads: int, gpu: str | None, connection: Connection, sto
         import torch
 
         torch.set_num_threads(threads)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         message: tuple[str, Any]
         try:
             with Lines(lambda text: connection.send(("line", text))) as lines:
@@ -154,6 +157,15 @@ def _work(task: Task, threads: int, gpu: str | None, connection: Connection, sto
             message = "error", RuntimeError(f"{task.name}: {traceback.format_exc()}")
         with suppress(BrokenPipeError):  # the parent may be gone
             connection.send(message)
+
+
+def _end_with_parent() -> None:
+    """End this process soon after its parent, however that ended: nobody waits for it, and another run may begin."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(1)
 
 
 @contextmanager

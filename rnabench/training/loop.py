@@ -7,7 +7,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,24 +53,28 @@ def learning_rate(schedule: str, peak: float, progress: float, epoch: int = 0,
 
 
 HOLDOUT_BATCH = 256
+HeldOut = tuple[int, int, int]
+"""How many batches of held-out images were looked at, and the hits among them, natural and robust."""
 HOLDOUT_PATHS = 16  # attack paths; with a few that change every epoch, the best epoch would be the one with lucky paths
 
 
 def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: BatchSource,
-                     progress: Progress | None = None) -> tuple[float, float]:
+                     progress: Progress | None = None, before: HeldOut = (0, 0, 0),
+                     on_batch: Callable[[HeldOut], None] = lambda so_far: None) -> tuple[float, float]:
     """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts).
 
     Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
     starts depend on the recipe's seed alone: every epoch is judged by the same draws. Where predictions depend on batch
     mates, batches are as large as in training, and each has a path of its own. A mixture BN predicts natural images
-    by its own branch, attacked ones by the branch that is attacked in training. Leaves `model` in eval mode.
+    by its own branch, attacked ones by the branch that is attacked in training. Leaves `model` in eval mode. Goes on
+    from what was found `before`, and tells `on_batch` how far it is.
     """
     seed, device = step.recipe.seed, next(model.parameters()).device
-    hits = torch.zeros(2, dtype=torch.int64, device=device)
+    hits, mates = torch.tensor(before[1:], dtype=torch.int64, device=device), model.batch_dependent
     model.eval()
-    done = 0
-    mates = model.batch_dependent
-    for number, batch in enumerate(source.in_order(step.recipe.batch_size if mates else HOLDOUT_BATCH)):
+    size, first = step.recipe.batch_size if mates else HOLDOUT_BATCH, before[0]
+    done = min(first * size, len(source))
+    for number, batch in enumerate(source.in_order(size, start=first), start=first):
         within = WithinBatch(progress or Silent(), len(batch.indices), step.attack_passes + 2)
         step.on_pass = within.passed
         groups = [number] if mates else [
@@ -87,8 +91,9 @@ def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: Ba
             hits[0] += (model.on(predicting)(batch.images).argmax(1) == batch.labels).sum()
         within.finish()
         done += len(batch.indices)
-    natural_hits, robust_hits = hits.tolist()
-    return natural_hits / len(source), robust_hits / len(source)
+        before = (number + 1, *hits.tolist())  # the host waits here, once for a batch
+        on_batch(before)
+    return before[1] / len(source), before[2] / len(source)
 
 
 SAVE_SECONDS = 60.0  # a killed run loses at most this much work
@@ -121,6 +126,7 @@ class Trainer:
         self.images_per_epoch = min(self.steps_per_epoch * self.recipe.batch_size, len(self.data.train))
         attack_passes = self.step.attack_passes if self.step.objective.attacks else 0.0
         self.step_passes = self.step.objective.cost(self.recipe) + attack_passes  # per image, as forward passes
+        self.saved = time.monotonic()
         self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
         if self.state.model:
             self.model.load_state_dict(self.state.model)
@@ -155,15 +161,14 @@ class Trainer:
         state, recipe = self.state, self.recipe
         loss_sum = torch.tensor(state.loss, dtype=torch.float64, device=self.device)
         correct = torch.tensor(state.correct, device=self.device)
-        started, saved = time.perf_counter() - state.seconds, time.monotonic()
+        started = time.perf_counter() - state.seconds
         self.model.train()
         images = self.images_per_epoch + len(self.data.holdout)
         title, note = f"epoch {state.epoch + 1}/{recipe.epochs}", self._note()
         self.progress.begin(title, images * recipe.epochs, images * state.epoch + state.step * recipe.batch_size)
         for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, state.step,
                                               recipe.drop_last):
-            done = (state.epoch * self.steps_per_epoch + state.step) / (recipe.epochs * self.steps_per_epoch)
-            self.rate = learning_rate(recipe.schedule, recipe.lr, done, state.epoch, recipe.milestones)
+            self.rate = self._rate(state.step)
             within = WithinBatch(self.progress, len(batch.indices), self.step_passes)
             self.step.on_pass = within.passed
             loss, hits = self.update(batch, state.epoch, state.step, self.rate)
@@ -174,23 +179,30 @@ class Trainer:
             state.step += 1
             within.finish(note)
             stopping = bool(self.stop)
-            if stopping or time.monotonic() - saved > SAVE_SECONDS:
+            if stopping or time.monotonic() - self.saved > SAVE_SECONDS:
                 state.seconds = time.perf_counter() - started
                 self._save(loss_sum, correct)
-                saved = time.monotonic()
                 if stopping:
                     raise self.stop.stopped(f"{title}, step {state.step} of {self.steps_per_epoch}")
         state.loss, state.correct = float(loss_sum), int(correct)
         state.seconds = time.perf_counter() - started
 
+    def _rate(self, step: int) -> float:
+        """The learning rate of a step of this epoch."""
+        recipe, steps = self.recipe, self.steps_per_epoch
+        done = (self.state.epoch * steps + step) / (recipe.epochs * steps)
+        return learning_rate(recipe.schedule, recipe.lr, done, self.state.epoch, recipe.milestones)
+
     def _finish_epoch(self) -> None:
         state, recipe = self.state, self.recipe
         seen = self.images_per_epoch
         self._check_finite()
+        self.rate = self._rate(self.steps_per_epoch - 1)  # in an earlier process, perhaps
         held_out = {}
         if len(self.data.holdout):
             step = TrainingStep(self.judged, recipe, classes=len(self.data.classes))
-            natural, robust = holdout_accuracy(self.judged, step, self.data.holdout, self.progress)
+            natural, robust = holdout_accuracy(self.judged, step, self.data.holdout, self.progress, state.held_out,
+                                               self._on_held_out)
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,
@@ -205,6 +217,7 @@ class Trainer:
                 state.log[state.best_epoch])):
             state.best_epoch, state.best = state.epoch, copy.deepcopy(self.judged.state_dict())
         state.epoch, state.step, state.loss, state.correct, state.seconds = state.epoch + 1, 0, 0.0, 0, 0.0
+        state.held_out = (0, 0, 0)
         self._save()
         write_text(self.folder / LOG, log_csv(state.log))
         told = (f"epoch {row['epoch']}/{recipe.epochs}", f"loss {row['loss']:.4f}", self._note(),
@@ -214,6 +227,15 @@ class Trainer:
         if self.stop and state.epoch < recipe.epochs:
             raise self.stop.stopped(f"after epoch {state.epoch} of {recipe.epochs}")
 
+    def _on_held_out(self, so_far: HeldOut) -> None:
+        """Of an epoch whose steps are all done."""
+        self.state.held_out = so_far
+        stopping = bool(self.stop)
+        if stopping or time.monotonic() - self.saved > SAVE_SECONDS:
+            self._save()
+        if stopping:
+            raise self.stop.stopped(f"after the steps of epoch {self.state.epoch + 1} of {self.recipe.epochs}")
+
     def _save(self, loss: Tensor | None = None, correct: Tensor | None = None) -> None:
         if loss is not None and correct is not None:
             self.state.loss, self.state.correct = float(loss), int(correct)
@@ -222,6 +244,7 @@ class Trainer:
         if self.average is not None:
             self.state.average, self.state.updates = self.average.average.state_dict(), self.average.updates
         self.state.save(self.folder)
+        self.saved = time.monotonic()
 
     def _check_finite(self) -> None:
         """A state that has diverged is never saved."""

@@ -21,9 +21,9 @@ FORMAT = 1
 
 @dataclass
 class State:
-    """Where a run stands: `step` of `epoch` is the next one, sums are over the epoch so far, `log` has a row per
-    finished epoch, `average` is that of the weights over so many `updates` if there is one, and `best` are the weights
-    after `best_epoch` (both counted from 0)."""
+    """Where a run stands: `step` of `epoch` is the next one, sums are over the epoch so far, `held_out` says how far it
+    was judged (see `HeldOut`), `log` has a row per finished epoch, `average` is that of the weights over so many
+    `updates` if there is one, and `best` are the weights after `best_epoch` (both counted from 0)."""
 
     digest: str
     epoch: int = 0
@@ -31,6 +31,7 @@ class State:
     loss: float = 0.0
     correct: int = 0
     seconds: float = 0.0
+    held_out: tuple[int, int, int] = (0, 0, 0)
     log: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int | None = None
     best: dict[str, Any] | None = None

@@ -14,7 +14,7 @@ from rnabench.attack.estimators import Estimator, Expectation, OnePath
 from rnabench.attack.gradient import PGD
 from rnabench.attack.threat import Linf
 from rnabench.defence.foreign import ForeignModel
-from rnabench.evaluation import batch
+from rnabench.evaluation import attacker
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
 from rnabench.scoring.outcome import path_groups
@@ -66,7 +66,7 @@ def test_paths_for_a_whole_batch_are_the_same_one_after_the_other_and_in_one_pas
         passes.append(len(path.choices))
         return on(self, path)
 
-    monkeypatch.setattr(batch, "rows_pay", lambda device: True)
+    monkeypatch.setattr(attacker, "rows_pay", lambda device: True)
     monkeypatch.setattr(RandomizedClassifier, "on", spy)
     assert same(one_by_one, outcomes())
     assert 5 * 12 in passes

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rnabench.evaluation import cost
-from rnabench.evaluation.batch import Attacker
+from rnabench.evaluation.attacker import Attacker
 from rnabench.evaluation.cost import speed, timed
 from rnabench.runtime.progress import in_words, with_load
 from rnabench.settings.evaluation import EvaluationSettings

@@ -13,7 +13,7 @@ from rnabench.attack.estimators import Expectation
 from rnabench.data.batches import ResidentSource
 from rnabench.defence.foreign import ForeignModel
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.batch import Attacker
+from rnabench.evaluation.attacker import Attacker
 from rnabench.evaluation.cells import Cell, probes
 from rnabench.evaluation.cost import forward_passes
 from rnabench.settings.attacks import parse_attack

@@ -25,7 +25,7 @@ from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.studies import STUDIES
 from rnabench.settings.training import TrainingSettings
-from tests.helpers import AfterSteps, StopRequest, full_evaluation, lively_model
+from tests.helpers import AfterBatches, AfterSteps, StopRequest, full_evaluation, lively_model
 
 RECIPE = TrainingSettings(width=2, steps=1, epochs=2, n_train=64, n_holdout=16, batch_size=32, space="bn")
 
@@ -146,7 +146,7 @@ def test_every_batch_is_kept_with_what_made_it(tmp_path: Path, monkeypatch: pyte
 def test_the_makers_of_a_cell_are_those_of_its_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {"attacks": ["fgsm"], "protocols": ["paper"], "sanity": False}
     with pytest.raises(Stopped):
-        full_evaluation(lively_model(), folder=tmp_path, stop=AfterSteps(4), **keys)
+        full_evaluation(lively_model(), folder=tmp_path, stop=AfterBatches(tmp_path / "progress", 4), **keys)
     monkeypatch.setattr(journals, "made_by", lambda device: {"git": "another", "torch": "0", "device": device})
     full_evaluation(lively_model(), folder=tmp_path, **keys)
     settings = EvaluationSettings.model_validate({**keys, "draws": 3, "batch_size": 4})

@@ -16,7 +16,7 @@ from rnabench.attack.estimators import Expectation, OnePath
 from rnabench.data.batches import Batch, ResidentSource
 from rnabench.defence.foreign import ForeignModel
 from rnabench.errors import InvalidValue
-from rnabench.evaluation import batch as batches
+from rnabench.evaluation import attacker
 from rnabench.evaluation.cells import Cell
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.mixture import use_branch
@@ -99,9 +99,9 @@ def deterministic_predictions(model: nn.Module, images: Tensor, labels: Tensor) 
 def test_a_prediction_is_that_in_the_delivered_batch(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever attacked, and whatever batches he saw."""
     model, delivered = lively_model("robust"), list[tuple[Tensor, Tensor]]()
-    original = batches.Attacker.__call__
+    original = attacker.Attacker.__call__
 
-    def keep(self: batches.Attacker, *arguments: Any) -> tuple[Tensor, Path]:
+    def keep(self: attacker.Attacker, *arguments: Any) -> tuple[Tensor, Path]:
         images, path = original(self, *arguments)
         delivered.append((images.clone(), arguments[2].labels))
         return images, path
@@ -116,7 +116,7 @@ def test_a_prediction_is_that_in_the_delivered_batch(keys: dict[str, Any], monke
         return found
 
     monkeypatch.setattr(AutoAttack, "call", on_half)
-    monkeypatch.setattr(batches.Attacker, "__call__", keep)
+    monkeypatch.setattr(attacker.Attacker, "__call__", keep)
     data = random_images(8)
     images = ResidentSource(data, torch.device("cpu"))
     data.labels[:] = torch.cat([model(batch.images).argmax(1) for batch in images.in_order(4)]).numpy()
@@ -147,7 +147,7 @@ class Spy:
 
 def test_nothing_but_whole_batches_is_shown_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by probes on few images, the diagnosis, nor averaging as on a GPU; 11 images are batches of 4, 4 and 3."""
-    monkeypatch.setattr(batches, "rows_pay", lambda device: True)
+    monkeypatch.setattr(attacker, "rows_pay", lambda device: True)
     monkeypatch.setattr("rnabench.evaluation.engine._Run.announce", lambda self, todo: None)  # times other batches
     probe = Cell(parse_attack("pgd3"), parse_protocol("eot:2"), 6, probe=True)
     monkeypatch.setattr("rnabench.evaluation.engine.probes", lambda *arguments: [probe])

@@ -19,7 +19,7 @@ from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.settings.dense import DenseSettings
 from tests.dense.subjects import CLASSES, SEGMENTS, lively_network, lively_segmentation, save, write_folder
-from tests.helpers import AfterSteps, visible
+from tests.helpers import AfterBatches, visible
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = DenseSettings(classes=CLASSES, steps=4, gamma=2 / 255, permuted=2)
@@ -83,7 +83,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(place: Path, tmp_path: Path) 
     work = load_dense(named(place, "first"), place / "data", SETTINGS, "cpu")
     whole = run_dense(work, tmp_path / "whole.json", Silent(), StopRequest())
     with pytest.raises(Stopped, match="1 of 3 images"):
-        run_dense(work, tmp_path / "parts.json", Silent(), AfterSteps(1))
+        run_dense(work, tmp_path / "parts.json", Silent(), AfterBatches(tmp_path / "parts.progress", 1))
     assert not (tmp_path / "parts.json").exists()
     parts = run_dense(work, tmp_path / "parts.json", Silent(), StopRequest())
     assert (parts["cells"], parts["attacks"]) == (whole["cells"], whole["attacks"])

@@ -27,7 +27,7 @@ from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.scoring.outcome import Outcome
 from rnabench.settings.datasets import DataSettings
 from rnabench.settings.evaluation import EvaluationSettings
-from tests.helpers import AfterSteps, lively_model
+from tests.helpers import AfterBatches, AfterSteps, lively_model
 
 KEYS = {"attacks": ["fgsm", "pgd2"], "protocols": ["paper", "eot:2"], "n_examples": 10, "draws": 3, "batch_size": 4,
         "attack_paths": 3, "sanity": False, "keep_images": True}
@@ -124,7 +124,7 @@ def test_memory_holds_a_batch_at_a_time(tmp_path: Path) -> None:
     """The pieces that lie beside the journal have no more images than a batch."""
     target, keys = target_of(lively_model(), settings()), settings()
     with pytest.raises(Stopped):
-        attack(target, keys, tmp_path / "record.json", Silent(), AfterSteps(6))
+        attack(target, keys, tmp_path / "record.json", Silent(), AfterBatches(tmp_path / "record.progress", 6))
     journal = cell_journal(target, keys, tmp_path / "record.json")
     first = cells(keys, True)[1]
     pieces = [journal.beside(cell_name(first, keys, 10), PIECE.format(number)) for number in range(3)]

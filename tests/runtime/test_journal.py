@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rnabench.errors import Busy
 from rnabench.runtime.journal import Journal
@@ -96,3 +98,40 @@ def test_a_killed_process_leaves_its_batches_and_frees_its_piece(tmp_path: Path)
     assert count >= 4
     assert numbers(Journal(folder, "digest"), "a") == list(range(count + 1))
     assert numbers(journal, "b") == [0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=8))
+def test_whatever_lines_are_doubled_lost_or_moved_every_batch_counts_once(
+        tmp_path_factory: pytest.TempPathFactory, order: list[int]) -> None:
+    """What is taken over are the first batches, in order; it is said unless that is just what a kill leaves."""
+    folder = tmp_path_factory.mktemp("j") / "j"
+    append(folder, ("a",), *range(5))
+    (file,) = folder.iterdir()
+    head, *lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([head, *(lines[place] for place in order)]))
+    said: list[str] = []
+    kept = numbers(Journal(folder, "digest", tell=said.append), "a")
+    assert kept == [place for number, place in enumerate(order) if order[: number + 1] == list(range(number + 1))]
+    assert len(said) == (len(kept) < len(order))
+    assert numbers(append(folder, ("a",), *range(len(kept), 5)), "a") == list(range(5))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ('"number": 1', '"number": 7'), ('"number": 1,', '"number": 1, "more": 2,'), ('"line": 1', '"line": 0'),
+    ('"cell": ["a"]', '"cell": ["b"]'), ('"number": 1', '"number": NaN'), ('{"cell"', '[{"cell"'),
+    ("{", "[" * 5000 + "{"),
+])
+def test_a_line_that_was_changed_ends_what_is_taken_over_and_it_is_said_once(old: str, new: str, tmp_path: Path
+                                                                          ) -> None:
+    append(tmp_path / "j", ("a",), 0, 1, 2)
+    (file,) = (tmp_path / "j").iterdir()
+    lines = file.read_text().splitlines(keepends=True)
+    lines[2] = lines[2].replace(old, new, 1)
+    file.write_text("".join(lines))
+    said: list[str] = []
+    journal = Journal(tmp_path / "j", "digest", tell=said.append)
+    assert [numbers(journal, "a") for _ in range(2)] == [[0], [0]]
+    (line,) = said
+    assert line.startswith("begun anew from batch 2 on: ")
+    assert str(file) in line

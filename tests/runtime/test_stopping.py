@@ -52,6 +52,15 @@ if __name__ == "__main__":
 """
 
 
+ORPHANS = SEVERAL.replace("until_asked", "deaf")
+
+
+def deaf(progress: object, stop: StopRequest) -> None:
+    """Never looks whether it is asked to stop."""
+    progress.line("ready")  # type: ignore[attr-defined]
+    time.sleep(600)
+
+
 def until_asked(progress: object, stop: StopRequest) -> None:
     progress.line("ready")  # type: ignore[attr-defined]
     while not stop:
@@ -89,6 +98,7 @@ def test_every_signal_asks_once(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize(("first", "second", "interrupts"), [
     ("SIGINT", "SIGINT", True), ("SIGTERM", "SIGTERM", True), ("SIGUSR1", "SIGUSR1", False),
+    ("SIGHUP", "SIGHUP", False),
     ("SIGUSR1", "SIGTERM", False),  # the warning of a scheduler, and its time limit
 ])
 def test_the_second_time(first: str, second: str, interrupts: bool) -> None:
@@ -103,7 +113,8 @@ def test_the_second_time(first: str, second: str, interrupts: bool) -> None:
     assert ("saved" in said) is (code == 0) is not interrupts
 
 
-@pytest.mark.parametrize(("numbers", "whole_group"), [(["SIGTERM"], False), (["SIGUSR1", "SIGTERM"], True)])
+@pytest.mark.parametrize(("numbers", "whole_group"), [(["SIGTERM"], False), (["SIGUSR1", "SIGTERM"], True),
+                                                        (["SIGHUP"], True)])
 def test_workers_save_their_states(numbers: list[str], whole_group: bool) -> None:
     process = start(SEVERAL)
     assert process.stdout is not None
@@ -115,6 +126,29 @@ def test_workers_save_their_states(numbers: list[str], whole_group: bool) -> Non
             process.send_signal(number)
     code, said = ended(process)
     assert (code, sorted(said.splitlines())) == (3, ["[a] saved", "[b] saved"])
+
+
+def test_workers_end_with_their_parent_however_that_ends() -> None:
+    process = start(ORPHANS)
+    assert process.stdout is not None
+    assert {process.stdout.readline() for _ in range(2)} == {"[a] ready\n", "[b] ready\n"}
+    process.kill()
+    killed = time.monotonic()
+    process.communicate(timeout=60)  # until the last process that could write there has ended
+    assert time.monotonic() - killed < 10
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM", "SIGUSR1"])
+def test_a_signal_that_was_ignored_stays_so(name: str) -> None:
+    """As SIGHUP is under `nohup`."""
+    number = signal.Signals[name]
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(number)
+            assert not stop
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_training_that_a_scheduler_stops_goes_on_to_the_same_weights(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from rnabench.attack.attack import ready
 from rnabench.attack.gradient import BIM, FGSM, MIFGSM, PGD
 from rnabench.attack.threat import L2, Linf
 from rnabench.errors import InvalidValue, RnabenchError
-from rnabench.evaluation.batch import parameters
+from rnabench.evaluation.attacker import parameters
 from rnabench.settings.attacks import ATTACKS, at_eps, parse_attack, recorded, resolved
 from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.protocols import parse_protocol

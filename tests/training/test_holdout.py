@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from pathlib import Path as Folder
 
 import pytest
 import torch
@@ -11,11 +13,14 @@ from torch import Tensor
 from rnabench.data.batches import ResidentSource
 from rnabench.model.factory import build_model
 from rnabench.path.path import Path
+from rnabench.runtime.stopping import Stopped
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
+from rnabench.training import loop
 from rnabench.training.loop import HOLDOUT_BATCH, HOLDOUT_PATHS, holdout_accuracy
 from rnabench.training.step import TrainingStep
-from tests.helpers import random_images
+from tests.helpers import AfterSteps, random_images
+from tests.training.test_training import run
 
 
 def test_every_epoch_is_judged_by_the_same_paths(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +60,18 @@ def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert HOLDOUT_BATCH > 7
     monkeypatch.setattr("rnabench.training.loop.HOLDOUT_BATCH", 7)
     assert holdout_accuracy(model, training_step, source) == pytest.approx(whole)
+
+
+def test_an_epoch_that_is_being_judged_goes_on_there(tmp_path: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after every step and after every batch of held-out images: none is looked at twice."""
+    monkeypatch.setattr(loop, "HOLDOUT_BATCH", 8)
+    whole, stops = run(tmp_path / "whole", epochs=1), 0
+    while True:
+        try:
+            parts = run(tmp_path / "parts", AfterSteps(0), epochs=1)
+            break
+        except Stopped:
+            stops += 1
+    assert (parts, stops) == (whole, 3 + 4)
+    first, second = (next(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("whole", "parts"))
+    assert first | {"images_per_second": ""} == second | {"images_per_second": ""}

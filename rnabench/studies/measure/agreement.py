@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.scoring.agreement import agreement
 from rnabench.scoring.interval import Bits, Groups, accuracy_interval

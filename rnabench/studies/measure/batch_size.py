@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import Classifier
 from rnabench.errors import InvalidValue, ModelError, NumericalError
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.norm.layers import norm_layers, statistics_from
 from rnabench.scoring.interval import FEW_GROUPS, Bits, Groups, accuracy_interval, difference_interval
 from rnabench.scoring.outcome import bits, path_groups
@@ -80,17 +82,16 @@ def _in_batches(model: Classifier, statistics: StatisticsFrom, attacked: Statist
     evaluator, protocol = Evaluator(model, keys, classes), parse_protocol("paper")
 
     def on_batch(batch: Batch, first: int) -> Arrays:
-        clean: list[torch.Tensor] = []
-        after: list[torch.Tensor] = []
-        for low in range(0, len(batch.indices), size):
+        seen = Kept(clean=[], attacked=[])
+        for low in resumable(range(0, len(batch.indices), size), seen):
             part = batch.part(low, low + size)
             groups = path_groups(first + low, len(part.indices), keys.attack_paths)
             with statistics_from(model, attacked):
                 images, _ = evaluator.attacker(spec, protocol, part, groups)
             with statistics_from(model, statistics):
-                for right, seen in ((clean, part.images), (after, images)):
-                    right.append(evaluator.predictions(seen, None, part, groups) == part.labels)
-        return {"clean": torch.cat(clean, 1).T.cpu().numpy(), "attacked": torch.cat(after, 1).T.cpu().numpy()}
+                for right, shown in ((seen.clean, part.images), (seen.attacked, images)):
+                    right.append(evaluator.predictions(shown, None, part, groups) == part.labels)
+        return {name: torch.cat(right, 1).T.cpu().numpy() for name, right in vars(seen).items()}
     return on_batch
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rnabench.data.batches import Batch
 from rnabench.defence.defence import Defence, Draws, batch_dependent
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.path.path import Path
 from rnabench.seeding import ExampleStreams

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnabench.attack.resumable import Kept, remember, resumable
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import Classifier
 from rnabench.errors import InvalidValue
@@ -39,13 +40,15 @@ def class_counts(network: Classifier, classes: int, first_draws: int, draws: int
             images, device = batch.images, batch.images.device
             streams = ExampleStreams(seed, purpose, indices=batch.indices, device=device)
             together = max(1, AT_ONCE.get(device.type, USUAL_AT_ONCE) // len(images))
-            found = torch.zeros(len(images), classes, dtype=torch.int64, device=device)
-            for done in range(0, draws, together):
+            remember(streams, "drawn")
+            found = Kept(counts=torch.zeros(len(images), classes, dtype=torch.int64, device=device))
+            for done in resumable(range(0, draws, together), found):
                 repeats = min(together, draws - done)
                 path = network.space.sample_each(streams, repeats)
                 predicted = network.on(path)(images.repeat(repeats, 1, 1, 1)).argmax(1)
-                found += torch.nn.functional.one_hot(predicted.view(repeats, -1), classes).sum(0)
-            return found
+                found.counts += torch.nn.functional.one_hot(predicted.view(repeats, -1), classes).sum(0)
+            counts: Tensor = found.counts
+            return counts
 
         with torch.no_grad(), one_draw(network):
             first_counts, counts = (counted(f"certification, {purpose}", number)

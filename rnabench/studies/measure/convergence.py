@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from rnabench.attack.estimators import Expectation
 from rnabench.attack.losses import cross_entropy
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.data.batches import Batch
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.evaluation.cells import Cell
 from rnabench.evaluation.sizes import check_sizes
 from rnabench.scoring.convergence import GradientNoise, Rung, climb, doubled
@@ -132,12 +134,12 @@ def gradient_noise(evaluator: Evaluator, batch: Batch, groups: Groups, draws: in
     the squared distances from that mean, [N] (Welford's recurrence: exactly 0 where no draw differs)."""
     one = Expectation(evaluator.attacker.network, evaluator.attacker.drawer("gradient noise", batch, groups), 1)
     mean = torch.zeros_like(batch.images, dtype=torch.float64 if batch.images.device.type == "cpu" else torch.float32)
-    squares = mean.new_zeros(len(mean))
-    for number in range(1, draws + 1):
-        apart = one.gradient(batch.images, batch.labels, cross_entropy).to(mean) - mean
-        mean = mean + apart / number
-        squares = squares + apart.square().flatten(1).sum(1) * ((number - 1) / number)
-    return mean.flatten(1).norm(dim=1).double().cpu().numpy(), squares.double().cpu().numpy()
+    found = Kept(mean=mean, squares=mean.new_zeros(len(mean)))
+    for number in resumable(range(1, draws + 1), found):
+        apart = one.gradient(batch.images, batch.labels, cross_entropy).to(mean) - found.mean
+        found.mean = found.mean + apart / number
+        found.squares = found.squares + apart.square().flatten(1).sum(1) * ((number - 1) / number)
+    return found.mean.flatten(1).norm(dim=1).double().cpu().numpy(), found.squares.double().cpu().numpy()
 
 
 def passes_of(spec: AttackSpec, climbed: Sequence[Climbed], random: bool, classes: int) -> list[float]:

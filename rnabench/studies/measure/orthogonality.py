@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from rnabench.data.batches import Batch
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.path.path import Path
 from rnabench.scoring.interval import Bits, crossed_share, mean_interval
 from rnabench.scoring.outcome import path_groups

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import Classifier
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.path.path import Path
 from rnabench.scoring.interval import Bits, crossed_difference, crossed_interval
 from rnabench.seeding import stream

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnabench.attack.estimators import OnPath
 from rnabench.attack.losses import cross_entropy
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import Classifier
 from rnabench.path.path import Path
@@ -119,12 +120,12 @@ def surface(loss: LossOf, image: Tensor, radius: float, points: int, noise: Tens
     steps = torch.linspace(-radius, radius, points, dtype=image.dtype, device=image.device)
     steps[points // 2] = 0  # exactly
     grid = torch.cartesian_prod(steps, steps)
-    found = []
+    found = Kept(losses=[])
     with torch.no_grad():
-        for piece in torch.split(grid, at_once):
+        for piece in resumable(torch.split(grid, at_once), found):
             a, b = piece[:, 0].view(-1, 1, 1, 1), piece[:, 1].view(-1, 1, 1, 1)
-            found.append(loss(image[None] + a * along + b * across))
-    return torch.cat(found).view(points, points)
+            found.losses.append(loss(image[None] + a * along + b * across))
+    return torch.cat(found.losses).view(points, points)
 
 
 def longest_change(norm: str, eps: float, images: Tensor) -> float:

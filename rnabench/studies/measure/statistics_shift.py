@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from rnabench.data.batches import Batch
 from rnabench.defence.foreign import Classifier
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.norm.layers import Norm, norm_layers
 from rnabench.norm.statistics import EPS, Statistic, sample_statistics
 from rnabench.path.choice import choice_layers

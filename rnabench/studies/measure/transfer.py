@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rnabench.data.batches import Batch
 from rnabench.defence.defence import Defence
 from rnabench.errors import InvalidValue
-from rnabench.evaluation.batch import Evaluator, check_plan
+from rnabench.evaluation.attacker import check_plan
+from rnabench.evaluation.batch import Evaluator
 from rnabench.evaluation.ensemble import FusedLogits
 from rnabench.evaluation.sizes import check_sizes, takes
 from rnabench.scoring.interval import Bits, Groups, accuracy_interval, difference_interval, ratio_interval

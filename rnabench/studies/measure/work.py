@@ -4,7 +4,7 @@ record says of them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rnabench.attack.resumable import Kept, resumable
 from rnabench.data.batches import Batch, BatchSource
 from rnabench.data.sources import ProbeData
 from rnabench.evaluation.batch import check_images
+from rnabench.evaluation.resuming import one_batch
 from rnabench.runtime.device import memory_ran_out, undivided
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.progress import Progress
@@ -48,8 +50,8 @@ class Work:
 
         `together`: images that have a part in each other's results stay together in so many, from the first on; what is
         handed over is a multiple of that, but for the last. A batch for which memory runs out is worked on in halves,
-        as far as they may be parted; if it has to stay whole, InvalidValue is raised. Raises Stopped between two
-        batches if asked to.
+        as far as they may be parted; if it has to stay whole, InvalidValue is raised. Raises Stopped if asked to;
+        within a batch, what is `resumable` goes on from where it was.
         """
         self._begin()
         kept = self.journal.batches((name,))
@@ -58,11 +60,14 @@ class Work:
         total = len(self.source)
         self.progress.begin(name, total, min(total, len(parts) * size))
         for number, batch in enumerate(self.source.in_order(size, start=len(parts)), start=len(parts)):
+            where = f"{name}, {number * size} of {total} images"
             if self.stop:
-                raise self.stop.stopped(f"{name}, {number * size} of {total} images")
+                raise self.stop.stopped(where)
             check_images(batch.images)
-            parts.append(self._in_pieces(on_batch, batch, number * size, together))
+            with one_batch(self.journal, (name,), number, self.stop, where) as work:
+                parts.append(self._in_pieces(on_batch, batch, number * size, together))
             self.journal.append((name,), {"arrays": {key: _json(value) for key, value in parts[-1].items()}})
+            work.done()
             self.progress.advance(len(batch.indices))
         return _joined(parts)
 
@@ -73,8 +78,10 @@ class Work:
         if self.stop:
             raise self.stop.stopped(name)
         self._begin()
-        found = compute()
+        with one_batch(self.journal, (name,), 0, self.stop, name) as work:
+            found = compute()
         self.journal.append((name,), {"arrays": {key: _json(value) for key, value in found.items()}})
+        work.done()
         return found
 
     def _begin(self) -> None:
@@ -83,25 +90,30 @@ class Work:
             self.announce = None
 
     def _in_pieces(self, on_batch: OnBatch, batch: Batch, first: int, together: int) -> Arrays:
-        pieces: list[Arrays] = []
-        place = 0
-        while place < len(batch.indices):
+        found = Kept(pieces=[], place=0, at_once=self._at_once)
+        for part in resumable(self._left(batch, found), found):
+            images, failed = len(part.indices), False
             try:
-                pieces.append(on_batch(batch.part(place, place + self._at_once), first + place))
-                place += self._at_once
-                continue
+                found.pieces.append(on_batch(part, first + found.place))
+                found.place += images
             except RuntimeError as error:
-                images = min(self._at_once, len(batch.indices) - place)
+                failed = True
                 if not memory_ran_out(error) or images == 1:
                     raise
                 if images <= together or (self.whole and together == 1):
                     raise undivided(images) from error
-            # outside the handler, which holds on to the failed work's tensors
-            self._at_once = max(1, images // 2 // together) * together
-            self.progress.line(f"out of memory: going on with {self._at_once} images at once")
-            if batch.images.device.type == "cuda":
-                torch.cuda.empty_cache()
-        return _joined(pieces)
+            if failed:  # outside the handler, which holds on to the failed work's tensors
+                found.at_once = self._at_once = max(1, images // 2 // together) * together
+                self.progress.line(f"out of memory: going on with {self._at_once} images at once")
+                if batch.images.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return _joined(found.pieces)
+
+    def _left(self, batch: Batch, found: Kept) -> Iterator[Batch]:
+        """The parts of a batch that are worked on next, as large as memory was found to hold, until all are done."""
+        self._at_once = found.at_once
+        while found.place < len(batch.indices):
+            yield batch.part(found.place, found.place + self._at_once)
 
 
 def spread(values: NDArray[Any]) -> Results:
