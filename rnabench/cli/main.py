@@ -16,6 +16,7 @@ from rnabench.cli.command import command
 from rnabench.cli.conform import conform
 from rnabench.cli.dense import dense
 from rnabench.cli.exchange import convert, export
+from rnabench.cli.output_streams import visible, watched_output
 from rnabench.cli.report import check, report
 from rnabench.cli.reproduce import reproduce
 from rnabench.cli.rescore import rescore
@@ -70,14 +71,21 @@ def callback(version: bool = typer.Option(False, "--version", callback=_version,
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; users' errors become lines on stderr and exit code 2, in this one place."""
+    with watched_output():
+        _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> NoReturn:
     try:
         code = app(arguments, standalone_mode=False)
     except RnabenchError as error:
         _fail(str(error))
     except Stopped as stop:
-        print(f"stopped: {stop}; run the same command again to go on", file=sys.stderr)
+        print(visible(f"stopped: {stop}; run the same command again to go on"), file=sys.stderr)
         sys.exit(STOPPED)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # which click takes for Ctrl-D, although nothing was asked
+            raise error.__cause__ from None
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
@@ -91,5 +99,5 @@ def main(arguments: list[str] | None = None) -> None:
 def _fail(message: str) -> NoReturn:
     is_help = message.startswith("Usage:")  # what `rnabench` alone gets
     for line in message.splitlines():
-        print(line if is_help else f"error: {line}", file=sys.stderr)
+        print(visible(line if is_help else f"error: {line}"), file=sys.stderr)
     sys.exit(BAD_INPUT)
