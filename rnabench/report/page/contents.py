@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-
-import pandas as pd
 
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.report import bench, crosscheck, randomness, table
@@ -18,6 +17,7 @@ from rnabench.report.record import Record
 from rnabench.report.record_file import read_record, read_study
 from rnabench.report.standing import network_text, standings
 from rnabench.report.study import heading, legend, study_of
+from rnabench.report.table_files import read_csv
 from rnabench.report.verdict import sanity_lines
 
 Content = dict[str, Any]
@@ -151,7 +151,9 @@ def _crosscheck_parts(result: Content) -> object:
 def _order(file: Path) -> dict[str, int]:
     """The places of the models in a `table.csv`, which puts the baseline first."""
     try:
-        labels = pd.read_csv(file, usecols=["model"], dtype=str)["model"].dropna().unique()
-    except (OSError, ValueError):
+        headings, *lines = read_csv(file)
+        column = headings.index("model")
+        labels = dict.fromkeys(line[column] for line in lines)
+    except (OSError, ValueError, IndexError, csv.Error):
         return {}
     return {label: place for place, label in enumerate(labels)}
