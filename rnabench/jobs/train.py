@@ -21,7 +21,7 @@ from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
 from rnabench.model.saved import describe_model, load_model, save_weights
 from rnabench.norm.layers import use_bgn_conventions
-from rnabench.runtime.device import check_precision, find_device, number_formats
+from rnabench.runtime.device import check_precision, find_device, memory_ran_out, number_formats, undivided
 from rnabench.runtime.environment import device_description, git_revision, versions
 from rnabench.runtime.files import sha256, write_text, writing
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
@@ -148,7 +148,12 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     progress.line(f"takes {_duration(recipe, data, recipe.epochs - trainer.epochs_done, alike, side)}")
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
     started = time.time()
-    weights, chosen = trainer.run()
+    try:
+        weights, chosen = trainer.run()
+    except RuntimeError as error:
+        if not memory_ran_out(error):
+            raise
+        raise undivided(recipe.batch_size, "half a batch would be another step of training") from error
     save_weights(weights, folder)
     description |= {
         "status": "finished",
