@@ -65,8 +65,8 @@ def _cached(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
             stored: NDArray[np.uint8] = np.lib.format.open_memmap(kept, mode="r")  # unlike np.load, of arrays alone
             if stored.dtype == np.uint8 and stored.ndim == 4 and stored.shape[::3] == (len(files), 3):
                 return stored
-    except (OSError, ValueError, EOFError):
-        pass  # missing or damaged: made anew
+    except Exception:  # missing, or damaged in whatever way: made anew
+        pass
     images = _decode(files)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)

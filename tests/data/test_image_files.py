@@ -186,7 +186,8 @@ def test_files_may_have_any_name_and_any_number(tmp_path: Path) -> None:
     assert ImageFiles.of(renamed, "test", size=16).fingerprint()
 
 
-@pytest.mark.parametrize("damage", ["zero bytes", "junk", "fewer images", "other numbers", "fewer channels", "pickled"])
+@pytest.mark.parametrize("damage", ["zero bytes", "junk", "cut header", "fewer images", "other numbers",
+                                    "fewer channels", "pickled"])
 def test_a_bad_cache_is_made_anew_even_if_its_hash_is_right(
         damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNABENCH_CACHE", str(tmp_path / "cache"))
@@ -194,8 +195,10 @@ def test_a_bad_cache_is_made_anew_even_if_its_hash_is_right(
     first = load_images(in_folder(folder), "test").fingerprint()
     (array,) = (tmp_path / "cache").glob("*.npy")
     content, images = array.read_bytes(), np.load(array)
-    if damage in ("zero bytes", "junk"):
-        array.write_bytes(b"" if damage == "zero bytes" else b"PK\x03\x04 junk")
+    cut = content[:8] + b"\x10\0" + content[10:26]
+    junk = {"zero bytes": b"", "junk": b"PK\x03\x04 junk", "cut header": cut}
+    if damage in junk:
+        array.write_bytes(junk[damage])
     else:
         np.save(array, {"fewer images": images[:-1], "other numbers": images.astype(np.float32), "pickled": np.array(
             [object()]), "fewer channels": images[..., :1]}[damage], allow_pickle=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rnabench.data.batches import Batch
 from rnabench.runtime.device import memory_ran_out
-from rnabench.training.step import TrainingStep
+from rnabench.training.update import Update
 from tests.cli.test_cli import TRAIN, run
 
 WORDS = ("CUDA out of memory. Tried to allocate 2.00 GiB", "CUDA error: out of memory",
@@ -43,14 +44,14 @@ def test_what_the_cpu_says_is_among_them() -> None:
 
 def test_a_training_keeps_what_it_has_and_asks_for_smaller_batches(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = TrainingStep.__call__
+    whole = Update.__call__
 
-    def in_the_second_epoch(self: TrainingStep, batch: object, epoch: int, step: int) -> object:
+    def in_the_second_epoch(self: Update, batch: Batch, epoch: int, step: int, rate: float) -> object:
         if epoch == 1:
             raise RuntimeError(WORDS[1])
-        return whole(self, batch, epoch, step)  # type: ignore[arg-type]
+        return whole(self, batch, epoch, step, rate)
 
-    monkeypatch.setattr(TrainingStep, "__call__", in_the_second_epoch)
+    monkeypatch.setattr(Update, "__call__", in_the_second_epoch)
     two = [*TRAIN, "--epochs", "2", "--out", str(tmp_path / "run")]
     assert run(*two) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
