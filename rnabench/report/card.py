@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.report.claims import is_about
 from rnabench.report.methods import Method
@@ -158,8 +156,7 @@ def _numbers(standing: Standing) -> str:
         ("published, under the strongest attack", f"{stated.accuracy:.2f}", NONE, stated.attack) if stated else
         ("published", NONE, NONE, "no number of a paper's stands beside it"),
     ]
-    return tabulate(rows, headers=("what is left", "accuracy %", "spread", "of what"), tablefmt="pipe",
-                    disable_numparse=True, colalign=("left", "right", "right", "left"))
+    return markdown_table(rows, ("what is left", "accuracy %", "spread", "of what"), text_columns=1, last_is_text=True)
 
 
 def _row(name: str, found: Measured) -> tuple[str, str, str, str]:

@@ -43,13 +43,15 @@ def read_csv(file: Path) -> list[list[str]]:
                 for line in csv.reader(opened) if line]
 
 
-def markdown_table(lines: Iterable[Sequence[Any]], headings: Sequence[str], text_columns: int) -> str:
-    """A table whose first columns are text, the rest numbers."""
+def markdown_table(lines: Iterable[Sequence[Any]], headings: Sequence[str], text_columns: int,
+                   last_is_text: bool = False) -> str:
+    """A table whose first columns are text, the rest numbers, but for the last one if that is text too."""
     from tabulate import tabulate
 
     return tabulate([list(map(_cell, line)) for line in lines], headers=list(map(_cell, headings)), tablefmt="pipe",
-                    disable_numparse=True,
-                    colalign=("left",) * text_columns + ("right",) * (len(headings) - text_columns))
+                    disable_numparse=True, colalign=[
+                        "left" if place < text_columns or (last_is_text and place == len(headings) - 1) else "right"
+                        for place in range(len(headings))])
 
 
 def write_markdown(file: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rnabench
 from rnabench.cli import main as command_line
 from rnabench.cli.console import console, marked, show_table
 from rnabench.cli.output_streams import CANNOT_WRITE, READER_GONE, Watched, visible, watched_output
@@ -25,6 +27,12 @@ FULL = Path("/dev/full")
 
 def shown(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
+
+
+def test_everything_that_is_shown_goes_through_one_console() -> None:
+    for file in Path(rnabench.__file__).parent.rglob("*.py"):
+        found = re.search(r"^ *(from|import) rich\b", file.read_text(), re.MULTILINE)
+        assert not found or file.name == "console.py", file
 
 
 @given(NAMES)

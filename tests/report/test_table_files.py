@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+import rnabench
 from rnabench.report.accuracies import read_accuracies
 from rnabench.report.table import write_tables
 from rnabench.report.table_files import csv_text, markdown_table, read_csv, write_markdown
@@ -20,6 +22,13 @@ from tests.report.records import model
 SIGNS = "=+-@\t\r\n'\"|<>[]()\\, a1" + "\uff1d\uff0b\uff0d\uff20"
 NAMES = st.text(SIGNS, max_size=8) | st.sampled_from(["=cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "+1", "-0.5", "-",
                                                      "'=x"])
+
+
+def test_no_other_file_writes_tables() -> None:
+    """LaTeX aside, of which tabulate takes care."""
+    for file in Path(rnabench.__file__).parent.rglob("*.py"):
+        if file.name not in ("table_files.py", "comparison.py"):
+            assert not re.search(r"to_csv|to_markdown|tabulate\(", file.read_text()), file
 
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=4))
