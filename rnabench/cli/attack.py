@@ -131,7 +131,7 @@ def show_lists() -> None:
     out = console()
     out.print(f"An attack's name is {GRAMMAR}. A recipe can set any parameter: {{name: cw-search, kind: cw, c: 0.01, "
               "searches: 6}. With transfer- before a bounded one, as in transfer-pgd20, its images are made on the "
-              "networks of --transfer-from.", markup=False)
+              "networks of --transfer-from.")
     protocols = [
         ("paper", "one path, frozen for the whole attack", "other draws"),
         ("same-path", "one path, frozen", "the same path"),

@@ -37,4 +37,4 @@ def card(
     made = cards(records, out, Authorship(name, authors, venue, link, additional_data))
     for each in made:
         files = write_card(each)
-        console().print(f"in {files[0].parent}: {', '.join(file.name for file in files)}", markup=False, soft_wrap=True)
+        console().print(f"in {files[0].parent}: {', '.join(file.name for file in files)}", soft_wrap=True)

@@ -32,9 +32,7 @@ def conform(
     A line for each check, PASS, WARN or FAIL with the numbers that decided; exit code 1 if any failed. Nothing is
     written and nothing is attacked.
     """
-    from rich.markup import escape
-
-    from rnabench.cli.console import console
+    from rnabench.cli.console import console, marked
     from rnabench.jobs.conform import conform as look_at
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
@@ -43,7 +41,7 @@ def conform(
     found = look_at(Imported.of(model, model_args or (), model_weights), from_options(DataSettings, data), settings,
                     device)
     for each in found:
-        console().print(f"[{COLOURS[each.status]}]{each.status:4}[/] {each.check:10} {escape(each.text)}",
+        console().print(marked(f"{each.status:4}", COLOURS[each.status], f"{each.check:10} {each.text}"),
                         soft_wrap=True)
     if any(each.status == "FAIL" for each in found):
         raise typer.Exit(FAILED)

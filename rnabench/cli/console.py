@@ -1,12 +1,23 @@
-"""How runs look: a live bar on a terminal, plain lines elsewhere; results on stdout, the rest on stderr."""
+"""How runs look: a live bar on a terminal, plain lines elsewhere; results on stdout, the rest on stderr.
+
+Nothing that is shown is markup: colour is given to words of our own, by `marked`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any
 
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+
+from rnabench.cli.output_streams import visible
 from rnabench.errors import InvalidValue
 from rnabench.runtime.progress import Lines, per_second
 from rnabench.runtime.stopping import StopRequest
@@ -19,23 +30,28 @@ def stop_request(max_minutes: float | None) -> StopRequest:
     return StopRequest(max_minutes)
 
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress as RichProgress
+class PlainConsole(Console):
+    """Shows every text as it is, also in tables: a name is never markup, nor an emoji's code, nor obeyed."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(visible(text), **how | {"markup": False, "emoji": False})
 
 
 def console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    made = Console(stderr=stderr, highlight=False)
+    made = PlainConsole(stderr=stderr, highlight=False, emoji=False)
     if not made.is_terminal:  # a pipe or a file has no width to fit into
         made.width = 160
     return made
 
 
+def marked(word: str, colour: str, text: str) -> Text:
+    """A line that begins with a word in colour."""
+    return Text.assemble((word, colour), " ", visible(text))
+
+
 def tell(text: str) -> None:
     """A line on stderr."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    console(stderr=True).print(text, soft_wrap=True)
 
 
 class LiveProgress:
@@ -50,12 +66,11 @@ class LiveProgress:
         if not self.console.is_terminal:
             self._lines.__enter__()
             return self
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[rate]}"), TextColumn("ETA"), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), console=self.console, transient=True,
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[rate]}"), TextColumn("ETA"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False), console=self.console,
+            transient=True,
         )
         self._bar.start()
         return self
@@ -75,7 +90,7 @@ class LiveProgress:
         self._done, self._since, self._note = 0.0, time.monotonic(), ""
         for task in list(self._bar.task_ids):
             self._bar.remove_task(task)
-        self._task = self._bar.add_task(title, total=total, completed=done, rate="", note="")
+        self._task = self._bar.add_task(visible(title), total=total, completed=done, rate="", note="")
 
     def advance(self, images: float, note: str = "") -> None:
         if self._bar is None:
@@ -93,15 +108,12 @@ class LiveProgress:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
 
 def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int,
                footer: str = "") -> None:
     """Print a table to stdout; the first `text_columns` columns are text, the rest numbers."""
-    from rich import box
-    from rich.table import Table
-
     out = console()
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=footer or None,
                   caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0))

@@ -43,9 +43,9 @@ def dense(
         record = run_dense(work, folder / "dense.json", progress, stop, resume)
     files = write_dense(record, folder / "dense")
     show = console()
-    show.print(heading(record), markup=False)
+    show.print(heading(record))
     for title, headings, lines in tables(record):
         show_table(title, headings, lines, text_columns=1)
     for sentence in findings(record):
-        show.print(sentence, markup=False)
-    show.print(f"in {folder}: dense.json, {', '.join(file.name for file in files)}", markup=False)
+        show.print(sentence)
+    show.print(f"in {folder}: dense.json, {', '.join(file.name for file in files)}")

@@ -25,9 +25,7 @@ def doctor(
 
     A line for each, OK, WARN (something cannot be had) or FAIL (nothing can); exit code 1 if any is FAIL.
     """
-    from rich.markup import escape
-
-    from rnabench.cli.console import console
+    from rnabench.cli.console import console, marked
     from rnabench.jobs.doctor import examine
 
     found = []
@@ -35,7 +33,7 @@ def doctor(
         found.append(each)
         if not as_json:
             advice = f" -> {each.advice}" if each.advice else ""
-            console().print(f"[{COLOURS[each.state]}]{each.state:4}[/] {each.what:14} {escape(each.found + advice)}",
+            console().print(marked(f"{each.state:4}", COLOURS[each.state], f"{each.what:14} {each.found}{advice}"),
                             soft_wrap=True)
     if as_json:
         from json import dumps

@@ -63,19 +63,18 @@ def convert(
     model = run["model"]
     show.print(f"{out}: {model['arch']}, width {model['width']}, space {model['space']}, "
                f"{len(model['classes'])} classes, {model['parameters']:,} parameters, {int(model['paths']):,} "
-               f"path{'s' * (model['paths'] != '1')}", markup=False)
+               f"path{'s' * (model['paths'] != '1')}")
     if read:
-        show.print(f"read as: {read}", markup=False)
+        show.print(f"read as: {read}")
     for absent in run["source"]["absent"]:
-        show.print(f"not in the file: {absent}", markup=False)
+        show.print(f"not in the file: {absent}")
     if data_dir is None and isinstance(DATASETS[dataset].classes, int):
-        show.print(f"classes: called by their numbers, as no --data-dir names those of {dataset}", markup=False)
+        show.print(f"classes: called by their numbers, as no --data-dir names those of {dataset}")
     mean, std = (",".join(map(str, model[part])) for part in ("mean", "std"))
-    show.print(f"not from the file: classes of {dataset}, mean {mean}, std {std}, objective {settings.objective}",
-               markup=False)
-    show.print(f"training unknown; epoch chosen by: {run['selected']['by']}", markup=False)
+    show.print(f"not from the file: classes of {dataset}, mean {mean}, std {std}, objective {settings.objective}")
+    show.print(f"training unknown; epoch chosen by: {run['selected']['by']}")
     needed = " --data-dir DATA" if DATASETS[dataset].needs_folder and data_dir is None else ""
-    show.print(f"next: rnabench attack {out}{needed}", markup=False)
+    show.print(f"next: rnabench attack {out}{needed}")
 
 
 def _three(option: str, text: str, least: float) -> tuple[float, ...]:
@@ -122,17 +121,17 @@ def export(
     if format == "torchscript":
         from rnabench.exchange.export import export_torchscript
 
-        show.print(f"{out}: TorchScript of {export_torchscript(run, path, settings.seed, out)}", markup=False)
+        show.print(f"{out}: TorchScript of {export_torchscript(run, path, settings.seed, out)}")
         return
 
     from rnabench.exchange.export import export_state
 
     count = export_state(run, names == "released", out)
-    show.print(f"{out}: state_dict of {count} tensors", markup=False)
+    show.print(f"{out}: state_dict of {count} tensors")
     if names == "released":
         from rnabench.model.runs import read_run
 
         model = read_run(run)["model"]
         mean, std = (",".join(map(str, model[part])) for part in ("mean", "std"))
         show.print("not in the file: the input normalisation; to read it again: rnabench convert --arch "
-                   f"{model['arch']} --space {model['space']} --mean {mean} --std {std}", markup=False)
+                   f"{model['arch']} --space {model['space']} --mean {mean} --std {std}")

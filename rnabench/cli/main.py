@@ -18,6 +18,7 @@ from rnabench.cli.conform import conform
 from rnabench.cli.dense import dense
 from rnabench.cli.doctor import doctor
 from rnabench.cli.exchange import convert, export
+from rnabench.cli.output_streams import visible, watched_output
 from rnabench.cli.recipes import recipes
 from rnabench.cli.report import check, report
 from rnabench.cli.reproduce import quickstart, reproduce
@@ -73,13 +74,18 @@ def callback(version: bool = typer.Option(False, "--version", callback=_version,
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; users' errors become lines on stderr and exit code 2, in this one place."""
+    with watched_output():
+        _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> NoReturn:
     try:
         code = app(arguments, standalone_mode=False)
     except RnabenchError as error:
         _fail(str(error))
     except Stopped as stop:
         with suppress(OSError):
-            print(f"stopped: {stop}; run the same command again to go on", file=sys.stderr)
+            print(visible(f"stopped: {stop}; run the same command again to go on"), file=sys.stderr)
         sys.exit(STOPPED)
     except OSError as error:  # as when a terminal is closed: the state is saved, only nobody can be told
         if isinstance(error.__context__, Stopped):
@@ -87,7 +93,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise
     except SystemExit as error:  # nothing of ours ends so: success is never claimed for somebody else's code
         _fail(f"the code of a network ended the program (SystemExit: {error}); expected logits")
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # which click takes for Ctrl-D, although nothing was asked
+            raise error.__cause__ from None
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
@@ -101,5 +109,5 @@ def main(arguments: list[str] | None = None) -> None:
 def _fail(message: str) -> NoReturn:
     is_help = message.startswith("Usage:")  # what `rnabench` alone gets
     for line in message.splitlines():
-        print(line if is_help else f"error: {line}", file=sys.stderr)
+        print(visible(line if is_help else f"error: {line}"), file=sys.stderr)
     sys.exit(BAD_INPUT)

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from rnabench.cli.console import console, show_table
+from rnabench.cli.console import console, marked, show_table
 from rnabench.report.origin import origin_lines
 
 if TYPE_CHECKING:
@@ -44,16 +42,16 @@ def finish(records: Sequence[Record], folder: Path, title: str, recipe: Recipe |
     show_table(f"{title}\n{caption(records)}", headings, rows, text_columns=TEXT_COLUMNS)
     out = console()
     for sentence in [*claimed, *verdicts(records), *sentences(records)]:
-        out.print(sentence, markup=False)
+        out.print(sentence)
     checks = [*sanity_lines(records), *origin_lines(records)]
     colours = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
     for line in checks:
         status, _, rest = line.partition(" ")
-        out.print(f"[{colours[status]}]{status}[/] {escape(rest)}")
+        out.print(marked(status, colours[status], rest))
     if any(record.unreliable for record in records):
-        out.print("! marks results that a failed check says not to rely on.", markup=False)
+        out.print("! marks results that a failed check says not to rely on.")
     files = ", ".join(sorted(file.name for file in folder.glob("*.*") if file.is_file()))
-    out.print(f"in {folder}: {files}", markup=False)
+    out.print(f"in {folder}: {files}")
 
 
 def write_published(recipe: Recipe, folder: Path) -> None:
@@ -70,15 +68,15 @@ def finish_study(record: dict[str, Any], stem: Path, title: str | None = None, o
     files = write_study(record, stem, title or heading(record))
     out = console()
     if on_screen:
-        out.print(heading(record), markup=False)
+        out.print(heading(record))
         for name, headings, lines in study_of(record).tables(record):
             if len(lines) > LONG:
-                out.print(f"\n{name}: {len(lines)} lines, in {stem.name}.md\n", markup=False)
+                out.print(f"\n{name}: {len(lines)} lines, in {stem.name}.md\n")
             else:
                 show_table(name, headings, lines, text_columns=1)
     for sentence in study_of(record).findings(record):
-        out.print(sentence, markup=False)
+        out.print(sentence)
     for line in origin_lines([record]):
-        out.print(line, markup=False)
+        out.print(line)
     names = ", ".join([f"{stem.name}.json", *(file.name for file in files)])
-    out.print(f"in {stem.parent}: {names}", markup=False)
+    out.print(f"in {stem.parent}: {names}")

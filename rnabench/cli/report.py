@@ -31,11 +31,11 @@ def report(
     file = out or folders[0] / "report.html"
     written = write_page(folders, file, smoke)
     for line in written.skipped:
-        console(stderr=True).print(f"skipped: {line}", markup=False, soft_wrap=True)
+        console(stderr=True).print(f"skipped: {line}")
     if written.smoke:
-        console().print(f"left out: {written.smoke} folders of smoke tests (--smoke shows them)", markup=False)
+        console().print(f"left out: {written.smoke} folders of smoke tests (--smoke shows them)")
     console().print(f"in {file}: result folders {written.folders}, tables {written.tables}, figures {written.figures}, "
-                    f"{written.bytes / 1e6:.2f} MB", markup=False, soft_wrap=True)
+                    f"{written.bytes / 1e6:.2f} MB", soft_wrap=True)
 
 
 def check(
@@ -57,9 +57,7 @@ def check(
     as they do for a table.csv. All cells together fail by chance 1 time in 20 (Holm). The column `flagged from` is the
     smallest change that would have failed, all else as it is.
     """
-    from rich.markup import escape
-
-    from rnabench.cli.console import console, show_table
+    from rnabench.cli.console import console, marked, show_table
     from rnabench.errors import InvalidValue
     from rnabench.report.accuracies import read_accuracies
     from rnabench.report.regression import HEADINGS, TEXT_COLUMNS, compare, markdown
@@ -72,10 +70,10 @@ def check(
     if out is not None:
         write_text(out, markdown(comparison, title, everything))
     if shown := comparison.rows(everything):
-        show_table(title, HEADINGS, [tuple(map(escape, row)) for row in shown], TEXT_COLUMNS)
+        show_table(title, HEADINGS, shown, TEXT_COLUMNS)
     for note in comparison.notes:
-        console().print(note, markup=False)
+        console().print(note)
     colour, verdict = ("bold red", "FAIL") if comparison.failed else ("green", "PASS")
-    console().print(f"[{colour}]{verdict}[/] {escape(comparison.summary)}", soft_wrap=True)
+    console().print(marked(verdict, colour, comparison.summary), soft_wrap=True)
     if comparison.failed:
         raise typer.Exit(REGRESSION)

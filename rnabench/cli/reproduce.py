@@ -113,7 +113,7 @@ def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, Recor
         finish_study(record, place.folder / name, title, on_screen=False)
     if missing:
         console().print(f"done what was asked for; the table needs all attacks on {', '.join(missing)} as well: the "
-                        "same command without --only does them", markup=False)
+                        "same command without --only does them")
 
 
 def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
@@ -128,8 +128,7 @@ def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
     show_table(f"{recipe.heading}{scale}", ("", "what", "state", "about"), rows, text_columns=3)
     for piece in pieces:
         if piece.note:
-            console().print(piece.note, markup=False)
-    console().print(f"{left_in_words(pieces, jobs)}. Networks in {place.runs}, results in {place.folder}.",
-                    markup=False)
+            console().print(piece.note)
+    console().print(f"{left_in_words(pieces, jobs)}. Networks in {place.runs}, results in {place.folder}.")
     if again := sum(piece.seconds for piece in pieces if piece.stale):
-        console().print(f"stale: kept without --refresh, which takes about {in_words(again)} more.", markup=False)
+        console().print(f"stale: kept without --refresh, which takes about {in_words(again)} more.")

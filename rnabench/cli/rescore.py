@@ -46,9 +46,7 @@ def rescore(
     if seed is not None and not 0 <= seed < 2**31:
         raise InvalidValue("--seed", seed, "from 0 to 2147483647")
 
-    from rich.markup import escape
-
-    from rnabench.cli.console import LiveProgress, console, show_table, stop_request
+    from rnabench.cli.console import LiveProgress, console, marked, show_table, stop_request
     from rnabench.jobs.rescore import rescore as run_rescore
     from rnabench.report.rescored import HEADINGS, TEXT_COLUMNS
 
@@ -56,11 +54,13 @@ def rescore(
         found = run_rescore(images, run, imported, runs, data, draws, seed, device, progress, stop)
     if out is not None:
         found.write(out)
-    show_table(found.heading, HEADINGS, [tuple(map(escape, row)) for row in found.display()], TEXT_COLUMNS)
+    show_table(found.heading, HEADINGS, found.display(), TEXT_COLUMNS)
     for line in found.reasons:
-        console().print(line, markup=False)
-    colour, verdict = ("bold red", "FAIL") if found.failed else ("green", "PASS")
-    mark = f"[{colour}]{verdict}[/] " if found.own else ""
-    console().print(f"{mark}{escape(found.summary)}", soft_wrap=True)
+        console().print(line)
+    if found.own:
+        colour, verdict = ("bold red", "FAIL") if found.failed else ("green", "PASS")
+        console().print(marked(verdict, colour, found.summary), soft_wrap=True)
+    else:
+        console().print(found.summary, soft_wrap=True)
     if found.failed:
         raise typer.Exit(DISAGREES)

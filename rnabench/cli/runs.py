@@ -21,13 +21,11 @@ def runs(
     if not folder.is_dir():
         raise InvalidValue("FOLDER", str(folder), "a folder of runs, which `rnabench train` makes")
 
-    from rich.markup import escape
-
     from rnabench.cli.console import console, show_table
     from rnabench.jobs.runs import HEADINGS, TEXT_COLUMNS, list_runs
 
     rows = list_runs(folder)
     if not rows:
-        console().print(f"no run in {folder}; `rnabench train` makes one", markup=False)
+        console().print(f"no run in {folder}; `rnabench train` makes one")
         return
-    show_table(f"Runs in {folder}, newest first", HEADINGS, [tuple(map(escape, row)) for row in rows], TEXT_COLUMNS)
+    show_table(f"Runs in {folder}, newest first", HEADINGS, rows, TEXT_COLUMNS)

@@ -41,8 +41,8 @@ def train(
     chosen = run["selected"]
     held_out = "nothing held out" if "holdout_pgd" not in chosen else (
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{settings.steps} {chosen['holdout_pgd']:.1%}")
-    console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), {held_out}", markup=False)
-    console().print(f"next: rnabench attack {folder} --eps {written(settings.eps)}", markup=False)
+    console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), {held_out}")
+    console().print(f"next: rnabench attack {folder} --eps {written(settings.eps)}")
 
 
 def describe(
@@ -64,9 +64,9 @@ def describe(
     if network.rows:
         show_table(network.title, network.headings, network.rows, network.text_columns)
     else:
-        out.print(network.title, markup=False)
+        out.print(network.title)
     for line in network.lines:
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def bench(
@@ -93,6 +93,6 @@ def bench(
         result = measure(settings, repeats, device, progress, formats.split(",") if formats else ())
     show_table(result["title"], headings(other is not None), display_rows(result, other), text_columns=2)
     for line in lines(result):
-        console().print(line, markup=False)
+        console().print(line)
     if out is not None:
         write_bench(result, out, other)

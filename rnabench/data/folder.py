@@ -13,33 +13,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from rnabench.data.image_files import list_images, opened_image, rgb
 from rnabench.data.images import ImageSet
 from rnabench.errors import DataUnavailable
 from rnabench.runtime.files import atomic, sha256
 from rnabench.settings.datasets import DATASETS, Dataset, DataSettings, Split
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 LARGEST_SIDE = 128  # pixels; folders of larger images stream (see rnabench.data.streaming)
-
-
-def list_images(data_dir: Path, split: Split) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """The class names, sorted, and every (file, class number), sorted by class and file name."""
-    root = data_dir / split
-    if not root.is_dir():
-        raise DataUnavailable(f"data-dir: {str(data_dir)!r} has no folder {split!r}; expected {split}/<class>/<image>")
-    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
-    files = [
-        (root / name / file, number)
-        for number, name in enumerate(classes)
-        for file in sorted(os.listdir(root / name))
-        if file.lower().endswith(SUFFIXES)
-    ]
-    if not files:
-        raise DataUnavailable(f"data-dir: {str(root)!r} has no images; expected {split}/<class>/<image> "
-                              f"ending in {', '.join(SUFFIXES)}")
-    return classes, files
+DECODING = 2  # counted up when the same files are decoded to other pixels than before, so that no old cache is read
 
 
 @DATASETS.register("folder")
@@ -49,10 +31,11 @@ class Folder(Dataset):
     @classmethod
     def load(cls, split: Split, keys: DataSettings) -> ImageSet:
         """The index of an image is its place in `list_images`, except that files named by a number alone
-        (`0017.png`) are indexed, and ordered, by that number if it is unique."""
+        (`0017.png`) are indexed, and ordered, by that number if it is unique and fits into 63 bits."""
         classes, files = list_images(keys.folder, split)
         stems = [file.stem for file, _ in files]
-        if all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+        numbers = {int(stem) for stem in stems if stem.isdecimal()}
+        if len(numbers) == len(stems) and max(numbers) < 2**63:
             files.sort(key=lambda item: int(item[0].stem))
             indices = np.array([int(file.stem) for file, _ in files], dtype=np.int64)
         else:
@@ -60,20 +43,29 @@ class Folder(Dataset):
         return ImageSet(classes, _cached(files), np.array([label for _, label in files], dtype=np.int64), indices)
 
 
-def cache_folder() -> Path:
-    """Where decoded folders are kept: $RNABENCH_CACHE, or rnabench in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("RNABENCH_CACHE") or Path(base) / "rnabench")
+def cache_folder() -> Path | None:
+    """Where decoded folders are kept: $RNABENCH_CACHE, or rnabench in the user's cache folder; None for a user who has
+    no home folder."""
+    if named := os.environ.get("RNABENCH_CACHE"):
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnabench"
+    except RuntimeError:
+        return None
 
 
 def _cached(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
-    kept = cache_folder() / f"{_contents(files)}.npy"
+    contents, folder = _contents(files), cache_folder()
+    if folder is None:
+        return _decode(files)
+    kept = folder / f"{contents}.npy"
     digest = kept.with_suffix(".sha256")
     try:
         if digest.read_text() == sha256(kept):
-            stored: NDArray[np.uint8] = np.load(kept, mmap_mode="r", allow_pickle=False)
-            return stored
-    except (OSError, ValueError):
+            stored: NDArray[np.uint8] = np.lib.format.open_memmap(kept, mode="r")  # unlike np.load, of arrays alone
+            if stored.dtype == np.uint8 and stored.ndim == 4 and stored.shape[::3] == (len(files), 3):
+                return stored
+    except Exception:  # missing, or damaged in whatever way: made anew
         pass
     images = _decode(files)
     try:
@@ -89,36 +81,29 @@ def _cached(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
 
 def _contents(files: list[tuple[Path, int]]) -> str:
     """A hash of the files' names, classes, order and bytes. Raises DataUnavailable."""
-    contents = hashlib.sha256()
+    contents = hashlib.sha256(f"{DECODING}\n".encode())
     for file, _ in files:
         try:
             image = file.read_bytes()
         except OSError as error:
             raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read ({error.strerror})") from None
-        contents.update(f"{file.parent.name}/{file.name}:{len(image)}\n".encode())
+        contents.update(os.fsencode(f"{file.parent.name}/{file.name}:{len(image)}\n"))  # names may be no UTF-8
         contents.update(image)
     return contents.hexdigest()[:32]
 
 
 def _decode(files: list[tuple[Path, int]]) -> NDArray[np.uint8]:
-    first = np.asarray(open_image(files[0][0]))
-    if max(first.shape[:2]) > LARGEST_SIDE:
-        raise DataUnavailable(f"data-dir: {str(files[0][0])!r} is {first.shape[1]}x{first.shape[0]} pixels; expected "
-                              f"at most {LARGEST_SIDE} for dataset 'folder'; use --dataset imagenet for larger ones")
-    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    first = files[0][0]
+    with opened_image(first) as image:
+        width, height = image.size
+    if max(width, height) > LARGEST_SIDE:
+        raise DataUnavailable(f"data-dir: {str(first)!r} is {width}x{height} pixels; expected at most {LARGEST_SIDE} "
+                              "for dataset 'folder'; use --dataset imagenet for larger ones")
+    images = np.empty((len(files), height, width, 3), dtype=np.uint8)
     for position, (file, _) in enumerate(files):
-        image = np.asarray(open_image(file))
-        if image.shape != first.shape:
-            raise DataUnavailable(f"data-dir: {str(file)!r} is {image.shape[1]}x{image.shape[0]} pixels; expected "
-                                  f"{first.shape[1]}x{first.shape[0]} as in {str(files[0][0])!r}")
-        images[position] = image
+        with opened_image(file) as image:
+            if image.size != (width, height):  # before it is decoded, which takes long if it is large
+                raise DataUnavailable(f"data-dir: {str(file)!r} is {image.width}x{image.height} pixels; expected "
+                                      f"{width}x{height} as in {str(first)!r}")
+            images[position] = np.asarray(rgb(image))
     return images
-
-
-def open_image(file: Path) -> Image.Image:
-    """An image file, decoded to RGB. Raises DataUnavailable."""
-    try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read as an image ({error})") from error

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from rnabench.data.batches import Batch, batches, epoch_order
-from rnabench.data.folder import list_images, open_image
+from rnabench.data.image_files import list_images, opened_image, rgb
 from rnabench.errors import DataUnavailable, RnabenchError
 from rnabench.runtime.stopping import SIGNALS
 from rnabench.seeding import derive
 from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
+
+MOST_PIXELS = 2**26  # that an image may have once it is made larger, before it is cropped
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,16 @@ class ImageFiles:
         return replace(self, indices=self.indices[positions])
 
     def fingerprint(self) -> str:
-        """16 hex digits that depend on the classes and on the files' names and sizes (not on every pixel)."""
+        """16 hex digits that depend on the classes and on the files' names and sizes (not on every pixel). Raises
+        DataUnavailable."""
         digest = hashlib.sha256("/".join(self.classes).encode())
         for index in self.indices:
             file, _ = self.files[index]
-            digest.update(f"{index}:{file.parent.name}/{file.name}:{file.stat().st_size}\n".encode())
+            try:
+                size = file.stat().st_size
+            except OSError as error:
+                raise DataUnavailable(f"data-dir: {str(file)!r} cannot be read ({error.strerror})") from None
+            digest.update(os.fsencode(f"{index}:{file.parent.name}/{file.name}:{size}\n"))  # names may be no UTF-8
         return digest.hexdigest()[:16]
 
     def statistics(self) -> tuple[Channels, Channels]:
@@ -84,8 +91,8 @@ class _Decoded(torch.utils.data.Dataset[tuple[torch.Tensor, int, int]]):
         from torchvision import transforms
 
         self.files, self.indices, self.seeds = images.files, indices, seeds
-        resize = round(images.size * 256 / 224)
-        crop = [transforms.Resize(resize), transforms.CenterCrop(images.size)]
+        self.resize = round(images.size * 256 / 224)
+        crop = [transforms.Resize(self.resize), transforms.CenterCrop(images.size)]
         augment = [transforms.RandomResizedCrop(images.size), *([transforms.RandomHorizontalFlip()] if flip else [])]
         self.transform = transforms.Compose(augment if seeds is not None else crop)
 
@@ -94,7 +101,12 @@ class _Decoded(torch.utils.data.Dataset[tuple[torch.Tensor, int, int]]):
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int]:
         file, label = self.files[self.indices[item]]
-        image = open_image(file)
+        with opened_image(file) as opened:
+            longest = self.resize * max(opened.size) / min(opened.size)
+            if self.seeds is None and self.resize * longest > MOST_PIXELS:  # 1x10000 pixels would become 256x2560000
+                raise DataUnavailable(f"data-dir: {str(file)!r} is {opened.width}x{opened.height} pixels; expected "
+                                      f"sides that differ less: the shorter one is made {self.resize} pixels")
+            image = rgb(opened)
         with torch.random.fork_rng(devices=[]):
             if self.seeds is not None:  # torchvision's transforms draw from the global generator
                 torch.default_generator.manual_seed(self.seeds[item])

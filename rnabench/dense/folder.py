@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from rnabench.data.folder import SUFFIXES, open_image
+from rnabench.data.image_files import images_in, open_image, opened_image
 from rnabench.errors import DataUnavailable
 from rnabench.settings.documents import Bounds, Unreadable, read_json
 
@@ -52,7 +51,7 @@ class DenseFolder:
         self._boxes = _read_boxes(folder / BOXES, self.files, classes) if BOXES in needed else {}
         contents = hashlib.sha256()
         for file in self.files:
-            contents.update(file.name.encode() + file.read_bytes())
+            contents.update(os.fsencode(file.name) + file.read_bytes())
             if MASKS in needed:
                 contents.update(_read_mask(self._mask_of(file), file, classes).tobytes())
             contents.update(repr(self._boxes.get(file.name)).encode())
@@ -77,8 +76,7 @@ class DenseFolder:
 
 
 def _files(folder: Path) -> list[Path]:
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    files = [folder / name for name in names if name.lower().endswith(SUFFIXES)]
+    files = images_in(folder) if folder.is_dir() else []
     if not files:
         raise DataUnavailable(f"data-dir: {str(folder)!r} has no images; expected a folder with {IMAGES}/, and "
                               f"{MASKS}/ or {BOXES} beside it")
@@ -88,18 +86,17 @@ def _files(folder: Path) -> list[Path]:
 def _read_mask(mask: Path, file: Path, classes: int) -> NDArray[np.uint8]:
     if not mask.is_file():
         raise DataUnavailable(f"data-dir: {str(mask)!r} is missing; expected a mask for every image in {IMAGES}/")
-    try:
-        with Image.open(mask) as opened, Image.open(file) as image:
-            if opened.mode not in ("L", "P"):
-                raise DataUnavailable(f"data-dir: {str(mask)!r} has colours of kind {opened.mode}; expected a grey or "
-                                      "palette PNG of class numbers")
-            if opened.size != image.size:
-                sizes = [f"{width}x{height}" for width, height in (opened.size, image.size)]
-                raise DataUnavailable(f"data-dir: {str(mask)!r} is {sizes[0]} pixels; expected {sizes[1]}, the size of "
-                                      "its image")
-            numbers = np.array(opened)
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataUnavailable(f"data-dir: {str(mask)!r} or its image cannot be read ({error})") from None
+    with opened_image(file) as image:
+        size = image.size
+    with opened_image(mask) as opened:
+        if opened.mode not in ("L", "P"):
+            raise DataUnavailable(f"data-dir: {str(mask)!r} has colours of kind {opened.mode}; expected a grey or "
+                                  "palette PNG of class numbers")
+        if opened.size != size:
+            sizes = [f"{width}x{height}" for width, height in (opened.size, size)]
+            raise DataUnavailable(f"data-dir: {str(mask)!r} is {sizes[0]} pixels; expected {sizes[1]}, the size of its "
+                                  "image")
+        numbers = np.array(opened)
     if wrong := sorted({int(number) for number in np.unique(numbers)} - set(range(classes)) - {IGNORE}):
         raise DataUnavailable(f"data-dir: {str(mask)!r} has class {wrong[0]}; expected 0 to {classes - 1} (--classes "
                               f"{classes}), or {IGNORE} for what does not count")
@@ -139,11 +136,8 @@ def _corners(entry: Mapping[str, Any]) -> list[float]:
 
 
 def _check_boxes(listed: Listed, image: Path, classes: int) -> None:
-    try:
-        with Image.open(image) as opened:
-            width, height = opened.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataUnavailable(f"data-dir: {str(image)!r} cannot be read as an image ({error})") from None
+    with opened_image(image) as opened:
+        width, height = opened.size
     for (left, top, right, bottom), number in listed:
         # written coordinates are rounded: a box may reach a pixel over the edge
         if not (-1 <= left < right <= width + 1 and -1 <= top < bottom <= height + 1):

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 
 from rnabench.attack.resumable import remember
 from rnabench.data.batches import Batch
 from rnabench.errors import RnabenchError
 from rnabench.evaluation.cells import Cell
-from rnabench.runtime.files import atomic, writing
+from rnabench.runtime.files import write_bytes
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.tensor_files import opened
 from rnabench.settings.evaluation import EvaluationSettings
@@ -74,11 +74,10 @@ class Collected:
                 changes.append((levels - _levels(clean)).numpy())  # of uint8, modulo 256
             else:
                 images.append(found.numpy())
-        with writing(file), atomic(file) as temporary:
-            save_file({"indices": np.array(kept, dtype=np.int64), "labels": labels,
-                       "exact": np.array(exact, dtype=np.uint8),
-                       "change": np.array(changes, dtype=np.uint8).reshape(-1, *shape),
-                       "images": np.array(images, dtype=np.float32).reshape(-1, *shape)}, temporary)
+        write_bytes(file, save({"indices": np.array(kept, dtype=np.int64), "labels": labels,
+                                "exact": np.array(exact, dtype=np.uint8),
+                                "change": np.array(changes, dtype=np.uint8).reshape(-1, *shape),
+                                "images": np.array(images, dtype=np.float32).reshape(-1, *shape)}))
 
 
 class KeptImages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from io import BytesIO
 from pathlib import Path as File
 
 import torch
@@ -19,7 +20,7 @@ from rnabench.norm.layers import norm_layers
 from rnabench.path.choice import ChoiceLayer, use_path
 from rnabench.path.path import Path
 from rnabench.path.seeds import SeedLayer
-from rnabench.runtime.files import atomic, writing
+from rnabench.runtime.files import write_bytes
 from rnabench.seeding import stream
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
@@ -72,10 +73,8 @@ def export_state(folder: File, released: bool, out: File) -> int:
         for name, value in unusual_parts(described).items():
             raise InvalidValue(name, value, f"{PARTS[name]!r}, as all that the released code has")
         state = released_state(model, described["arch"])
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(out) as temporary:
-            torch.save({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+    torch.save({name: tensor.contiguous() for name, tensor in state.items()}, content := BytesIO())
+    write_bytes(out, content.getbuffer())
     return len(state)
 
 
@@ -101,10 +100,8 @@ def export_torchscript(folder: File, path: str | None, seed: int, out: File) -> 
     with warnings.catch_warnings(action="ignore"):  # torch is leaving TorchScript; group_norm's check is about sizes
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             frozen(model, chosen), torch.rand(2, 3, size, size), check_trace=False)
-        with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(out) as temporary:
-                torch.jit.save(traced, str(temporary), _extra_files={ABOUT: json.dumps(about)})
+        torch.jit.save(traced, content := BytesIO(), _extra_files={ABOUT: json.dumps(about)})
+    write_bytes(out, content.getbuffer())
     return f"path {chosen}" if model.space.is_random else "its only path"
 
 

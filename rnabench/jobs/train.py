@@ -18,12 +18,12 @@ from rnabench.jobs.teacher import Teacher, load_teacher
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.defences.smoothing import one_draw
 from rnabench.model.factory import build_model
-from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS, read_run
+from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
 from rnabench.model.saved import describe_model, load_model, save_weights
 from rnabench.norm.layers import use_bgn_conventions
-from rnabench.runtime.device import check_precision, find_device, number_formats
+from rnabench.runtime.device import check_precision, find_device, memory_ran_out, number_formats, undivided
 from rnabench.runtime.environment import device_description, git_revision, versions
-from rnabench.runtime.files import remove_leftovers, sha256, write_text, writing
+from rnabench.runtime.files import sha256, write_text, writing
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.rate import Arithmetic, matrix_rate
@@ -136,7 +136,6 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     } | ({"teacher": teacher.description} if teacher else {})
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder, (RUN_FILE, WEIGHTS, STATE, LOG))
     network = with_parts(f"{recipe.arch} with space {recipe.space}", recipe.network)
     progress.line(f"training {network} on {recipe.title} in {folder}")
     if (folder / STATE).exists() and (why := _state_reasons(read_run(folder), teacher)):
@@ -151,7 +150,12 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     progress.line(f"takes {_duration(recipe, data, recipe.epochs - trainer.epochs_done, alike, side)}")
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
     started = time.time()
-    weights, chosen = trainer.run()
+    try:
+        weights, chosen = trainer.run()
+    except RuntimeError as error:
+        if not memory_ran_out(error):
+            raise
+        raise undivided(recipe.batch_size, "half a batch would be another step of training") from error
     save_weights(weights, folder)
     description |= {
         "status": "finished",

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
-from rnabench.runtime.files import atomic, sha256, writing
+from rnabench.runtime.files import sha256, write_bytes
 from rnabench.settings.architectures import ARCHITECTURES, operators_of
 from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.training import TrainingSettings
@@ -26,8 +26,7 @@ COUNTS = torch.int64, torch.int32
 def save_weights(model_state: dict[str, Any], folder: Path) -> None:
     """Write `model.safetensors` atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
-    with writing(folder / WEIGHTS), atomic(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "rnabench"})
+    write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "rnabench"}))
 
 
 def describe_model(

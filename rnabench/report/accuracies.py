@@ -14,6 +14,7 @@ from rnabench.report.record import Record
 from rnabench.report.record_file import WRONG_CONTENT, kind_of, read_content, read_record, read_study
 from rnabench.report.scores import headline, rows
 from rnabench.report.study import study_of
+from rnabench.report.table_files import read_csv
 from rnabench.scoring.outcome import Outcome
 from rnabench.settings.parts import PARTS
 
@@ -168,9 +169,8 @@ COLUMNS: dict[str, Callable[[str], Any]] = {
 
 def _of_table(file: Path) -> Results:
     try:
-        with file.open(newline="", encoding="utf-8") as opened:
-            reader = csv.DictReader(opened)
-            lines, names = list(reader), reader.fieldnames or []
+        names, *rows = read_csv(file) or [[]]
+        lines = [dict(zip(names, row, strict=False)) for row in rows]
     except (OSError, ValueError, csv.Error) as error:
         raise RnabenchError(f"table: {str(file)!r} cannot be read ({type(error).__name__}); expected a table.csv "
                             "written by rnabench") from None
@@ -182,7 +182,7 @@ def _of_table(file: Path) -> Results:
     for number, line in enumerate(lines, 2):
         try:
             cells.append(_cell({name: kind(line[name]) for name, kind in COLUMNS.items()}))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise RnabenchError(f"table: line {number} of {str(file)!r} is not valid ({error}); expected a table.csv "
                                 "written by rnabench") from None
     return Results(_once(cells, file))

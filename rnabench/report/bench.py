@@ -8,9 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import pandas as pd
-
 from rnabench.errors import InvalidValue
+from rnabench.report.table_files import markdown_table, write_markdown
 from rnabench.runtime.files import write_text
 from rnabench.settings.documents import Unreadable, read_json
 
@@ -88,8 +87,6 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
 def write_bench(result: Mapping[str, Any], folder: Path, other: Mapping[str, Any] | None = None) -> None:
     """Write `bench.json` and `bench.md`."""
     write_text(folder / "bench.json", json.dumps(result, indent=1) + "\n")
-    columns = list(headings(other is not None))
-    table = pd.DataFrame(display_rows(result, other), columns=columns).to_markdown(
-        index=False, disable_numparse=True, colalign=("left", "left") + ("right",) * (len(columns) - 2))
+    table = markdown_table(display_rows(result, other), headings(other is not None), text_columns=2)
     text = "\n".join(lines(result))
-    write_text(folder / "bench.md", f"# Speed\n\n{result['title']}.\n\n{text}\n\n{table}\n")
+    write_markdown(folder / "bench.md", f"# Speed\n\n{result['title']}.\n\n{text}\n\n{table}\n")

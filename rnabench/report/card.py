@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.report.claims import is_about
 from rnabench.report.methods import Method
@@ -21,6 +19,7 @@ from rnabench.report.record_file import reading, records_in
 from rnabench.report.replay import file_name, recipe
 from rnabench.report.standing import Measured, Score, Standing, network_text, standings, threat_text
 from rnabench.report.table import TEXT_COLUMNS, caption, display, legend, percent
+from rnabench.report.table_files import markdown_table, write_markdown
 from rnabench.report.verdict import sanity_lines, verdicts
 from rnabench.runtime.files import write_text
 
@@ -69,7 +68,7 @@ def write_card(card: Card) -> list[Path]:
     """Write its files. Raises RnabenchError where that cannot be."""
     files = [card.stem.with_name(card.stem.name + ending) for ending in card.texts]
     for file, text in zip(files, card.texts.values(), strict=True):
-        write_text(file, text)
+        (write_markdown if file.suffix == ".md" else write_text)(file, text)
     return files
 
 
@@ -109,8 +108,7 @@ def markdown(standing: Standing, baseline: Method | None, claims: Sequence[str],
         "## Threat model", _threat(records),
         "## Numbers", _numbers(standing), *verdicts(judged), *claims,
         "## Every attack under every protocol", f"{caption(records)}.",
-        tabulate(rows, headers=headings, tablefmt="pipe", disable_numparse=True,
-                 colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(headings) - TEXT_COLUMNS)), legend(records),
+        markdown_table(rows, headings, TEXT_COLUMNS), legend(records),
         "## Sanity checks", "\n".join(f"- {line}" for line in checks) or "None was made.",
         "## Replay", *_replay(standing, recipe_file),
     ]
@@ -161,8 +159,7 @@ def _numbers(standing: Standing) -> str:
         ("published, under the strongest attack", f"{stated.accuracy:.2f}", NONE, stated.attack) if stated else
         ("published", NONE, NONE, "no number of a paper's stands beside it"),
     ]
-    return tabulate(rows, headers=("what is left", "accuracy %", "spread", "of what"), tablefmt="pipe",
-                    disable_numparse=True, colalign=("left", "right", "right", "left"))
+    return markdown_table(rows, ("what is left", "accuracy %", "spread", "of what"), text_columns=1, last_is_text=True)
 
 
 def _row(name: str, found: Measured) -> tuple[str, str, str, str]:
@@ -178,9 +175,8 @@ def _replay(standing: Standing, recipe_file: str | None) -> list[str]:
     records = standing.method.records
     rows = [(record.label, record.model.digest or NONE, record.digest, record.settings_digest or NONE,
              record.git or NONE, record.model.weights_sha256) for record in records]
-    table = tabulate([tuple(f"`{cell}`" for cell in row) for row in rows], tablefmt="pipe", disable_numparse=True,
-                     headers=("network", "training digest", "record digest", "settings digest", "revision",
-                              "weights SHA-256"))
+    headings = "network", "training digest", "record digest", "settings digest", "revision", "weights SHA-256"
+    table = markdown_table([tuple(f"`{cell}`" for cell in row) for row in rows], headings, len(headings))
     if recipe_file:
         command = f"```sh\nrnabench reproduce {recipe_file}\n```"
         said = ("This trains and attacks it again (where images are in files: with `--data-dir`); the training digest "

@@ -21,6 +21,7 @@ from rnabench.report.origin import origin_lines
 from rnabench.report.published import is_row, published_numbers, row_title
 from rnabench.report.record import Record
 from rnabench.report.table import caption
+from rnabench.report.table_files import csv_text, markdown_table, write_markdown
 from rnabench.report.verdict import verdicts
 from rnabench.runtime.files import write_text
 from rnabench.settings.attacks import parse_attack
@@ -118,10 +119,10 @@ def write_comparison(records: Sequence[Record], recipe: Recipe, folder: Path) ->
     several = any(len(method.records) > 1 for method in methods(records))
     legend = _legend(found.headings, paper, several, len(said) > 1) if records else SCALE.format(
         first=paper.first, scale=paper.scale)
-    write_text(folder / "paper.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "paper.md", "\n\n".join([
+    write_text(folder / "paper.csv", csv_text(table))
+    write_markdown(folder / "paper.md", "\n\n".join([
         f"# {recipe.heading}, beside {paper.called}'s",
-        table.to_markdown(index=False, disable_numparse=True, colalign=("left",) + ("right",) * len(found.headings)),
+        markdown_table(table.values.tolist(), list(table.columns), text_columns=1),
         *said, legend]) + "\n")
     tex = tabulate(table.values.tolist(), headers=list(table.columns), tablefmt="latex_booktabs", disable_numparse=True,
                    colalign=("left",) + ("right",) * len(found.headings))

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from rnabench.report.table_files import markdown_table, write_markdown
 from rnabench.runtime.files import write_text
 from rnabench.settings.pixels import in_255ths
 
@@ -43,10 +42,9 @@ def title(result: dict[str, Any]) -> str:
 def write_crosscheck(result: dict[str, Any], folder: Path) -> None:
     """Write `crosscheck.json` and `crosscheck.md`."""
     write_text(folder / "crosscheck.json", json.dumps(result, indent=1) + "\n")
-    table = pd.DataFrame(display_rows(result), columns=list(HEADINGS)).to_markdown(
-        index=False, disable_numparse=True, colalign=("left",) * 2 + ("right",) * (len(HEADINGS) - 2))
-    write_text(folder / "crosscheck.md", f"# Native attacks beside the libraries'\n\n{title(result)}.\n\n{table}\n\n"
-                                         f"{LEGEND}\n")
+    table = markdown_table(display_rows(result), HEADINGS, text_columns=2)
+    write_markdown(folder / "crosscheck.md", f"# Native attacks beside the libraries'\n\n{title(result)}.\n\n{table}"
+                                             f"\n\n{LEGEND}\n")
 
 
 LEGEND = """\

@@ -11,6 +11,7 @@ from typing import Any
 from rnabench.errors import RnabenchError
 from rnabench.report.figure import COLOURS, STYLES, TITLE, new_figure, save
 from rnabench.report.stored import pack, unpack
+from rnabench.report.table_files import csv_text, markdown_table, write_markdown
 from rnabench.runtime.files import write_text
 from rnabench.settings.documents import Unreadable, read_json
 
@@ -47,11 +48,9 @@ def _reason(error: Exception) -> str:
 
 def write_dense(record: dict[str, Any], stem: Path) -> list[Path]:
     """Write <stem>.csv, <stem>.md, <stem>.png and <stem>.svg."""
-    import pandas as pd
-
     files = [stem.with_name(stem.name + ending) for ending in (".csv", ".md")]
-    write_text(files[0], pd.DataFrame(cells(record), columns=list(CELLS)).to_csv(index=False, lineterminator="\n"))
-    write_text(files[1], markdown(record))
+    write_text(files[0], csv_text(cells(record), list(CELLS)))
+    write_markdown(files[1], markdown(record))
     return [*files, *save(_figure(record), stem)]
 
 
@@ -110,13 +109,9 @@ def heading(record: Mapping[str, Any]) -> str:
 
 def markdown(record: Mapping[str, Any]) -> str:
     """Findings, tables, and what the columns mean."""
-    import pandas as pd
-
     parts = [f"# {heading(record)}", *findings(record)]
     for title, headings, lines in tables(record):
-        table = pd.DataFrame(lines, columns=headings).to_markdown(
-            index=False, disable_numparse=True, colalign=("left",) + ("right",) * (len(headings) - 1))
-        parts += [f"**{title}**", table]
+        parts += [f"**{title}**", markdown_table(lines, headings, text_columns=1)]
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 

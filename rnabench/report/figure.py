@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnabench.runtime.files import atomic, writing
+from rnabench.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,14 +39,13 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     from PIL import Image
 
     files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
-    with writing(files[0]):
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        drawn = BytesIO()
-        figure.savefig(drawn, format="png", dpi=160, metadata={"Software": None})
-        with atomic(files[0]) as temporary:
-            few_colours(Image.open(drawn)).save(temporary, format="png", optimize=True)
-        with atomic(files[1]) as temporary, matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
+    drawn, png, svg = BytesIO(), BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png", dpi=160, metadata={"Software": None})
+    few_colours(Image.open(drawn)).save(png, format="png", optimize=True)
+    with matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    for file, content in zip(files, (png, svg), strict=True):
+        write_bytes(file, content.getbuffer())
     plt.close(figure)
     return files
 

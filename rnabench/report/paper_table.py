@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnabench.errors import InvalidValue
+from rnabench.report.table_files import read_csv
 from rnabench.settings.attacks import parse_attack
 
 PAPER = re.compile(r"\(paper ([\d.]+)\)")
@@ -36,8 +37,7 @@ class Published:
 def read_paper_table(folder: Path) -> PaperTable | None:
     """The table of a folder; None where there is none, or it cannot be read."""
     try:
-        with (folder / "paper.csv").open(encoding="utf-8", newline="") as file:
-            headings, *rows = [line for line in csv.reader(file) if line]
+        headings, *rows = read_csv(folder / "paper.csv")
     except (OSError, ValueError, csv.Error):
         return None
     width = len(headings)

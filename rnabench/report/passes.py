@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from rnabench.report.figure import COLOURS, MARKERS, TITLE, logarithmic, new_figure, plain, save
 from rnabench.report.methods import methods
 from rnabench.report.record import Record
 from rnabench.report.strongest import at_eps
+from rnabench.report.table_files import csv_text
 from rnabench.runtime.files import write_text
 from rnabench.scoring.flag import Row
 
@@ -88,7 +87,7 @@ def write_passes(records: Sequence[Record], folder: Path, title: str) -> list[Pa
     if not panels:
         return []
     file = folder / "passes.csv"
-    write_text(file, pd.DataFrame(rows(records)).to_csv(index=False, lineterminator="\n"))
+    write_text(file, csv_text(rows(records)))
     return [file, *_draw(panels, folder / "passes", title)]
 
 

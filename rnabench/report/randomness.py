@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from rnabench.report import stochasticity, threat_models, tries
 from rnabench.report.passes import write_passes
 from rnabench.report.record import Record
 from rnabench.report.table import caption
+from rnabench.report.table_files import markdown_table, write_markdown
 from rnabench.report.tries import write_tries
-from rnabench.runtime.files import write_text
 
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]], str]
 """Title, headings, lines of cells, and what the columns mean."""
@@ -32,7 +30,7 @@ def markdown(records: Sequence[Record], title: str) -> str:
     """The tables, each with what its columns mean."""
     parts = [f"# {title}: what the randomness is worth", caption(records) + "."]
     for name, headings, lines, legend in tables(records):
-        table = pd.DataFrame(lines, columns=list(headings)).to_markdown(index=False, disable_numparse=True)
+        table = markdown_table(lines, headings, len(headings))
         parts += [f"**{name}**", table, legend]
     return "\n\n".join(parts) + "\n"
 
@@ -42,5 +40,5 @@ def write_randomness(records: Sequence[Record], folder: Path, title: str) -> lis
     written = []
     if tables(records):
         written.append(folder / "randomness.md")
-        write_text(written[0], markdown(records, title))
+        write_markdown(written[0], markdown(records, title))
     return [*written, *write_tries(records, folder, title), *write_passes(records, folder, title)]

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from rnabench.errors import RnabenchError
 from rnabench.report.accuracies import Accuracy, AccuracyKey, Results
 from rnabench.report.change import ONE_TRAINING, ByTraining
@@ -22,6 +20,7 @@ from rnabench.report.judgement import (
     trainings,
 )
 from rnabench.report.staleness import by_other_algorithms
+from rnabench.report.table_files import markdown_table
 from rnabench.settings.pixels import in_255ths
 
 HEADINGS = ("model", "attack", "protocol", "verdict", "judged by", "old %", "new %", "change", "flagged from")
@@ -140,9 +139,7 @@ def markdown(comparison: Regression, title: str, everything: bool = False) -> st
     """The comparison as a page: verdict, table of differences, notes."""
     verdict = f"**{'FAIL' if comparison.failed else 'PASS'}**: {comparison.summary}."
     shown = comparison.rows(everything)
-    table = pd.DataFrame(shown, columns=list(HEADINGS)).to_markdown(
-        index=False, disable_numparse=True,
-        colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(HEADINGS) - TEXT_COLUMNS)) if shown else ""
+    table = markdown_table(shown, HEADINGS, TEXT_COLUMNS) if shown else ""
     used = dict.fromkeys(line.judgement.rule for line in comparison.lines if line.judgement)
     notes = [*comparison.notes, *(f"{rule}: {MEANING[rule]}" for rule in used)]
     return "\n\n".join(part for part in (f"# {title}", verdict, table, "\n".join(f"- {note}" for note in notes)) if part

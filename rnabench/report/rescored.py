@@ -9,13 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from rnabench.report.change import BY_GROUP, BY_IMAGE, ByImage, Change
 from rnabench.report.judgement import Judgement, judged
 from rnabench.report.record import Record, Result, WorstCase
 from rnabench.report.scores import averaging, headline, stated_headline
 from rnabench.report.table import percent
+from rnabench.report.table_files import csv_text, markdown_table, write_markdown
 from rnabench.runtime.files import write_text
 from rnabench.scoring.interval import Difference, difference
 from rnabench.scoring.outcome import Outcome, fewest_groups
@@ -132,9 +131,7 @@ class Rescoring:
 
     def markdown(self) -> str:
         verdict = "" if not self.own else "**FAIL** " if self.failed else "**PASS** "
-        table = pd.DataFrame(self.display(), columns=list(HEADINGS)).to_markdown(
-            index=False, disable_numparse=True,
-            colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(HEADINGS) - TEXT_COLUMNS))
+        table = markdown_table(self.display(), HEADINGS, TEXT_COLUMNS)
         reasons = "".join(f"\n{line}.\n" for line in self.reasons)
         return f"# {self.heading}\n\n{table}\n{reasons}\n{verdict}{self.summary}.\n"
 
@@ -147,8 +144,8 @@ class Rescoring:
         """rescored.csv and rescored.md in `folder`. Raises RnabenchError where they cannot be written."""
         shared = {"model": self.record.label, "digest": self.record.digest, "network": self.network,
                   "own_network": self.own, "seed": self.seed}
-        write_text(folder / "rescored.csv", pd.DataFrame([shared | row for row in self.rows]).to_csv(index=False))
-        write_text(folder / "rescored.md", self.markdown())
+        write_text(folder / "rescored.csv", csv_text([shared | row for row in self.rows]))
+        write_markdown(folder / "rescored.md", self.markdown())
 
 
 def contradiction(record: Record) -> str | None:

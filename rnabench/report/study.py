@@ -8,6 +8,7 @@ from typing import Any
 
 from rnabench.errors import InvalidValue, one_of
 from rnabench.report.figure import save
+from rnabench.report.table_files import csv_text, markdown_table, write_markdown
 from rnabench.runtime.files import write_text
 from rnabench.settings.architectures import WITHOUT_NORMS
 from rnabench.settings.deployment import with_use
@@ -28,12 +29,10 @@ def study_of(record: dict[str, Any]) -> type[Study]:
 
 def write_study(record: dict[str, Any], stem: Path, title: str) -> list[Path]:
     """Write <stem>.csv, <stem>.md, and <stem>[-part].png and .svg."""
-    import pandas as pd  # here, as studies import this file, and help imports studies
-
     study = study_of(record)
     files = [stem.with_name(stem.name + ".csv"), stem.with_name(stem.name + ".md")]
-    write_text(files[0], pd.DataFrame(study.rows(record)).to_csv(index=False, lineterminator="\n"))
-    write_text(files[1], markdown(record, title))
+    write_text(files[0], csv_text(study.rows(record)))
+    write_markdown(files[1], markdown(record, title))
     for part, figure in study.figures(record).items():
         files += save(figure, stem.with_name(stem.name + part))
     return files
@@ -41,16 +40,12 @@ def write_study(record: dict[str, Any], stem: Path, title: str) -> list[Path]:
 
 def markdown(record: dict[str, Any], title: str) -> str:
     """Findings, tables, remarks on the origin, and what the columns mean."""
-    import pandas as pd
-
     from rnabench.report.origin import origin_lines
 
     study = study_of(record)
     parts = [f"# {title}", heading(record) + ".", *study.findings(record)]
     for name, headings, lines in study.tables(record):
-        table = pd.DataFrame(lines, columns=headings).to_markdown(
-            index=False, disable_numparse=True, colalign=("left",) + ("right",) * (len(headings) - 1))
-        parts += [f"**{name}**", table]
+        parts += [f"**{name}**", markdown_table(lines, headings, text_columns=1)]
     return "\n\n".join([*parts, *origin_lines([record]), legend(record)]) + "\n"
 
 

@@ -15,6 +15,7 @@ from rnabench.report.record import Record
 from rnabench.report.record_file import reading, records_in
 from rnabench.report.scores import rows
 from rnabench.report.stochasticity import sentences
+from rnabench.report.table_files import csv_text, markdown_table, write_markdown
 from rnabench.report.verdict import sanity_lines, verdicts
 from rnabench.runtime.files import write_text
 from rnabench.settings.pixels import in_255ths
@@ -122,9 +123,7 @@ def _fewer(records: Sequence[Record]) -> str:
 def markdown(records: Sequence[Record], title: str, said: Sequence[str] = ()) -> str:
     """The table with its caption, what it says (`said`: of claims), its sanity checks and what the columns mean."""
     headings, shown = display(records)
-    table = pd.DataFrame(shown, columns=list(headings)).to_markdown(
-        index=False, disable_numparse=True,
-        colalign=("left",) * TEXT_COLUMNS + ("right",) * (len(headings) - TEXT_COLUMNS))
+    table = markdown_table(shown, headings, TEXT_COLUMNS)
     parts = [f"# {title}", caption(records) + ".", table, *origin_lines(records), *said, *verdicts(records),
              *sentences(records)]
     if checks := sanity_lines(records):
@@ -180,5 +179,5 @@ on the attacker's path. They are no part of the worst case."""
 
 def write_tables(records: Sequence[Record], folder: Path, title: str, said: Sequence[str] = ()) -> None:
     """Write `table.csv` and `table.md`, with the sentences `said` below the table."""
-    write_text(folder / "table.csv", pd.DataFrame(rows(records)).to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "table.md", markdown(records, title, said))
+    write_text(folder / "table.csv", csv_text(rows(records)))
+    write_markdown(folder / "table.md", markdown(records, title, said))

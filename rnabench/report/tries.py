@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rnabench.report.figure import COLOURS, MARKERS, STYLES, TITLE, new_figure, plain, save
 from rnabench.report.methods import Method, methods
@@ -16,6 +15,7 @@ from rnabench.report.record import Record, Result
 from rnabench.report.scores import averaging
 from rnabench.report.strongest import at_eps, strongest, under_paper
 from rnabench.report.study import with_interval
+from rnabench.report.table_files import csv_text
 from rnabench.runtime.files import write_text
 from rnabench.scoring.tries import by_tries
 
@@ -57,7 +57,7 @@ def write_tries(records: Sequence[Record], folder: Path, title: str) -> list[Pat
     if not table:
         return []
     file = folder / "tries.csv"
-    write_text(file, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
+    write_text(file, csv_text(table))
     return [file, *_draw(records, folder / "tries", title)]
 
 

@@ -38,15 +38,18 @@ def visible_gpus() -> list[str]:
 
 
 def memory_ran_out(error: BaseException) -> bool:
-    """Whether this is a device's, or the CPU allocator's, way to say that memory ran out."""
+    """Whether this is a device's, one of its libraries', or the CPU allocator's way to say that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("can't allocate memory", "STATUS_ALLOC_FAILED")))
+        sign in str(error) for sign in RAN_OUT))
 
 
-def undivided(batch_size: int) -> InvalidValue:
+RAN_OUT = "out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED"
+BATCH_MATES = "where predictions depend on batch mates, half a batch would be another one"
+
+
+def undivided(batch_size: int, why: str = BATCH_MATES) -> InvalidValue:
     """What to raise where memory ran out for a batch that has to stay whole."""
-    return InvalidValue("--batch-size", batch_size, "a smaller one: memory ran out, and where predictions depend on "
-                        "batch mates, half a batch would be another one")
+    return InvalidValue("--batch-size", batch_size, f"a smaller one: memory ran out, and {why}")
 
 
 # tf32: products of float32 rounded to 10 bits of mantissa; bf16: activations in bfloat16 by autocast, the rest in fp32

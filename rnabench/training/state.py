@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, field, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rnabench.errors import CheckpointError
-from rnabench.runtime.files import atomic, writing
+from rnabench.runtime.files import write_bytes
 
 FILE = "state.pt"
 FORMAT = 1
@@ -43,8 +44,8 @@ class State:
 
     def save(self, folder: Path) -> None:
         """Replace the folder's state atomically."""
-        with writing(folder / FILE), atomic(folder / FILE) as temporary:
-            torch.save({item.name: getattr(self, item.name) for item in fields(self)}, temporary)
+        torch.save({item.name: getattr(self, item.name) for item in fields(self)}, content := BytesIO())
+        write_bytes(folder / FILE, content.getbuffer())
 
     @classmethod
     def load(cls, folder: Path, digest: str) -> State | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.report import bench, crosscheck
 from rnabench.report.page import settings
 from rnabench.report.record import Record
 from rnabench.report.record_file import kind_of, read_content, reading
+from rnabench.report.table_files import read_csv
 from rnabench.report.whole import whole_record, whole_study
 
 Content = dict[str, Any]
@@ -123,7 +123,9 @@ def _read_file(file: Path, folder: ResultFolder) -> None:
 def _order(file: Path) -> dict[str, int]:
     """The places of the models in a `table.csv`, which puts the baseline first."""
     try:
-        labels = pd.read_csv(file, usecols=["model"], dtype=str)["model"].dropna().unique()
-    except (OSError, ValueError):
+        headings, *lines = read_csv(file)
+        column = headings.index("model")
+        labels = dict.fromkeys(line[column] for line in lines)
+    except (OSError, ValueError, IndexError, csv.Error):
         return {}
     return {label: place for place, label in enumerate(labels)}

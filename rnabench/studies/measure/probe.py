@@ -7,6 +7,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from rnabench.data.batches import Batch, BatchSource, batches, epoch_order
 from rnabench.errors import NumericalError
-from rnabench.runtime.files import atomic, writing
+from rnabench.runtime.files import write_bytes
 from rnabench.runtime.stopping import Stopped
 from rnabench.seeding import stream
 from rnabench.settings.studies import Probing
@@ -177,8 +178,8 @@ State = tuple[list[Tensor], list[list[float]]]
 
 def _save(state: State, file: Path | None, piece: str) -> None:
     if file is not None and state[1]:
-        with writing(file), atomic(file) as temporary:
-            torch.save({"piece": piece, "tensors": state[0], "curve": state[1]}, temporary)
+        torch.save({"piece": piece, "tensors": state[0], "curve": state[1]}, content := BytesIO())
+        write_bytes(file, content.getbuffer())
 
 
 def _load(probe: Probe, file: Path | None, piece: str) -> list[list[float]]:
