@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -115,9 +115,11 @@ def test_help_is_fast_and_loads_no_torch() -> None:
             "try: main(['--help'])\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)")
     fastest = float("inf")
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        fastest = min(fastest, time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # the processor's time: what a user waits for on a machine that does nothing else
+        fastest = min(fastest, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.returncode == 0, done.stderr
         assert "train" in done.stdout
-    assert fastest < 0.5
+    assert fastest < 0.4
