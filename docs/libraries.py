@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import rnabench
 from rnabench.data.sources import evaluation_data
-from rnabench.jobs.evaluate import attacked_data
+from rnabench.jobs.target import attacked_data
 from rnabench.model.runs import read_run
 
 EPS, STEP, STEPS, IMAGES, DRAWS = 8 / 255, 2 / 255, 10, 128, 20

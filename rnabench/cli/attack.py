@@ -72,9 +72,10 @@ def attack(
     from rnabench.cli.console import LiveProgress, stop_request
     from rnabench.cli.output import finish
     from rnabench.jobs.evaluate import attack as run_attack
-    from rnabench.jobs.evaluate import beside_baseline, identity, load_run
+    from rnabench.jobs.evaluate import beside_baseline, identity
     from rnabench.jobs.foreign import load_foreign, said_of
     from rnabench.jobs.surrogates import with_surrogate
+    from rnabench.jobs.target import load_run
     from rnabench.report.origin import taken_over
     from rnabench.runtime.environment import now
     from rnabench.settings.file_names import shortened
@@ -162,7 +163,7 @@ def crosscheck(
     from rnabench.errors import InvalidValue, one_of
     from rnabench.jobs.crosscheck import cases
     from rnabench.jobs.crosscheck import crosscheck as compare
-    from rnabench.jobs.evaluate import load_run
+    from rnabench.jobs.target import load_run
     from rnabench.report.crosscheck import HEADINGS, display_rows, title, write_crosscheck
 
     by_name = cases()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rnabench.evaluation.conformance import Candidate, Finding, conformance
-from rnabench.jobs.evaluate import open_data
 from rnabench.jobs.foreign import adopt
+from rnabench.jobs.target import open_data
 from rnabench.model.classifier import in_mode
 from rnabench.runtime.device import find_device, number_formats
 from rnabench.settings.datasets import DataSettings

@@ -14,7 +14,7 @@ from rnabench.defence.fingerprint import logits_sha256, source_sha256, weights_s
 from rnabench.defence.foreign import Classifier, ForeignModel, as_classifier
 from rnabench.defence.importing import home_of, import_model
 from rnabench.errors import InvalidValue
-from rnabench.jobs.evaluate import Target, attacked_data, open_data
+from rnabench.jobs.target import Target, attacked_data, open_data
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.model.runs import read_run
 from rnabench.runtime.device import check_precision, find_device, number_formats

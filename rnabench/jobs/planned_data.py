@@ -9,10 +9,10 @@ import torch
 
 from rnabench.data.sources import evaluation_data, split_sizes, training_data
 from rnabench.errors import DataUnavailable
-from rnabench.jobs.evaluate import open_data
 from rnabench.jobs.recipe_check import tested_on
 from rnabench.jobs.reproduce import Place, trained
 from rnabench.jobs.study import with_training
+from rnabench.jobs.target import open_data
 from rnabench.settings.base import chosen_indices
 from rnabench.settings.datasets import DATASETS, Dataset, DataSettings
 from rnabench.settings.evaluation import EvaluationSettings

@@ -13,9 +13,9 @@ from rnabench.defence.importing import import_model
 from rnabench.errors import InvalidValue, RnabenchError
 from rnabench.evaluation.attacker import check_plan
 from rnabench.evaluation.cells import check_protocols
-from rnabench.jobs.evaluate import Target, attacked_data, open_data
 from rnabench.jobs.foreign import check_imported, load_foreign
 from rnabench.jobs.study import with_training
+from rnabench.jobs.target import Target, attacked_data, open_data
 from rnabench.jobs.teacher import check_teacher
 from rnabench.model.deployment import deploy
 from rnabench.model.factory import build_model

@@ -11,19 +11,12 @@ from typing import Any
 
 from rnabench.errors import Busy, RnabenchError
 from rnabench.evaluation.cells import Cell
-from rnabench.jobs.evaluate import (
-    Target,
-    attack_some,
-    beside_baseline,
-    finished,
-    identity,
-    load_run,
-    stale,
-)
+from rnabench.jobs.evaluate import attack_some, beside_baseline, finished, identity, stale
 from rnabench.jobs.foreign import foreign_for_study
 from rnabench.jobs.images import from_elsewhere
 from rnabench.jobs.recipe_check import check, imported_target, tested_on
 from rnabench.jobs.study import load_for_study, run_study, stale_study
+from rnabench.jobs.target import Target, load_run
 from rnabench.jobs.train import run_name, stale_reasons, train
 from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.origin import taken_over

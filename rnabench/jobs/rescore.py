@@ -13,9 +13,9 @@ from rnabench.evaluation.cells import cells
 from rnabench.evaluation.engine import parameters_of
 from rnabench.evaluation.kept_images import WHAT, KeptImages
 from rnabench.evaluation.rescoring import rescore as score
-from rnabench.jobs.evaluate import Target, load_run
 from rnabench.jobs.foreign import load_foreign
 from rnabench.jobs.images import description, folder_of
+from rnabench.jobs.target import Target, load_run
 from rnabench.model.runs import WEIGHTS, finished_runs, read_run
 from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record

@@ -17,7 +17,7 @@ from rnabench.defence.fingerprint import foreign_code
 from rnabench.defence.foreign import Classifier, ForeignModel, one_line
 from rnabench.errors import InvalidValue, ModelError
 from rnabench.jobs.durations import network_speed, study_passes
-from rnabench.jobs.evaluate import Target, attacked_data, load_run
+from rnabench.jobs.target import Target, attacked_data, load_run
 from rnabench.model.runs import read_run
 from rnabench.report.record_file import read_study, write_study_record
 from rnabench.report.study_record import STUDY_FORMAT

@@ -12,7 +12,7 @@ from rnabench.defence.defence import Defence
 from rnabench.errors import InvalidValue
 from rnabench.evaluation.cells import Surrogate, cells, probes
 from rnabench.evaluation.ensemble import FusedLogits
-from rnabench.jobs.evaluate import Target, check_classes
+from rnabench.jobs.target import Target, check_classes
 from rnabench.model.runs import WEIGHTS, read_run
 from rnabench.model.saved import load_model
 from rnabench.runtime.files import sha256

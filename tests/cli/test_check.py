@@ -14,7 +14,8 @@ import yaml
 from torch import Tensor
 
 from rnabench.attack.threat import L2, Linf
-from rnabench.jobs.evaluate import Target, attack, open_data
+from rnabench.jobs.evaluate import attack
+from rnabench.jobs.target import Target, open_data
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.choice import NormChoice
 from rnabench.norm.group_norm import GroupNorm

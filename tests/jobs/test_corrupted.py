@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rnabench.jobs.evaluate import identity, load_run
+from rnabench.jobs.evaluate import identity
+from rnabench.jobs.target import load_run
 from rnabench.report.record_file import read_record
 from rnabench.report.study import is_cifar10
 from rnabench.settings.evaluation import EvaluationSettings

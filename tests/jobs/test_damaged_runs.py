@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnabench.errors import CheckpointError, RnabenchError
-from rnabench.jobs.evaluate import load_run
 from rnabench.jobs.runs import HEADINGS, list_runs
+from rnabench.jobs.target import load_run
 from rnabench.jobs.train import stale_reasons, train
 from rnabench.model.runs import read_run
 from rnabench.runtime.progress import Silent

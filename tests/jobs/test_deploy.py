@@ -10,12 +10,13 @@ import torch
 
 from rnabench.errors import InvalidSettings, RnabenchError
 from rnabench.evaluation.cost import Speed
-from rnabench.jobs.evaluate import identity, load_run, settings_identity
+from rnabench.jobs.evaluate import identity, settings_identity
 from rnabench.jobs.plan import forecast
 from rnabench.jobs.recipe_check import check
 from rnabench.jobs.reproduce import Place, reproduce, target
 from rnabench.jobs.study import settings_identity as study_settings_identity
 from rnabench.jobs.study import short_labels
+from rnabench.jobs.target import load_run
 from rnabench.norm.layers import statistics_from
 from rnabench.report.network import Deployed
 from rnabench.report.record_file import read_record, read_study

@@ -16,8 +16,9 @@ from rnabench.evaluation.cells import Surrogate, cells, probes
 from rnabench.evaluation.engine import cell_name
 from rnabench.evaluation.kept_images import PIECE, KeptImages, keeps_images
 from rnabench.evaluation.rescoring import rescore as score
-from rnabench.jobs.evaluate import Target, attack, attack_some, cell_journal, identity, open_data
+from rnabench.jobs.evaluate import attack, attack_some, cell_journal, identity
 from rnabench.jobs.rescore import checked, settings_of
+from rnabench.jobs.target import Target, open_data
 from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.rescored import Rescored, Rescoring

@@ -15,8 +15,8 @@ import torch
 from rnabench.data.batches import ResidentSource
 from rnabench.data.sources import EvaluationData
 from rnabench.errors import InvalidSettings, RnabenchError
-from rnabench.jobs.evaluate import Target
 from rnabench.jobs.study import run_study
+from rnabench.jobs.target import Target
 from rnabench.report.study import write_study
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import Stopped, StopRequest

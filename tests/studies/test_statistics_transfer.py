@@ -17,8 +17,8 @@ from rnabench.data.digits import SmallDigits
 from rnabench.data.images import ImageSet
 from rnabench.data.sources import EvaluationData, ProbeData
 from rnabench.errors import InvalidValue, NumericalError
-from rnabench.jobs.evaluate import Target
 from rnabench.jobs.study import run_study, study_identity
+from rnabench.jobs.target import Target
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.norm.population import batch_norms, population_statistics
 from rnabench.report.study import write_study

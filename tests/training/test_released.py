@@ -14,7 +14,7 @@ from rnabench.cli.main import main
 from rnabench.data.batches import Batch, ResidentSource, batches
 from rnabench.errors import InvalidSettings
 from rnabench.exchange.released import load_released, released_state
-from rnabench.jobs.evaluate import load_run
+from rnabench.jobs.target import load_run
 from rnabench.jobs.train import train
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
