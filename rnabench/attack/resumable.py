@@ -191,7 +191,7 @@ def _restore(thing: object, values: Values) -> None:
     """Objects stay who they are: others may know them."""
     for name, value in values.items():
         now = getattr(thing, name)
-        if isinstance(value, dict) and not isinstance(now, dict):
+        if isinstance(value, dict) and hasattr(now, "__dict__"):
             _restore(now, value)
         else:
             setattr(thing, name, copied(value))

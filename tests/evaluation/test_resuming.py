@@ -134,7 +134,7 @@ def test_what_is_damaged_or_of_other_work_is_begun_anew(tmp_path: Path) -> None:
 
     def work(number: int = 0, stop: StopRequest | None = None, of: Journal = journal) -> list[int]:
         seen, kept = [], Kept(value=0)
-        with one_batch(of, key, number, stop or StopRequest(), "here"):
+        with one_batch(of, key, number, StopRequest() if stop is None else stop, "here"):
             for item in resumable(range(4), kept):
                 seen.append(item)
         return seen
