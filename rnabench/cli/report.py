@@ -31,7 +31,7 @@ def report(
     file = out or folders[0] / "report.html"
     written = write_page(folders, file, smoke)
     for line in written.skipped:
-        console(stderr=True).print(f"skipped: {line}")
+        console(stderr=True).print(f"skipped: {line}", soft_wrap=True)
     if written.smoke:
         console().print(f"left out: {written.smoke} folders of smoke tests (--smoke shows them)")
     console().print(f"in {file}: result folders {written.folders}, tables {written.tables}, figures {written.figures}, "

@@ -132,7 +132,8 @@ gets wrong after it."""
                                        + marks[place] for place, cell in enumerate(row.cells)), *empty])
             success.append([*first, *(with_interval(cell["success"], cell["success_interval95"]) + marks[place]
                                       for place, cell in enumerate(row.cells)), *empty])
-        return [("Accuracy of the target, %", headings, accuracy), ("Attack success rate, %", headings, success)]
+        tables = [("Accuracy of the target, %", headings, accuracy), ("Attack success rate, %", headings, success)]
+        return tables[1:] if "pool" in results else tables  # where success is 100 % less accuracy
 
     @classmethod
     def legend_of(cls, record: Record) -> str:
@@ -169,19 +170,22 @@ gets wrong after it."""
         labels = [f"{row.source}: {row.attack}" if several else row.source for row in rows]
         width, height = 1.0 + 0.85 * len(columns), 1.0 + 0.85 * len(rows)
         most = max(10.0, *(100 * (cell["success"] or 0) for row in rows for cell in row.cells))
-        size = (2 * width + 0.08 * max(map(len, labels)), 1.7 + 0.5 * len(rows)) if several else (
-            2 * width + 1.6, height + 0.9)
-        figure, (left, right) = new_figure(*size, 1, 2)
+        panels = 1 if "pool" in results else 2  # where success is 100 % less accuracy, one says both
+        margin = 0.08 * max(map(len, labels)) + (0 if panels == 2 else 1.5)
+        size = (panels * width + margin, 1.7 + 0.5 * len(rows)) if several else (panels * width + 1.6, height + 0.9)
+        figure, grid = new_figure(*size, 1, panels, squeeze=False)
+        left, right = grid[0, 0], grid[0, -1]
         none: list[Any] = [None] * len(columns)
-        heatmap(left, [([100 * cell["accuracy"] for cell in row.cells] + none)[: len(columns)] for row in rows],
-                [[_text(cell["accuracy"], cell["interval95"], _mark(record, row, place))
-                  for place, cell in enumerate(row.cells)] for row in rows],
-                labels, columns, 0, 100, "accuracy of the target (%) [95 %]")
+        if panels == 2:
+            heatmap(left, [([100 * cell["accuracy"] for cell in row.cells] + none)[: len(columns)] for row in rows],
+                    [[_text(cell["accuracy"], cell["interval95"], _mark(record, row, place))
+                      for place, cell in enumerate(row.cells)] for row in rows],
+                    labels, columns, 0, 100, "accuracy of the target (%) [95 %]")
         heatmap(right, [([None if cell["success"] is None else 100 * cell["success"] for cell in row.cells] + none)
                         [: len(columns)] for row in rows],
                 [[_text(cell["success"], cell["success_interval95"], "") for cell in row.cells] for row in rows],
                 labels, columns, 0, most, "attack success rate (%) [95 %]")
-        for axes in (left, right):
+        for axes in grid[0]:
             axes.set_xlabel("target: the network that predicts")
             axes.set_ylabel("source: the network attacked")
             if several:
@@ -189,12 +193,12 @@ gets wrong after it."""
                 for place in range(1, len(rows)):  # a line between sources
                     if rows[place].source != rows[place - 1].source:
                         axes.axhline(place - 0.5, color="white", linewidth=3)
-        if several:  # the same rows
+        if several and panels == 2:  # the same rows
             right.set_yticks([])
             right.set_ylabel("")
         counts = "images that all networks" if "pool" in results else "images that source and target"
         title = f"{cls.title}: {caption(record)}"
-        figure.suptitle((fill(title, int(16 * size[0])) if several else title) + f"\nsuccess counts {counts} classify "
+        figure.suptitle((fill(title, int(14 * size[0])) if several else title) + f"\nsuccess counts {counts} classify "
                         "correctly before the attack; diagonal: white box", fontsize=9, x=0.01, ha="left")
         return {"": figure}
 

@@ -139,7 +139,7 @@ def test_mistakes_get_one_line_and_leave_nothing(space: str, options: list[str],
 @pytest.mark.parametrize(("change", "expected"), [
     ("no train", "has no folder 'train'"), ("one class", "two classes or more: it has 1"),
     ("other classes", "the same classes in training and test images ('green' differs)"),
-    ("one image", "two training images or more"),
+    ("one image", "has no images; expected some in every class folder"),
 ])
 def test_folders_that_cannot_be_learnt_from(change: str, expected: str, runs: Path, tmp_path: Path,
                                             capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ def test_a_run_says_which_operators_it_has(runs: dict[str, Path]) -> None:
 @pytest.mark.parametrize(("change", "expected"), [
     ({"operators": 3}, "holds weights of another network; expected rs-resnet18 with 3 operators and space gn2"),
     ({"space": "gn2+ln"}, "expected rs-resnet18 with 4 operators and space gn2+ln"),
-    ({"operators": 0}, "operators: 0 is not valid"), ({"operators": "four"}, "does not describe a model"),
+    ({"operators": 0}, "operators: 0 is not valid"), ({"operators": "four"}, "operators: 'four' is not valid"),
 ])
 def test_weights_of_other_operators_are_refused(change: dict[str, object], expected: str, runs: dict[str, Path],
                                                 tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,11 @@ from tests.report.test_report import record
 RESULTS = Path(__file__).parents[2] / "results"
 
 
+CELLS = ("td", "th")
+ENDS = {"td": CELLS, "th": CELLS, "tr": (*CELLS, "tr"), "tbody": (*CELLS, "tr"), "dd": ("dt",)}
+"""Which open tags a tag ends, as HTML has it; their own end tags may be left out."""
+
+
 class Page(HTMLParser):
     """Tags with their attributes, the cells of the tables, and the text outside of scripts and styles."""
 
@@ -37,23 +42,27 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        while self._inside and self._inside[-1] in ENDS.get(tag, ()):
+            self._inside.pop()
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":
             self.tables[-1].append([])
-        elif tag in ("td", "th"):
+        elif tag in CELLS:
             self.tables[-1][-1].append("")
         if tag not in ("meta", "link", "img", "br", "wbr"):
             self._inside.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        while self._inside[-1] != tag and self._inside[-1] in (*CELLS, "tr", "dt", "dd"):
+            self._inside.pop()
         assert self._inside.pop() == tag, "tags nest"
 
     def handle_data(self, data: str) -> None:
         if self._inside and self._inside[-1] not in ("script", "style"):
             self.words.append(data)
-        if {"td", "th"} & set(self._inside[-2:]):
-            self.tables[-1][-1][-1] += data
+        if set(CELLS) & set(self._inside[-2:]):
+            self.tables[-1][-1][-1] += data.strip("\n")
 
     def table(self, heading: str, number: int = 0) -> list[list[str]]:
         """One of the tables whose first column has that heading."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
@@ -16,7 +17,7 @@ from PIL import Image
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots per inch; a CSS inch has 96 pixels
-PAGE_WIDTH, QUALITY = 1200, 65  # pixels of the widest image on the page, and WebP's quality of what was wider
+PAGE_WIDTH, QUALITY = 1200, 55  # pixels of the widest image on the page, and WebP's quality of what was wider
 DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # or another format under the name of a PNG
 Encoded = tuple[str, bytes, int, int]
 """An image's type and bytes, and its width and height on the page in CSS pixels (0: not known)."""
@@ -82,20 +83,25 @@ def embed(folder: Path, stem: str, caption: str) -> EmbeddedFigure:
 
 
 def _from_png(file: Path) -> Encoded:
-    """As WebP, which takes a third to two thirds of the bytes: lossless where it is no wider than the page, else made
-    as wide as that and compressed like a photograph. What cannot be read is left as it is."""
-    content, written = file.read_bytes(), BytesIO()
+    """As WebP, which takes a third to two thirds of the bytes: lossless, or, if it is wider than the page and that
+    takes less, as wide as the page and compressed like a photograph. What cannot be read is left as it is."""
+    content = file.read_bytes()
     try:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
     except DAMAGED:
         return TYPES[".png"], content, 0, 0
-    if picture.width <= PAGE_WIDTH:
-        picture.save(written, "WEBP", lossless=True)
-    else:
+    found = [_as_webp(picture, lossless=True)]
+    if picture.width > PAGE_WIDTH:
         height = round(picture.height * PAGE_WIDTH / picture.width)
-        picture.resize((PAGE_WIDTH, height), Image.Resampling.LANCZOS).save(written, "WEBP", quality=QUALITY)
-    return "image/webp", written.getvalue(), round(picture.width * PNG_SCALE), round(picture.height * PNG_SCALE)
+        found.append(_as_webp(picture.resize((PAGE_WIDTH, height), Image.Resampling.LANCZOS), quality=QUALITY))
+    return "image/webp", min(found, key=len), round(picture.width * PNG_SCALE), round(picture.height * PNG_SCALE)
+
+
+def _as_webp(picture: Image.Image, **options: Any) -> bytes:
+    written = BytesIO()
+    picture.save(written, "WEBP", **options)
+    return written.getvalue()
 
 
 def _from_svg(file: Path) -> Encoded:
