@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from rnabench.attack.resumable import Bookmark, Note, opened
-from rnabench.runtime.files import atomic, writing
+from rnabench.runtime.files import write_bytes
 from rnabench.runtime.journal import Journal, Key
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.base import digest
@@ -77,8 +77,7 @@ def _write(file: Path, work: str, notes: list[Note], seconds: float) -> None:
     tensors: dict[str, Tensor] = {}
     content = [{"place": note.place, "item": note.item, "is_over": note.is_over,
                 "values": [_packed(values, tensors) for values in note.values]} for note in notes]
-    with writing(file), atomic(file) as temporary:
-        save_file(tensors, temporary, {"work": work, "seconds": repr(seconds), "notes": json.dumps(content)})
+    write_bytes(file, save(tensors, {"work": work, "seconds": repr(seconds), "notes": json.dumps(content)}))
 
 
 def _read(file: Path | None, work: str) -> tuple[list[Note], float]:
