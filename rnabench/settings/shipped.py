@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rnabench.errors import InvalidValue
@@ -23,10 +24,10 @@ def names() -> list[str]:
 def find(recipe: Path) -> Path:
     """A recipe's file: what `recipe` says, or the shipped one of that name. Raises InvalidValue for neither, and for a
     name that both have."""
-    text = str(recipe)
-    if text not in names():
-        if not recipe.is_file():
-            raise InvalidValue("RECIPE", text, "a YAML file, or a name that `rnabench recipes` lists", names())
+    text, known = str(recipe), names()
+    if text not in known:
+        if not os.path.isfile(recipe):  # which is false, too, for what cannot be a file's name
+            raise InvalidValue("RECIPE", text, "a YAML file, or a name that `rnabench recipes` lists", known)
         return recipe
     own = [file for file in (recipe, Path(f"{text}.yaml")) if file.is_file()]
     if own:

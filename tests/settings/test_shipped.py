@@ -42,6 +42,9 @@ def test_a_file_is_taken_as_it_is_and_a_name_only_where_it_means_one(
     assert content(shipped.find(Path("table1")))["name"] == "table1"
     with pytest.raises(InvalidValue, match="did you mean 'table1'"):
         shipped.find(Path("tabel1"))
+    for impossible in ("a" * 300, "a\0b"):
+        with pytest.raises(InvalidValue, match="is not valid; expected a YAML file"):
+            shipped.find(Path(impossible))
     Path("table1.yaml").write_text("name: mine\n")
     assert shipped.find(Path("./table1.yaml")) == Path("table1.yaml")
     with pytest.raises(InvalidValue, match=r"'table1' is not valid; expected \./table1\.yaml for the file here"):
