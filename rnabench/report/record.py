@@ -154,7 +154,17 @@ class Result(Stored):
         if len(images) != 1 or kept.reported.shape != images or kept.correct.shape != [*images, self.draws] or (
                 kept.distances is not None and [len(kept.distances)] != images):
             raise ValueError("expected outcomes of the same images, on all draws")
+        self._bears_out(kept)
         return self
+
+    def _bears_out(self, kept: Outcomes) -> None:
+        """A number that its own outcomes contradict is refused. Intervals are not judged: theirs may be older rules."""
+        correct = kept.correct.array()
+        counted = {"accuracy": correct, "worst_of_draws": correct.all(1), "majority": kept.majority.array(),
+                   "attack_reported": kept.reported.array()}
+        for name, bits in counted.items():
+            if len(bits) and abs(getattr(self, name) - bits.mean()) > 1e-6:
+                raise ValueError(f"expected {name} {bits.mean():g}, as its outcomes say, got {getattr(self, name):g}")
 
     @classmethod
     def of(cls, outcome: Outcome, draws_are: DrawsAre, parameters: Mapping[str, Any], bounded: bool = True,
@@ -235,7 +245,7 @@ class Record(Made):
     threat: ThreatKept
     evaluation: EvaluationKept
     sanity: Sanity
-    results: list[Result]
+    results: list[Result] = Field(min_length=1)
     unreliable: bool = Field(default=False, description="a sanity check failed")
     headline: WorstCase | None = None
     baseline: Baseline | None = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from rnabench.report.change import BY_GROUP, BY_IMAGE, ByImage, Change
 from rnabench.report.judgement import Judgement, judged
-from rnabench.report.record import Record, Result, WorstCase
+from rnabench.report.record import Record, Result
 from rnabench.report.scores import averaging, headline, stated_headline
 from rnabench.report.table import percent
 from rnabench.report.table_files import csv_text, markdown_table, write_markdown
@@ -149,16 +149,16 @@ class Rescoring:
 
 
 def contradiction(record: Record) -> str | None:
-    """The first stated accuracy that does not follow from the record's own outcomes, in words; None if all do."""
-    stated: dict[str, tuple[Result | WorstCase, Result | WorstCase]] = {f"{result.attack} / {result.protocol}": (
-        result, Result.of(record.outcome(result), result.draws_are, result.parameters)) for result in record.results}
-    if record.headline is not None and (follows := stated_headline(record)) is not None:
-        stated["worst case"] = record.headline, follows
-    for name, (said, found) in stated.items():
-        for number in ("accuracy", "worst_of_draws", "majority", "attack_reported"):
-            if abs(getattr(said, number) - getattr(found, number)) > 1e-9:
-                return (f"{number} of {name} is {percent(getattr(said, number))} %, and its outcomes come to "
-                        f"{percent(getattr(found, number))} %")
+    """A stated number of the worst case that does not follow from the record's own outcomes, in words; None if all do.
+
+    That the numbers of its cells follow, its type sees to.
+    """
+    if record.headline is None or (follows := stated_headline(record)) is None:
+        return None
+    for number in ("accuracy", "worst_of_draws", "majority", "attack_reported"):
+        said, found = getattr(record.headline, number), getattr(follows, number)
+        if abs(said - found) > 1e-9:
+            return f"{number} of worst case is {percent(said)} %, and its outcomes come to {percent(found)} %"
     return None
 
 

@@ -194,7 +194,7 @@ def break_(what: str, folder: Path) -> list[str]:
     ("cut", "damaged"), ("text", "damaged"), ("gone", "is not there"), ("pixels", "it was changed"),
     ("far", "expected at most eps"), ("outside", "not in [0, 1]"), ("other images", "other images than its record"),
     ("other labels", "with the labels"), ("other size", "of the size"),
-    ("other number", "contradicts itself"), ("larger eps", "contradicts itself: fgsm / "),
+    ("other number", "as its outcomes say"), ("larger eps", "contradicts itself: fgsm / "),
     ("other record", "has record"), ("no images", "--keep-images"), ("alone", "beside no record"),
 ])
 def test_what_is_wrong_with_files_is_one_line_and_nothing_is_written(

@@ -136,6 +136,9 @@ DAMAGE: dict[str, Callable[[Content], object]] = {
     "no path groups": lambda content: content["evaluation"].pop("attack_paths"),
     "outcomes cut": lambda content: content["results"][0]["outcomes"].update(majority="01"),
     "no outcomes": lambda content: content["results"][0].pop("outcomes"),
+    "no results": lambda content: content.update(results=[]),
+    **{f"a {name} that its outcomes deny": lambda content, name=name: content["results"][0].update({name: 0.123})
+       for name in ("accuracy", "worst_of_draws", "majority", "attack_reported")},
     "another status": lambda content: content["sanity"]["flags"][0].update(status="GOOD"),
 }
 
