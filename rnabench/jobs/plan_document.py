@@ -18,8 +18,8 @@ DONE, TODO, STALE = "done", "to do", "stale"
 
 def plan_document(whole: Recipe, chosen: Recipe, place: Place, pieces: Sequence[Piece]) -> dict[str, Any]:
     """What `forecast` says of what is chosen of a recipe: where things lie, data sets that are missing, and `cells` in
-    an order in which they can be done. `inputs` are ids of cells, all of which are listed; `runs` the folders of networks
-    that are read; `seconds` are left on an idle machine, of a stale one those of making it anew."""
+    an order in which they can be done. `inputs` are ids of cells, all of which are listed; `runs` the folders of
+    networks that are read; `seconds` are left on an idle machine, of a stale one those of making it anew."""
     cells = list(_Cells(whole, chosen, place).of(pieces))
     return {"recipe": whole.name, "profile": whole.profile, "runs": place.runs, "folder": place.folder,
             "missing_data": [{"dataset": piece.name, "note": piece.note} for piece in pieces if piece.kind == "data"],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -74,7 +74,8 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run(*TRAIN, "--out", str(folder / "runs" / "drawn")) == 0
     assert run(*TRAIN, "--space", "bn", "--out", str(folder / "runs" / "plain")) == 0
     assert run("attack", str(folder / "runs" / "drawn"), *ATTACK, "--out", str(folder / "out")) == 0
-    assert run("export", str(folder / "runs" / "drawn"), "--names", "released", "--out", str(folder / "released.pt")) == 0
+    drawn, file = str(folder / "runs" / "drawn"), str(folder / "released.pt")
+    assert run("export", drawn, "--names", "released", "--out", file) == 0
     write_folder(folder / "segments")
     save(lively_network(), folder / "first.safetensors")
     (folder / "tiny.yaml").write_text(RECIPE)
@@ -100,8 +101,7 @@ def read(there: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
 def table(heading: str) -> dict[str, str]:
     """The rows of a table of the page, by their first column."""
     lines = PAGE.partition(heading)[2].splitlines()[2:]
-    rows = [line.strip("| ").split(" | ", 1) for line in lines[:lines.index("")]]
-    return {first: rest for first, rest in rows}
+    return dict(line.strip("| ").split(" | ", 1) for line in lines[:lines.index("")])
 
 
 def named(text: str) -> set[str]:
@@ -132,7 +132,8 @@ def test_a_document_has_the_keys_that_the_page_names(row: str, read: Read) -> No
         assert all(set(cell) == cells for cell in document["cells"])
 
 
-def test_a_verdict_is_a_document_and_bad_input_is_none(read: Read, there: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_verdict_is_a_document_and_bad_input_is_none(read: Read, there: Path, capfd: pytest.CaptureFixture[str]
+                                                       ) -> None:
     worse = (there / "out" / "table.csv").read_text().replace("fgsm", "gone")
     (there / "worse.csv").write_text(worse)
     found = read("check", "worse.csv", "--against", "out/table.csv")
@@ -198,6 +199,7 @@ values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | 
                       lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
+@settings(max_examples=50)
 @given(values)
 def test_plain_changes_nothing_but_what_json_lacks(value: Any) -> None:
     def without(value: Any) -> Any:
