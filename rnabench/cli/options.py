@@ -72,5 +72,4 @@ Resume = Annotated[bool, option("Go on with what is there, or start anew.", RUN)
 Refresh = Annotated[bool, option("Make anew what older versions of the algorithms made.", RUN, "--refresh")]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]
-AsJson = Annotated[bool, option("Print the result as one JSON document; all else goes to standard error.", RUN,
-                                "--json")]
+AsJson = Annotated[bool, option("Print the result as JSON.", RUN, "--json")]
