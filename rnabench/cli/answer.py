@@ -2,7 +2,8 @@
 
 A command returns its answer; `rnabench.cli.command` prints it if that is asked for. Whatever is shown to people
 meanwhile, or printed by a network's own code, then goes to standard error. An answer that is `failed` is a verdict, and
-the exit code is 1. docs/howto/json.md names the keys: what is there stays, in name and meaning, or SCHEMA is raised.
+the exit code is 1. howto/json.md of the documentation names the keys: they stay, in name and meaning, or SCHEMA is
+raised.
 """
 
 from __future__ import annotations

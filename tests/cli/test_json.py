@@ -29,7 +29,8 @@ from tests.cli.test_command import parameters
 from tests.cli.test_rescore import ATTACK
 from tests.dense.subjects import CLASSES, SEGMENTS, lively_network, save, write_folder
 
-PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "json.md").read_text()
+(FILE,) = (Path(__file__).parents[2] / "docs").rglob("howto/json.md")
+PAGE = FILE.read_text()
 WITHOUT: dict[str, str] = {}  # a command that prints no document, and why
 ENVELOPE = ["command", "schema", "rnabench"]
 Read = Callable[..., dict[str, Any]]

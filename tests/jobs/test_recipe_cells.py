@@ -75,7 +75,8 @@ def test_an_engine_of_ten_lines_in_processes_of_their_own(tmp_path: Path, monkey
                                                           capsys: pytest.CaptureFixture[str]) -> None:
     """The page's own, as it stands there."""
     (tmp_path / "tiny.yaml").write_text(SMALL)
-    (engine,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "howto" / "json.md").read_text(), re.DOTALL)
+    (page,) = (ROOT / "docs").rglob("howto/json.md")
+    (engine,) = re.findall(r"```{.python .file}\n(.*?)```", page.read_text(), re.DOTALL)
     started = tmp_path / "rnabench"
     started.write_text(f'#!/bin/sh\necho "$*" >> calls\nexec "{sys.executable}" -m rnabench "$@"\n')
     started.chmod(started.stat().st_mode | stat.S_IXUSR)
