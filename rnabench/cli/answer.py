@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any
 
 from rnabench import __version__
@@ -25,8 +25,9 @@ FAILED = 1  # the exit code of a verdict: wrong input has another
 def document_alone() -> Iterator[None]:
     """Inside, what is written to standard output, here and in processes that are started here, goes to standard error.
     """
+    has_both = None not in (sys.stdout, sys.stderr)  # else their numbers may by now be those of other files
     with redirect_stdout(sys.stderr), ExitStack() as after:
-        with suppress(OSError):  # a program can be started without
+        if has_both:
             kept = os.dup(1)
             after.callback(os.close, kept)
             os.dup2(2, 1)

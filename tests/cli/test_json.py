@@ -22,6 +22,9 @@ from rnabench.cli.answer import SCHEMA, Answer
 from rnabench.cli.command import command
 from rnabench.cli.main import COMMANDS
 from rnabench.cli.study import studies
+from rnabench.report.record_file import kind_of, read_content, read_record, read_study
+from rnabench.report.scores import rows
+from rnabench.report.study import study_of
 from rnabench.runtime.plain import plain
 from tests.cli.folders import run_folder
 from tests.cli.test_cli import TRAIN, run
@@ -29,7 +32,8 @@ from tests.cli.test_command import parameters
 from tests.cli.test_rescore import ATTACK
 from tests.dense.subjects import CLASSES, SEGMENTS, lively_network, save, write_folder
 
-(FILE,) = (Path(__file__).parents[2] / "docs").rglob("howto/json.md")
+ROOT = Path(__file__).parents[2]
+(FILE,) = (ROOT / "docs").rglob("howto/json.md")
 PAGE = FILE.read_text()
 WITHOUT: dict[str, str] = {}  # a command that prints no document, and why
 ENVELOPE = ["command", "schema", "rnabench"]
@@ -194,6 +198,23 @@ def test_any_commands_answer_is_strict(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) | {"rnabench": ""} == {
         "command": "added", "schema": SCHEMA, "rnabench": "", "failed": True, "numbers": [None, None, [0, 1]],
         "file": "a", "scalar": 2.0}
+
+
+def test_the_rows_of_all_that_is_committed_are_json() -> None:
+    """Of studies, whose rows are their own, and of attacks."""
+    seen = set()
+    for file in sorted((ROOT / "results").glob("*/*.json")):
+        if (kind := kind_of(read_content(file))) == "study":
+            record = read_study(file)
+            seen.add(record["study"])
+            found = {"rows": study_of(record).rows(record), "findings": study_of(record).findings(record)}
+        elif kind == "record":
+            found = {"rows": rows([read_record(file)])}
+        else:
+            continue
+        told = json.loads(json.dumps(plain(found), allow_nan=False))
+        assert [list(row) for row in told["rows"]] == [list(row) for row in found["rows"]]
+    assert len(seen) > 5
 
 
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
