@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 from rnabench.cli.options import Change, only
 
 if TYPE_CHECKING:
@@ -36,15 +37,14 @@ def attack(
     max_minutes: o.MaxMinutes = None,
     out: Annotated[Optional[Path], o.option("Folder of the results.  [default: <run>/attack-<suite>-<digest>]", o.RUN)
                    ] = None,
-) -> None:
+) -> Answer:
     """Attack a trained network under the paper's protocol and an adaptive one, and score it on fresh paths.
 
     Writes record.json (with per-example outcomes), table.csv, table.md, randomness.md (what the draws are worth) and
     figures of tries, passes and sweeps. Ctrl-C stops cleanly; the same command goes on.
     """
     if list_:
-        show_lists()
-        return
+        return show_lists()
 
     from rnabench.errors import CheckpointError, InvalidValue
     from rnabench.settings.base import from_options
@@ -110,11 +110,12 @@ def attack(
         if said := taken_over(record, started, str(target.device)):
             progress.line(f"{said}; --no-resume makes it anew")
     records = [record] if compared is None else [compared, beside_baseline(record, compared, folder / "record.json")]
-    finish(records, folder, f"Robustness of {target.description['label']}")
+    found = finish(records, folder, f"Robustness of {target.description['label']}")
+    return found | {"run": run, "record": folder / "record.json"}
 
 
-def show_lists() -> None:
-    """Suites, attacks and protocols, on stdout."""
+def show_lists() -> Answer:
+    """Suites, attacks and protocols."""
     from rnabench.cli.console import console, show_table
     from rnabench.settings.attacks import ATTACKS, GRAMMAR
     from rnabench.settings.suites import SUITES
@@ -142,6 +143,13 @@ def show_lists() -> None:
         ("eot:K:logits", "the loss of K fresh draws' mean logits", "fresh draws"),
     ]
     show_table("Protocols (--protocols)", ("protocol", "the attacker's path", "the prediction's path"), protocols, 3)
+    return {
+        "suites": [{"name": name, "attacks": list(map(str, suite.attacks)), "protocols": suite.protocols,
+                    "summary": suite.summary} for name, suite in SUITES.items()],
+        "attacks": [{"kind": kind, "bounded": attack.bounded, "summary": attack.summary, "paper": attack.paper,
+                     "parameters": {name: field.default for name, field in attack.model_fields.items()
+                                    if not field.is_required()}} for kind, attack in ATTACKS.items()],
+        "protocols": [dict(zip(("name", "attacks", "predicts"), each, strict=True)) for each in protocols]}
 
 
 def _in_short(names: list[str]) -> str:
@@ -156,7 +164,7 @@ def crosscheck(
     attacks: Annotated[Optional[str], o.option("Some of the attacks only, comma-separated.", o.ATTACK)] = None,
     device: o.Device = "auto",
     out: Annotated[Optional[Path], o.option("Also write crosscheck.json and crosscheck.md there.", o.RUN)] = None,
-) -> None:
+) -> Answer:
     """Run our attacks and their counterparts in torchattacks and pyautoattack on the same images and the same path, and
     compare outcomes, distances and time."""
     from rnabench.cli.console import LiveProgress, show_table
@@ -180,3 +188,4 @@ def crosscheck(
     show_table(title(result), HEADINGS, display_rows(result), text_columns=2)
     if out is not None:
         write_crosscheck(result, out)
+    return result

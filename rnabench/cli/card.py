@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 
 
 def card(
@@ -23,7 +24,7 @@ def card(
         "else not said]", o.RUN, "--additional-data/--no-additional-data")] = None,
     out: Annotated[Optional[Path], o.option("Folder of the cards.  [default: cards, beside the records]", o.RUN)
                    ] = None,
-) -> None:
+) -> Answer:
     """Write a card for every defence among some records: what was attacked, how, with which result, how to replay it.
 
     NAME.md is for people; NAME.json has the fields of RobustBench's model_info (the adaptive worst case is its
@@ -35,6 +36,9 @@ def card(
     from rnabench.report.model_info import Authorship
 
     made = cards(records, out, Authorship(name, authors, venue, link, additional_data))
+    written = []
     for each in made:
         files = write_card(each)
         console().print(f"in {files[0].parent}: {', '.join(file.name for file in files)}", soft_wrap=True)
+        written.append({"name": each.stem.name, "folder": each.stem.parent, "files": [file.name for file in files]})
+    return {"cards": written}

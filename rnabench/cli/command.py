@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, Union, get_
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from rnabench.cli.options import A_FILE, ALL, PANELS, Change, Fields
+from rnabench.cli.answer import FAILED, Answer, document_alone, show
+from rnabench.cli.options import A_FILE, ALL, PANELS, AsJson, Change, Fields
 from rnabench.cli.study import settings_of, studies
 from rnabench.errors import InvalidSettings, RnabenchError
 
@@ -32,14 +33,16 @@ if TYPE_CHECKING:
 
     from rnabench.settings.base import Part
 
-Function = Callable[..., None]
+Function = Callable[..., Answer | None]
+JSON = "as_json"
 
 
-def command(function: Function, name: str) -> Function:
+def command(function: Function, name: str) -> Callable[..., None]:
     """What typer makes a command of that name of: `function` with options in the place of settings.
 
     A parameter of a settings class, or one that is `given`, stands for options; every other one is an argument or an
-    option itself. What is made raises InvalidSettings for all that is wrong with options.
+    option itself; a function that returns an Answer gets `--json` too. What is made raises InvalidSettings for all that
+    is wrong with options, and typer.Exit for an answer that is `failed`.
     """
     arguments, groups = _arguments_and_groups(function, name)
 
@@ -55,7 +58,14 @@ def command(function: Function, name: str) -> Function:
         for option in (option for group in groups for option in group.options if not group.given):
             if option.name == "out" and typed["out"] not in (None, option.default):
                 _check_out(values["out"], option.is_file)
-        function(**values)
+        if not values.pop(JSON, False):
+            answer = function(**values)
+        else:
+            with document_alone():
+                answer = function(**values)
+            show(name, answer or {})
+        if answer and answer.get("failed"):
+            raise typer.Exit(FAILED)
 
     options = sorted((option for group in groups for option in group.options), key=lambda option: option.panel)
     parameters = [*arguments.values(), *(option.parameter for option in options)]
@@ -172,6 +182,8 @@ def _arguments_and_groups(function: Function, name: str) -> tuple[dict[str, insp
             groups.append(Group(parameter.name, kind, options_of(kind, fields)))
         else:
             own[parameter.name] = (hint, ... if parameter.default is parameter.empty else parameter.default)
+    if hints.get("return") == Answer:
+        own[JSON] = (AsJson, False)
     itself: Any = create_model("Options", __base__=Part, **own)  # type: ignore[call-overload]
     return arguments, [*groups, Group("", itself, options_of(itself))]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 from rnabench.cli.options import Change, only
 
 if TYPE_CHECKING:
     from rnabench.settings.evaluation import EvaluationSettings
 
-FAILED = 1  # the exit code where a check failed: wrong input has another
 COLOURS = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "n/a": "dim"}
 
 
@@ -25,7 +25,7 @@ def conform(
     model_args: o.ModelArgs = None,
     model_weights: o.ModelWeights = None,
     device: o.Device = "auto",
-) -> None:
+) -> Answer:
     """Say whether anybody's network can be judged: what it takes and returns, where its randomness comes from, whether
     a draw can be frozen, its gradients, its cost.
 
@@ -43,5 +43,5 @@ def conform(
     for each in found:
         console().print(marked(f"{each.status:4}", COLOURS[each.status], f"{each.check:10} {each.text}"),
                         soft_wrap=True)
-    if any(each.status == "FAIL" for each in found):
-        raise typer.Exit(FAILED)
+    return {"failed": any(each.status == "FAIL" for each in found), "checks": [
+        {"check": each.check, "status": each.status, "text": each.text} for each in found]}

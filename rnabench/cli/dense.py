@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 
 if TYPE_CHECKING:
     from rnabench.settings.dense import DenseSettings
@@ -26,7 +27,7 @@ def dense(
     max_minutes: o.MaxMinutes = None,
     out: Annotated[Optional[Path], o.option("Folder of the results.  [default: runs/dense-<data>-<digest>]", o.RUN)
                    ] = None,
-) -> None:
+) -> Answer:
     """Attack segmentation and detection networks by Dense Adversary Generation, and show every network all changes.
 
     Writes dense.json (with what every image's attack did), .csv, .md, .png and .svg. Ctrl-C stops cleanly; the same
@@ -34,7 +35,7 @@ def dense(
     """
     from rnabench.cli.console import LiveProgress, console, show_table, stop_request
     from rnabench.jobs.dense import load_dense, run_dense
-    from rnabench.report.dense import findings, heading, tables, write_dense
+    from rnabench.report.dense import cells, findings, heading, tables, write_dense
     from rnabench.settings.file_names import shortened
 
     work = load_dense(networks, data_dir, settings, device)
@@ -46,6 +47,9 @@ def dense(
     show.print(heading(record))
     for title, headings, lines in tables(record):
         show_table(title, headings, lines, text_columns=1)
-    for sentence in findings(record):
+    said = findings(record)
+    for sentence in said:
         show.print(sentence)
-    show.print(f"in {folder}: dense.json, {', '.join(file.name for file in files)}")
+    names = ["dense.json", *(file.name for file in files)]
+    show.print(f"in {folder}: {', '.join(names)}")
+    return {"title": heading(record), "rows": cells(record), "findings": said, "folder": folder, "files": names}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 
-FAILED = 1
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
 
 
@@ -18,8 +17,7 @@ def doctor(
     out: Annotated[Path, o.option("Folder of results, where it is to be.", o.RUN)] = Path("results"),
     data: Annotated[Path, o.option("Folder of data sets, where it is to be.", o.RUN)] = Path("data"),
     compile: Annotated[bool, o.option("Try out torch.compile, which takes some seconds to minutes.", o.RUN)] = True,
-    as_json: o.AsJson = False,
-) -> None:
+) -> Answer:
     """Say what this machine has of what rnabench needs, and what to do about the rest: versions, devices and their
     number formats, whether torch.compile works, whether locks hold in the folders, free disk, data.
 
@@ -31,13 +29,7 @@ def doctor(
     found = []
     for each in examine(runs, out, data, compile):
         found.append(each)
-        if not as_json:
-            advice = f" -> {each.advice}" if each.advice else ""
-            console().print(marked(f"{each.state:4}", COLOURS[each.state], f"{each.what:14} {each.found}{advice}"),
-                            soft_wrap=True)
-    if as_json:
-        from json import dumps
-
-        typer.echo(dumps([each.as_json() for each in found], indent=1))
-    if any(each.state == "FAIL" for each in found):
-        raise typer.Exit(FAILED)
+        advice = f" -> {each.advice}" if each.advice else ""
+        console().print(marked(f"{each.state:4}", COLOURS[each.state], f"{each.what:14} {each.found}{advice}"),
+                        soft_wrap=True)
+    return {"failed": any(each.state == "FAIL" for each in found), "findings": list(map(asdict, found))}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 from rnabench.cli.options import Change, only
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def convert(
     data_dir: Annotated[Optional[Path], o.option("Folder of the data set, where later commands look for the images; "
                                                  "converting itself reads the names of classes there, of imagenet and "
                                                  "folder.", o.DATA)] = None,
-) -> None:
+) -> Answer:
     """Make a run folder from a released RNA checkpoint or torchvision's weights, which every other command can use.
 
     Nothing but tensors is read from the file. Every tensor must be used and every parameter filled; only batch
@@ -75,6 +76,8 @@ def convert(
     show.print(f"training unknown; epoch chosen by: {run['selected']['by']}")
     needed = " --data-dir DATA" if DATASETS[dataset].needs_folder and data_dir is None else ""
     show.print(f"next: rnabench attack {out}{needed}")
+    return {"run": out} | {name: run[name] for name in ("status", "selected", "model", "digest", "weights_sha256",
+                                                        "source")}
 
 
 def _three(option: str, text: str, least: float) -> tuple[float, ...]:
@@ -102,7 +105,7 @@ def export(
     path: Annotated[Optional[str], o.option("Path of a torchscript: one option for all layers (bn, or 0), or a number "
                                             "per layer (0110... or 0,1,1,0,...).  [default: drawn with --seed]",
                                             o.MODEL)] = None,
-) -> None:
+) -> Answer:
     """Write a trained network for other programs: a plain state_dict, or TorchScript of one path.
 
     A state-dict is loadable with weights_only=True. A torchscript holds the input normalisation and needs nothing but
@@ -121,8 +124,9 @@ def export(
     if format == "torchscript":
         from rnabench.exchange.export import export_torchscript
 
-        show.print(f"{out}: TorchScript of {export_torchscript(run, path, settings.seed, out)}")
-        return
+        chosen = export_torchscript(run, path, settings.seed, out)
+        show.print(f"{out}: TorchScript of {chosen}")
+        return {"file": out, "format": format, "path": chosen, "tensors": None, "names": None}
 
     from rnabench.exchange.export import export_state
 
@@ -135,3 +139,4 @@ def export(
         mean, std = (",".join(map(str, model[part])) for part in ("mean", "std"))
         show.print("not in the file: the input normalisation; to read it again: rnabench convert --arch "
                    f"{model['arch']} --space {model['space']} --mean {mean} --std {std}")
+    return {"file": out, "format": format, "path": None, "tensors": count, "names": names}

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from rnabench import __version__
+from rnabench.cli.answer import Answer
 from rnabench.cli.attack import attack, crosscheck
 from rnabench.cli.card import card
 from rnabench.cli.command import command
@@ -31,7 +32,7 @@ from rnabench.runtime.stopping import Stopped
 
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., Answer | None]] = {
     "quickstart": quickstart, "train": train, "attack": attack, "conform": conform,
     **{kind: study(kind) for kind in studies()}, "recipes": recipes, "reproduce": reproduce, "report": report,
     "card": card, "check": check, "rescore": rescore, "runs": runs, "describe": describe, "convert": convert,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from rnabench.cli import options as o
-
-REGRESSION = 1  # the exit code of `check` alone: wrong input has another
+from rnabench.cli.answer import Answer
 
 
 def report(
@@ -18,7 +18,7 @@ def report(
                                     "one is named itself.", o.RUN, "--smoke")] = False,
     out: Annotated[Optional[Path], o.option("The page.  [default: <first folder>/report.html]", o.RUN),
                    o.A_FILE] = None,
-) -> None:
+) -> Answer:
     """Write all results of some folders to one HTML page that needs no network.
 
     It opens with a leaderboard of every attacked network: natural accuracy, the paper's protocol, the adaptive worst
@@ -36,6 +36,7 @@ def report(
         console().print(f"left out: {written.smoke} folders of smoke tests (--smoke shows them)")
     console().print(f"in {file}: result folders {written.folders}, tables {written.tables}, figures {written.figures}, "
                     f"{written.bytes / 1e6:.2f} MB", soft_wrap=True)
+    return {"page": file, **asdict(written)}
 
 
 def check(
@@ -46,7 +47,7 @@ def check(
     everything: Annotated[bool, o.option("Show every cell, not only those that moved.", o.RUN, "--all")] = False,
     out: Annotated[Optional[Path], o.option("Also write the differences to this Markdown file.", o.RUN),
                    o.A_FILE] = None,
-) -> None:
+) -> Answer:
     """Compare results with earlier ones, cell by cell; exit code 1 if any moved.
 
     Fails where an accuracy rose or fell beyond chance, a cell vanished, was measured under other settings or became
@@ -75,5 +76,6 @@ def check(
         console().print(note)
     colour, verdict = ("bold red", "FAIL") if comparison.failed else ("green", "PASS")
     console().print(marked(verdict, colour, comparison.summary), soft_wrap=True)
-    if comparison.failed:
-        raise typer.Exit(REGRESSION)
+    return {"failed": comparison.failed, "summary": comparison.summary, "compared": comparison.compared,
+            "rows": [line.row for line in comparison.lines if everything or line.is_notable],
+            "notes": comparison.notes}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 
 if TYPE_CHECKING:
     from rnabench.jobs.reproduce import Place
@@ -27,8 +28,10 @@ def reproduce(
                                                "smoke.  [default: short with CUDA, else cpu]", o.RUN)] = None,
     plan: Annotated[bool, o.option("Say what would be done, what is there already and about how long it takes; run "
                                    "nothing.", o.RUN, "--plan")] = False,
-    only: Annotated[Optional[str], o.option("Some of it, comma-separated: `table`, names of figures, and of the table "
-                                            "model=NAME and attack=NAME.  [default: all]", o.RUN)] = None,
+    only: Annotated[Optional[str], o.option("Some of it, with what that needs, comma-separated: `table`, names of "
+                                            "figures, and of the table model=NAME and attack=NAME; or ids of cells as "
+                                            "`--plan --json` lists them, also as @FILE, a JSON list of them.  "
+                                            "[default: all]", o.RUN)] = None,
     jobs: Jobs = 1,
     max_minutes: o.MaxMinutes = None,
     device: o.Device = "auto",
@@ -38,7 +41,7 @@ def reproduce(
                                           "--keep-images")] = False,
     runs: Runs = Path("runs"),
     out: Out = Path("results"),
-) -> None:
+) -> Answer:
     """Train, attack and study everything that a recipe names, and write its table and figures.
 
     What is trained or attacked already is not done again; what older algorithms made is kept and marked stale, or made
@@ -65,23 +68,23 @@ def reproduce(
     loaded = load_recipe(recipe, profile, data)
     if keep_images:
         loaded = loaded.model_copy(update={"evaluate": loaded.evaluate.model_copy(update={"keep_images": True})})
-    chosen = loaded if only is None else loaded.only(only)
 
     from rnabench.cli.console import LiveProgress, stop_request
     from rnabench.jobs.plan import announce
+    from rnabench.jobs.recipe_cells import choose
     from rnabench.jobs.reproduce import Place
     from rnabench.jobs.reproduce import reproduce as run_recipe
 
+    chosen = loaded if only is None else choose(loaded, only, device)
     place = Place(runs, out / loaded.folder, device, refresh)
     if plan:
-        _show_plan(chosen, place, jobs)
-        return
+        return _show_plan(loaded, chosen, place, jobs)
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if loaded.profile is not None:
             progress.line(f"profile {loaded.profile}: {loaded.summary or loaded.title}")
         announce(chosen, place, jobs, progress)
         found = run_recipe(loaded, chosen, place, progress, stop, jobs)
-    _finish(loaded, chosen, place, found.table, found.figures, found.missing)
+    return _finish(loaded, chosen, place, found.table, found.figures, found.missing)
 
 
 def quickstart(
@@ -90,35 +93,40 @@ def quickstart(
     device: o.Device = "auto",
     runs: Runs = Path("runs"),
     out: Out = Path("results"),
-) -> None:
+) -> Answer:
     """Train a plain and a randomised network on scanned digits (no download), attack both, and print a table.
 
     The same as `rnabench reproduce quickstart`; minutes on two CPU cores.
     """
-    reproduce(Path("quickstart"), {}, jobs=jobs, max_minutes=max_minutes, device=device, runs=runs, out=out)
+    return reproduce(Path("quickstart"), {}, jobs=jobs, max_minutes=max_minutes, device=device, runs=runs, out=out)
 
 
 def _finish(recipe: Recipe, chosen: Recipe, place: Place, table: dict[str, Record],
-            figures: dict[str, dict[str, Any]], missing: tuple[str, ...]) -> None:
+            figures: dict[str, dict[str, Any]], missing: tuple[str, ...]) -> Answer:
     """Write and show what there is; say what is missing."""
     from rnabench.cli.console import console
     from rnabench.cli.output import finish, finish_study, write_published
 
+    written = None
     if table:
-        finish(list(table.values()), place.folder, recipe.heading, recipe)
+        written = finish(list(table.values()), place.folder, recipe.heading, recipe)
     elif recipe.published and not recipe.table:
         write_published(recipe, place.folder)
+    drawn = {}
     for name, record in figures.items():
         title = recipe.figures[name].title + (f" (profile {recipe.profile})" if recipe.profile else "")
-        finish_study(record, place.folder / name, title, on_screen=False)
+        drawn[name] = finish_study(record, place.folder / name, title, on_screen=False)
     if missing:
         console().print(f"done what was asked for; the table needs all attacks on {', '.join(missing)} as well: the "
                         "same command without --only does them")
+    return {"recipe": recipe.name, "profile": recipe.profile, "runs": place.runs, "folder": place.folder,
+            "table": written, "figures": drawn, "missing": missing}
 
 
-def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
+def _show_plan(whole: Recipe, recipe: Recipe, place: Place, jobs: int) -> Answer:
     from rnabench.cli.console import console, show_table
     from rnabench.jobs.plan import forecast, left_in_words
+    from rnabench.jobs.plan_document import plan_document
     from rnabench.runtime.progress import in_words
 
     pieces = forecast(recipe, place)
@@ -132,3 +140,4 @@ def _show_plan(recipe: Recipe, place: Place, jobs: int) -> None:
     console().print(f"{left_in_words(pieces, jobs)}. Networks in {place.runs}, results in {place.folder}.")
     if again := sum(piece.seconds for piece in pieces if piece.stale):
         console().print(f"stale: kept without --refresh, which takes about {in_words(again)} more.")
+    return plan_document(whole, recipe, place, pieces)

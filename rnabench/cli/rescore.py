@@ -8,8 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from rnabench.cli import options as o
-
-DISAGREES = 1  # the exit code, as of `check`: wrong input has another
+from rnabench.cli.answer import Answer
 
 
 def rescore(
@@ -28,7 +27,7 @@ def rescore(
                                             "bit.  [default: the record's plus 1]", o.RUN)] = None,
     device: o.Device = "auto",
     out: Annotated[Optional[Path], o.option("Also write rescored.csv and rescored.md to this folder.", o.RUN)] = None,
-) -> None:
+) -> Answer:
     """Score the adversarial images that a record kept on fresh draws, or on another network, beside its numbers.
 
     Checks first that the files are the record's (hashes), of the same data set, and within the threat model. Exit code
@@ -62,5 +61,5 @@ def rescore(
         console().print(marked(verdict, colour, found.summary), soft_wrap=True)
     else:
         console().print(found.summary, soft_wrap=True)
-    if found.failed:
-        raise typer.Exit(DISAGREES)
+    return {"failed": found.failed, "summary": found.summary, "model": found.record.label, "network": found.network,
+            "own_network": found.own, "draws": found.draws, "seed": found.seed, "rows": found.rows}

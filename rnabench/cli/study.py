@@ -14,6 +14,7 @@ import typer
 
 import rnabench.studies
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 
 if TYPE_CHECKING:
     from rnabench.settings.deployment import Deployment
@@ -59,7 +60,7 @@ def settings_of(name: str) -> type[Study]:
     return STUDIES[name]
 
 
-def study(kind: str) -> Callable[..., None]:
+def study(kind: str) -> Callable[..., Answer]:
     """The function of the study of that name."""
     def run(
         data: o.Data,
@@ -74,7 +75,7 @@ def study(kind: str) -> Callable[..., None]:
         resume: o.Resume = True,
         max_minutes: o.MaxMinutes = None,
         out: Out = None,
-    ) -> None:
+    ) -> Answer:
         from rnabench.cli.console import LiveProgress, stop_request
         from rnabench.cli.output import finish_study
         from rnabench.jobs.foreign import foreign_for_study, imports_beside
@@ -98,7 +99,7 @@ def study(kind: str) -> Callable[..., None]:
             record = run_study(targets, settings, folder / f"{kind}.json", progress, stop, resume)
             if said := taken_over(record, started, str(targets[0].device)):
                 progress.line(f"{said}; --no-resume makes it anew")
-        finish_study(record, folder / kind)
+        return finish_study(record, folder / kind) | {"record": folder / f"{kind}.json"}
 
     run.__doc__ = inspect.cleandoc(f"""
         {studies()[kind]}

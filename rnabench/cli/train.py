@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 from rnabench.cli.options import Change, given, only
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def train(
                                                 o.TRAINING)] = None,
     out: Annotated[Optional[Path], o.option("Run folder.  [default: runs/<data>-<arch>-<space>-<digest>]", o.RUN)
                    ] = None,
-) -> None:
+) -> Answer:
     """Train a network with a space of normalisers, adversarially by default.
 
     Writes model.safetensors, run.json and log.csv. Ctrl-C stops cleanly; the same command goes on.
@@ -43,6 +44,8 @@ def train(
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{settings.steps} {chosen['holdout_pgd']:.1%}")
     console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), {held_out}")
     console().print(f"next: rnabench attack {folder} --eps {written(settings.eps)}")
+    return {"run": folder} | {name: run.get(name) for name in ("status", "selected", "model", "digest",
+                                                               "weights_sha256", "teacher")}
 
 
 def describe(
@@ -50,7 +53,7 @@ def describe(
     settings: Annotated[TrainingSettings, only("arch", "width", "operators", "space", "activation", "denoise",
                                                "denoise_at", "defence", "layer_based")],
     deployment: Deployment,
-) -> None:
+) -> Answer:
     """Show a network: its choice layers, their options, the number of paths, parameters, and clipped groups."""
     from rnabench.settings.datasets import DATASETS
 
@@ -67,6 +70,7 @@ def describe(
         out.print(network.title)
     for line in network.lines:
         out.print(line)
+    return network.document
 
 
 def bench(
@@ -80,7 +84,7 @@ def bench(
     against: Annotated[Optional[Path], o.option("Compare the ratios with those of an earlier bench.json.",
                                                 o.RUN)] = None,
     out: Annotated[Optional[Path], o.option("Also write bench.json and bench.md there.", o.RUN)] = None,
-) -> None:
+) -> Answer:
     """Measure training steps, PGD, APGD and averaged gradients on this machine, beside a textbook training step."""
     from rnabench.report.bench import display_rows, headings, lines, read_bench, write_bench
 
@@ -96,3 +100,4 @@ def bench(
         console().print(line)
     if out is not None:
         write_bench(result, out, other)
+    return result

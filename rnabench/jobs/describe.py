@@ -27,13 +27,15 @@ SOURCES = {"sample": "of each image", "batch": "of the batch", "running": "runni
 @dataclass(frozen=True)
 class Description:
     """A table of the layers that choose or normalise (a column per normaliser: its number of groups), the first
-    `text_columns` of its columns being texts, and lines of totals."""
+    `text_columns` of its columns being texts, and lines of totals; the `document` says the same for programs, numbers
+    of paths as texts, which no program rounds."""
 
     title: str
     headings: tuple[str, ...]
     text_columns: int
     rows: list[tuple[str, ...]]
     lines: list[str]
+    document: dict[str, Any]
 
 
 @dataclass
@@ -57,9 +59,10 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     specs, layers = space_of(recipe.arch, recipe.space).norms, _layers(model)
     with_operators = any(layer.operators for layer in layers.values())
     kinds: list[Any] = [NORMS[spec.name] for spec in specs]
-    rows, clipped = [], 0
+    rows, described, clipped = [], list[dict[str, Any]](), 0
     for name, layer in layers.items():
         named = [", ".join(layer.operators) or "-"] if with_operators else []
+        groups: dict[str, int] | None = None
         if not name:  # a choice among whole networks
             cells = ["-" for _ in specs]
         elif [type(norm) for norm in layer.norms] != kinds:
@@ -68,7 +71,10 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
             cut = [spec.clipped(norm.channels) for spec, norm in zip(specs, layer.norms, strict=True)]
             clipped += sum(cut)
             cells = [f"{n.groups}{'*' if c else ''}" for n, c in zip(layer.norms, cut, strict=True)]
+            groups = {spec.label: norm.groups for spec, norm in zip(specs, layer.norms, strict=True)}
         rows.append((name or "network", *named, str(layer.channels or "-"), *cells))
+        described.append({"layer": name or "network", "operators": layer.operators, "channels": layer.channels,
+                          "groups": groups})
     shown = next((layer.norms for layer in layers.values() if layer.norms), []) if specs else []
     operators = operators_of(recipe.arch, recipe.operators)
     counted = "" if operators is None else f"{operators} operator{'s' * (operators > 1)}, "
@@ -76,6 +82,7 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
     sizes = sorted({len(names) for names in model.space.options}) or [1]
     options = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else sizes[0]
     free = "one draw for all layers" if recipe.layer_based else "one draw per layer"
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     return Description(
         f"{recipe.arch}, width {recipe.width or architecture.width}, "
         f"{counted}{with_parts(f'space {recipe.space}', recipe.network)}, {size}x{size} images, "
@@ -88,12 +95,20 @@ def describe_network(recipe: TrainingSettings, dataset: str, deployment: Deploym
             f"{_counted(model.space)} ({free})",
             *([f"{with_use('deployed', deployment.changes())}: choice layers: {len(deployed.space.layers)}, paths: "
                f"{_counted(deployed.space)}"] if deployed is not model else []),
-            f"parameters: {sum(p.numel() for p in model.parameters()):,}",
+            f"parameters: {parameters:,}",
             f"clipped groups (*): {clipped}" if specs else "no normalisation layers",
             *(f"{spec.label}: {norm.summary}; {_statistics(norm.active)}"
               for spec, norm in zip(specs, shown, strict=True)),
         ],
+        {"arch": recipe.arch, "width": recipe.width or architecture.width, "space": recipe.space, "classes": classes,
+         "image_size": size, "parameters": parameters, "clipped": clipped, "layers": described,
+         "as_trained": _of_space(model.space), "deployed": _of_space(deployed.space)},
     )
+
+
+def _of_space(space: PathSpace) -> dict[str, Any]:
+    return {"choice_layers": len(space.layers), "options": [len(names) for names in space.options],
+            "paths": space.count_in_digits}
 
 
 def _counted(space: PathSpace) -> str:

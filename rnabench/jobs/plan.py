@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,6 +17,7 @@ from rnabench.jobs.durations import network_like, network_speed, study_passes, t
 from rnabench.jobs.evaluate import cell_journal
 from rnabench.jobs.foreign import SEEN, Adopted, adopt
 from rnabench.jobs.planned_data import PlannedData
+from rnabench.jobs.recipe_cells import attack_id, is_chosen
 from rnabench.jobs.recipe_check import check
 from rnabench.jobs.reproduce import Place, existing_record, is_there, study_targets, target, trained
 from rnabench.jobs.study import finished_study, stale_study
@@ -36,11 +37,22 @@ from rnabench.training.state import State
 
 
 @dataclass(frozen=True)
+class Part:
+    """A cell of a model that is attacked: its id, the share of its images that is done, and about how many `seconds`
+    are left."""
+
+    id: str
+    done: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Piece:
     """A data set that is missing, a network to train, a model to attack or a study: `state` in words, about how many
     `seconds` are left on an idle machine, and how many beside what else runs on this one `now`; `note` says more.
 
-    `stale`: it is there as older algorithms made it, and kept; the times are those of making it anew.
+    `stale`: it is there as older algorithms made it, and kept; the times are those of making it anew. `done` is the
+    share of a training that is there; `parts` are the cells of a model that is attacked.
     """
 
     kind: str
@@ -50,6 +62,8 @@ class Piece:
     now: float
     stale: bool = False
     note: str = ""
+    done: float = 0.0
+    parts: tuple[Part, ...] = ()
 
 
 def forecast(recipe: Recipe, place: Place) -> list[Piece]:
@@ -85,7 +99,7 @@ class _Forecast:
         run = self.place.run(training)
         why = stale_reasons(read_run(run)) if (run / RUN_FILE).exists() else []
         if trained(run) and not why:
-            return Piece("train", name, "done", 0.0, 0.0)
+            return Piece("train", name, "done", 0.0, 0.0, done=1.0)
         epochs = 0
         if (run / RUN_FILE).exists() and not why and (
                 state := State.load(run, str(read_run(run).get("digest")))) is not None:
@@ -96,7 +110,7 @@ class _Forecast:
         if trained(run):
             return self._piece("train", name, why, seconds, per_image.load)
         said = f"{epochs} of {training.epochs} epochs" if epochs else "to do"
-        return Piece("train", name, said, seconds, seconds * per_image.load)
+        return Piece("train", name, said, seconds, seconds * per_image.load, done=epochs / training.epochs)
 
     def _attacks(self, name: str) -> Piece:
         keys = self.recipe.evaluate
@@ -105,22 +119,26 @@ class _Forecast:
         random, count = model.space.is_random, self.data.test_images(name, keys).count
         wanted = cells(keys, random) + probes(keys, random, None, replayable(model))
         todo = [(cell, total_images(cell, count)) for cell in wanted
-                if self.recipe.attacks is None or cell.group in self.recipe.attacks]
+                if is_chosen(self.recipe, name, cell)]
         left, why = list(todo), list[str]()
         if name not in self.without and is_there(self.recipe, self.place, name):
             found = target(self.recipe, self.place, name, keys)
             record = existing_record(found, keys, self.place, name)
             if record is not None and not (why := reasons(record)):
-                return Piece("attack", name, "done", 0.0, 0.0)
+                return Piece("attack", name, "done", 0.0, 0.0, parts=tuple(
+                    Part(attack_id(name, cell), 1.0, 0.0) for cell, _ in todo))
             journal = cell_journal(found, keys, self.place.record(name))
             left = [(cell, max(0, total - keys.batch_size * len(journal.batches(cell_name(cell, keys, count)))))
                     for cell, total in todo] if record is None else todo
         per_image = self._speed(name, keys, deployment)
-        seconds = sum(estimate_seconds(Attacker(model, keys, classes), per_image, left))
+        each = estimate_seconds(Attacker(model, keys, classes), per_image, left)
+        parts = tuple(Part(attack_id(name, cell), 1 - images / total, one)
+                      for (cell, images), (_, total), one in zip(left, todo, each, strict=True))
+        seconds = sum(each)
         if why:
-            return self._piece("attack", name, why, seconds, per_image.load)
+            return replace(self._piece("attack", name, why, seconds, per_image.load), parts=parts)
         done = sum(not images for _, images in left)
-        return Piece("attack", name, f"{done} of {len(todo)} cells", seconds, seconds * per_image.load)
+        return Piece("attack", name, f"{done} of {len(todo)} cells", seconds, seconds * per_image.load, parts=parts)
 
     def _study(self, name: str) -> Piece:
         figure = self.recipe.figures[name]

@@ -14,6 +14,7 @@ from rnabench.evaluation.cells import Cell
 from rnabench.jobs.evaluate import attack_some, beside_baseline, finished, identity, stale
 from rnabench.jobs.foreign import foreign_for_study
 from rnabench.jobs.images import from_elsewhere
+from rnabench.jobs.recipe_cells import is_chosen
 from rnabench.jobs.recipe_check import check, imported_target, tested_on
 from rnabench.jobs.study import load_for_study, run_study, stale_study
 from rnabench.jobs.target import Target, load_run
@@ -220,7 +221,7 @@ def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: S
     network = target(recipe, place, name, recipe.evaluate)
 
     def chosen(cell: Cell) -> bool:
-        return recipe.attacks is None or cell.group in recipe.attacks
+        return is_chosen(recipe, name, cell)
 
     if existing_record(network, recipe.evaluate, place, name) is None:
         attack_some(network, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop)

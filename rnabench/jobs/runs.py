@@ -22,9 +22,41 @@ HEADINGS = ("run", "network", "space", "data", "state", "measured on", "epochs",
 TEXT_COLUMNS = 6
 
 
+@dataclass(frozen=True)
+class Listed:
+    """What a list says of a run folder; None where a broken or unfinished one has no number. Accuracies are shares in
+    [0, 1], measured `on` what they say; `epochs` are done, of so many `planned`."""
+
+    run: Path
+    network: str
+    space: str
+    data: str
+    state: str
+    on: str | None
+    epochs: int
+    planned: int | None
+    natural: float | None
+    attacked: float | None
+    bytes: int
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """A row under HEADINGS."""
+        epochs = "-" if self.planned is None else f"{self.epochs} of {self.planned}"
+        if self.state == "finished" and self.epochs == self.planned:
+            epochs = f"{self.epochs}"
+        return (str(self.run), self.network, self.space, self.data, self.state, self.on or "-", epochs,
+                _percent(self.natural), _percent(self.attacked), f"{self.bytes / 1e6:.1f}")
+
+
 def list_runs(folder: Path) -> list[tuple[str, ...]]:
     """A row (HEADINGS) for each run folder in `folder`, newest first; a broken one says so and has no numbers."""
-    return [_row(run) for run in find_runs(folder)]
+    return [each.shown for each in listed(folder)]
+
+
+def listed(folder: Path) -> list[Listed]:
+    """The same, with its numbers."""
+    return [_listed(run) for run in find_runs(folder)]
 
 
 def run_to_attack(folder: Path) -> tuple[Path, str]:
@@ -62,21 +94,20 @@ def runs_for_study(study: Study, folder: Path) -> tuple[list[Path], str]:
 class _Measured:
     """Accuracies in [0, 1], and of what they are."""
 
-    on: str = "-"
+    on: str | None = None
     natural: float | None = None
     attacked: float | None = None
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _listed(run: Run) -> Listed:
     recipe, model = run.described.get("recipe", {}), run.described.get("model", {})
     size = "".join(f" {name} {model[name]}" for name in ("width", "operators") if name in model)
     space = "-".join([str(model.get("space", "-")), *unusual_parts(model).values()])
     measured = _Measured() if run.fault else _on_test_images(run) or _held_out(run)
-    return (
-        str(run.folder), f"{model.get('arch', '-')}{size}", space, run.data, _state(run), measured.on,
-        _epochs(run, recipe.get("epochs")), _percent(measured.natural), _percent(measured.attacked),
-        f"{_bytes(run.folder) / 1e6:.1f}",
-    )
+    planned = recipe.get("epochs")
+    return Listed(run.folder, f"{model.get('arch', '-')}{size}", space, run.data, _state(run), measured.on,
+                  len(_log(run)), planned if isinstance(planned, int) and planned else None, measured.natural,
+                  measured.attacked, _bytes(run.folder))
 
 
 def _state(run: Run) -> str:
@@ -88,11 +119,6 @@ def _state(run: Run) -> str:
     with suppress(RnabenchError, OSError):  # a folder that cannot be written to has no locks
         busy = is_claimed(run.folder)
     return "in training" if busy else "unfinished"
-
-
-def _epochs(run: Run, planned: object) -> str:
-    done = len(_log(run))
-    return f"{done}" if run.finished and done == planned else f"{done} of {planned}" if planned else "-"
 
 
 def _log(run: Run) -> list[dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from rnabench.runtime.device import memory_ran_out, number_formats
 from rnabench.runtime.environment import device_description, git_revision, now, versions
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed
+from rnabench.runtime.plain import plain
 from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.algorithms import study_versions
@@ -187,7 +187,7 @@ def _run(targets: Sequence[Target], study: Study, name: str, file: Path, progres
         **({"attacks": attacked} if len(attacked) > 1 else {}),
         "versions": versions(), "git": git_revision(), "device": device,
         "seconds_of_last_call": round(time.perf_counter() - started, 1),
-        "results": _without_nan(results),
+        "results": plain(results),
     })
     write_study_record(record, file)
     journal.remove()
@@ -219,15 +219,6 @@ def _duration(networks: Sequence[tuple[str, Classifier]], study: Study, first: T
 
 def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN: what has no value is null."""
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _check(targets: Sequence[Target], study: Study) -> None:

@@ -72,6 +72,16 @@ class ChangedCell:
                 "-" if self.change is None else f"{round(100 * self.change, 1) + 0.0:+.1f}",
                 "-" if limit is None else f"±{_points(limit)}")
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """The same for programs, unrounded."""
+        judged = self.judgement
+        return {**dict(zip(HEADINGS[:3], self.name, strict=True)),
+                "old": self.old, "new": self.new, "change": self.change,
+                "passes": not self.problems, "is_new": self.is_new,
+                "problems": [problem._asdict() for problem in self.problems],
+                **{name: judged and getattr(judged, name) for name in ("rule", "p", "flagged_from")}}
+
 
 @dataclass(frozen=True)
 class Regression:

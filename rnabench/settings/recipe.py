@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
@@ -76,8 +76,8 @@ class Recipe(Part):
     `trained_on`, the data set of most trainings; `baseline` the name of the
     deterministic model that the randomised ones of the table are compared with; `published` the paper's table (or
     several joined by `+`) that the table stands beside, and `claims` what it says of the order of the rows. `profile`
-    and `summary` say at what scale. `attacks`: run only these of the table (`natural`, `sanity` for the sanity checks'
-    own); None: all.
+    and `summary` say at what scale. Of the table, only these `attacks` are run (`natural`, `sanity` for the sanity
+    checks' own), or only these `cells`, by their ids; None: all.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Recipe(Part):
     trainings: dict[str, tuple[str, ...]] = Field({})
     deployments: dict[str, Deployment] = Field({})
     attacks: tuple[str, ...] | None = None
+    cells: tuple[str, ...] | None = None
 
     @property
     def folder(self) -> str:
@@ -155,11 +156,14 @@ class Recipe(Part):
         table: tuple[str, ...] = self.table if "table" in wanted[""] or wanted["attack"] else ()
         if wanted["model"]:
             table = tuple(name for name in self.table if name in wanted["model"])
-        models = {name for figure in wanted[""] if figure != "table" for name in self.figures[figure].models}
-        named = {*models, *table, *wanted["model"]}
+        return self.part(table, wanted[""], wanted["model"], attacks=tuple(wanted["attack"]) or None)
+
+    def part(self, table: tuple[str, ...], figures: Collection[str], models: Collection[str] = (),
+             attacks: tuple[str, ...] | None = None, cells: tuple[str, ...] | None = None) -> Recipe:
+        """Only these of it, with the networks that they need, and `models` besides."""
+        chosen = {name: figure for name, figure in self.figures.items() if name in figures}
+        named = {*models, *table, *(name for figure in chosen.values() for name in figure.models)}
         return self.model_copy(update={
-            "table": table,
-            "attacks": tuple(wanted["attack"]) or None,
+            "table": table, "attacks": attacks, "cells": cells, "figures": chosen,
             "models": self.with_teachers({name: own for name, own in self.models.items() if name in named}),
-            "imported": {name: own for name, own in self.imported.items() if name in named},
-            "figures": {name: figure for name, figure in self.figures.items() if name in wanted[""]}})
+            "imported": {name: own for name, own in self.imported.items() if name in named}})

@@ -54,11 +54,12 @@ def test_as_json_both_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                                    ) -> None:
     monkeypatch.chdir(tmp_path)
     code = run("doctor", "--no-compile", "--json")
-    found = json.loads(capsys.readouterr().out)
-    assert code == any(each["state"] == "FAIL" for each in found)
+    told = json.loads(capsys.readouterr().out)
+    found = told["findings"]
+    assert code == told["failed"] == any(each["state"] == "FAIL" for each in found)
     assert [each["what"] for each in found] == list(examined(tmp_path))
     assert run("recipes", "--json") == 0
-    listed = json.loads(capsys.readouterr().out)
+    listed = json.loads(capsys.readouterr().out)["recipes"]
     assert [each["name"] for each in listed] == names()
     assert all(Path(each["file"]).is_file() for each in listed)
 
