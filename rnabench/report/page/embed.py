@@ -17,7 +17,8 @@ from PIL import Image
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots per inch; a CSS inch has 96 pixels
-PAGE_WIDTH, QUALITY = 1200, 55  # pixels of the widest image on the page, and WebP's quality of what was wider
+PAGE_WIDTH, QUALITY = 1000, 55  # pixels of the widest image on the page, and WebP's quality of what was wider
+COLOURS = 64  # of an image on the page that is no wider: lines and letters need no more
 DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # or another format under the name of a PNG
 Encoded = tuple[str, bytes, int, int]
 """An image's type and bytes, and its width and height on the page in CSS pixels (0: not known)."""
@@ -83,7 +84,7 @@ def embed(folder: Path, stem: str, caption: str) -> EmbeddedFigure:
 
 
 def _from_png(file: Path) -> Encoded:
-    """As WebP, which takes a third to two thirds of the bytes: lossless, or, if it is wider than the page and that
+    """As WebP, which takes a third to half of the bytes: of few colours, or, if it is wider than the page and that
     takes less, as wide as the page and compressed like a photograph. What cannot be read is left as it is."""
     content = file.read_bytes()
     try:
@@ -91,11 +92,17 @@ def _from_png(file: Path) -> Encoded:
             picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
     except DAMAGED:
         return TYPES[".png"], content, 0, 0
-    found = [_as_webp(picture, lossless=True)]
+    found = [_as_webp(_few_colours(picture), lossless=True)]
     if picture.width > PAGE_WIDTH:
         height = round(picture.height * PAGE_WIDTH / picture.width)
         found.append(_as_webp(picture.resize((PAGE_WIDTH, height), Image.Resampling.LANCZOS), quality=QUALITY))
     return "image/webp", min(found, key=len), round(picture.width * PNG_SCALE), round(picture.height * PNG_SCALE)
+
+
+def _few_colours(picture: Image.Image) -> Image.Image:
+    if picture.mode != "RGB":  # transparent places would become colours
+        return picture
+    return picture.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
 
 
 def _as_webp(picture: Image.Image, **options: Any) -> bytes:
