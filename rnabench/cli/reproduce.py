@@ -31,6 +31,7 @@ def reproduce(
                                             "model=NAME and attack=NAME.  [default: all]", o.RUN)] = None,
     jobs: Jobs = 1,
     max_minutes: o.MaxMinutes = None,
+    log: o.Log = None,
     device: o.Device = "auto",
     refresh: o.Refresh = False,
     keep_images: Annotated[bool, o.option("Keep the adversarial images beside the records, for `rnabench rescore` (or "
@@ -46,12 +47,14 @@ def reproduce(
     folders, may run the same command: each takes what no other is at.
     """
     from rnabench.errors import InvalidValue
+    from rnabench.runtime.watch import check_loggers
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
     from rnabench.settings.recipe_loading import load_recipe
     from rnabench.settings.recipe_source import profiles
     from rnabench.settings.shipped import find
 
+    check_loggers(log or ())
     recipe = find(recipe)
     if jobs < 1:
         raise InvalidValue("--jobs", jobs, "at least 1")
@@ -72,7 +75,7 @@ def reproduce(
     from rnabench.jobs.reproduce import Place
     from rnabench.jobs.reproduce import reproduce as run_recipe
 
-    place = Place(runs, out / loaded.folder, device, refresh)
+    place = Place(runs, out / loaded.folder, device, refresh, log or ())
     if plan:
         _show_plan(chosen, place, jobs)
         return
