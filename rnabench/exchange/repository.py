@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from rnabench import __version__
 from rnabench.errors import LONGEST_SHOWN, InvalidValue, RnabenchError
@@ -87,13 +87,13 @@ class Hub:
 
     def __init__(self, name: str, stem: str, revision: str | None, private: bool) -> None:
         try:
-            library = import_module("huggingface_hub")
+            library, its_logging = map(import_module, ("huggingface_hub", "huggingface_hub.utils.logging"))
         except ImportError as error:
             raise RnabenchError(f"REPO_ID: {name!r} needs the package 'huggingface_hub', which cannot be imported "
                                 f"({error}); expected `pip install 'rnabench[hub]'`, or a folder such as ./NAME"
                                 ) from None
-        library.utils.logging.set_verbosity_error()  # each of its attempts would be a line
-        self.api: Any = library.HfApi(library_name="rnabench", library_version=__version__)
+        its_logging.set_verbosity_error()  # each of its attempts would be a line
+        self.api = library.HfApi(library_name="rnabench", library_version=__version__)
         self.name = self.address = name
         self.stem, self.revision, self.private = stem, revision, private
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -74,6 +76,17 @@ def test_pushed_and_pulled_by_revision(trained: Path, server: HubServer, tmp_pat
     assert digest in capsys.readouterr().out
 
 
+def test_in_a_process_of_its_own(trained: Path, server: HubServer, tmp_path: Path) -> None:
+    """Where nothing but these commands has imported the library, and its own variables say where the hub is."""
+    assert run("push", str(trained), NAME) == 0
+    variables = {**os.environ, "HF_ENDPOINT": server.endpoint, "HF_HOME": str(tmp_path / "home")}
+    pulled = subprocess.run([sys.executable, "-m", "rnabench", "pull", NAME], env=variables, capture_output=True,
+                            text=True, cwd=tmp_path)
+    assert pulled.returncode == 0, pulled.stderr
+    assert (tmp_path / "runs" / "digits-rna" / "run.json").exists()
+    assert visible(tmp_path) <= {"runs", "home"}
+
+
 def test_a_push_takes_the_place_of_the_one_before_and_of_nothing_else(trained: Path, server: HubServer) -> None:
     server.repositories[NAME] = {}
     server.commit(NAME, {".gitattributes": b"", "notes.txt": b"mine", "model_info.json": b"{}", "log.csv": b"old"})
@@ -119,10 +132,12 @@ def test_a_repository_or_a_revision_that_is_not_there(trained: Path, server: Hub
     assert "what is pushed is a new revision" in refused(capsys, "push", str(trained), f"{NAME}@v2")
 
 
+@pytest.mark.parametrize("offline", [False, True])
 @pytest.mark.parametrize("command", ["push", "pull"])
-def test_a_hub_that_does_not_answer(command: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hub_that_does_not_answer(command: str, offline: bool, trained: Path, tmp_path: Path,
+                                    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     reach(NOBODY, monkeypatch, tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     started = time.monotonic()
     line = refused(capsys, command, *([str(trained)] if command == "push" else []), NAME)
     assert "the hub does not answer" in line
