@@ -7,6 +7,7 @@ and a network that loads; nothing is unpickled, and nothing stands in the folder
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,7 +30,7 @@ MOST_BYTES = {WEIGHTS: 8 << 30, RUN_FILE: 4 << 20, LOG: 16 << 20, CARD: 4 << 20,
 REQUIRED = WEIGHTS, RUN_FILE
 OF_LIST = Bounds(64 << 10, 1_000)
 SAID = ("format", "status", "digest", "algorithms", "recipe", "resolved", "model", "data", "seeds", "versions", "git",
-        "device", "teacher", "arithmetic", "selected", "source", "conversion", "weights_sha256")
+        "device", "init", "teacher", "arithmetic", "selected", "source", "conversion", "weights_sha256")
 """What is told of a run; not how it was called, which names places of one machine."""
 
 
@@ -81,10 +82,11 @@ def shared(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _placeless(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe, and that of its teacher, that looks for images nowhere."""
+    """A recipe, and that of its teacher, that looks for files nowhere; those of weights keep their names."""
     places = {name: value for name, value in (("data_dir", None), ("download", False)) if name in recipe}
+    init = {"init": re.split(r"[/\\]", recipe["init"])[-1]} if isinstance(recipe.get("init"), str) else {}
     teacher = {"teacher": _placeless(recipe["teacher"])} if recipe.get("teacher") else {}
-    return dict(recipe) | places | teacher
+    return dict(recipe) | places | init | teacher
 
 
 def take(repository: Repository, target: Path) -> bool:
@@ -155,7 +157,7 @@ def _check_run(name: str, folder: Path) -> None:
         raise CheckpointError(f"pull: {RUN_FILE} of {name!r} is not of these weights (SHA-256 {weights}); expected a "
                               "finished run")
     if _placeless(run["recipe"]) != run["recipe"]:  # commands would look there, or download, without being told to
-        raise CheckpointError(f"pull: {RUN_FILE} of {name!r} says where images lie on this machine; expected no place")
+        raise CheckpointError(f"pull: {RUN_FILE} of {name!r} names places on this machine; expected none")
     load_model(folder)
 
 

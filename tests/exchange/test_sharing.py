@@ -94,7 +94,8 @@ def test_what_is_pulled_is_the_network_that_was_pushed(trained: Path, pushed: Pa
 
 def test_the_card_goes_with_it_and_no_place_does(trained: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(trained, tmp_path / "source"))
-    edited(source, lambda said: said["recipe"].update(data_dir=str(tmp_path / "data"), download=True))
+    edited(source, lambda said: said["recipe"].update(data_dir=str(tmp_path / "data"), download=True,
+                                                             init=str(tmp_path / "start.pth")))
     assert run("attack", str(trained), *ATTACK, "--attacks", "fgsm", "--out", str(source / "attack-x")) == 0
     assert run("push", str(source), str(tmp_path / "shared")) == 0
     assert {file.name for file in (tmp_path / "shared").iterdir()} == FILES | CARD
@@ -109,7 +110,7 @@ def test_the_card_goes_with_it_and_no_place_does(trained: Path, tmp_path: Path) 
             assert f'{place}"'.encode() not in content, (file.name, place)
     said = json.loads((tmp_path / "shared" / "run.json").read_text())
     assert "execution" not in said
-    assert (said["recipe"]["data_dir"], said["recipe"]["download"]) == (None, False)
+    assert [said["recipe"][name] for name in ("data_dir", "download", "init")] == [None, False, "start.pth"]
     assert run("pull", str(tmp_path / "shared"), "--runs", str(tmp_path / "runs")) == 0
     assert visible(tmp_path / "runs" / "shared") == FILES - {"files.json"} | CARD
 
@@ -144,8 +145,8 @@ def unpickled(folder: Path) -> None:
     (lambda folder: edited(folder, lambda said: said.pop("weights_sha256")), "is not of these weights"),
     (lambda folder: edited(folder, lambda said: said["model"].update(width=4)), "holds weights of another network"),
     (lambda folder: edited(folder, lambda said: said["model"].update(width="4")), "is damaged (model.width"),
-    (lambda folder: edited(folder, lambda said: said["recipe"].update(data_dir="/etc")), "where images lie"),
-    (lambda folder: edited(folder, lambda said: said["recipe"].update(download=True)), "where images lie"),
+    (lambda folder: edited(folder, lambda said: said["recipe"].update(data_dir="/etc")), "names places"),
+    (lambda folder: edited(folder, lambda said: said["recipe"].update(download=True)), "names places"),
     (lambda folder: (folder / "run.json").write_text("{"), "cannot be read"),
     (lambda folder: (folder / "run.json").unlink(), "has no run.json"),
     (lambda folder: (folder / "model.safetensors").unlink(), "has no model.safetensors"),
