@@ -12,7 +12,8 @@ from tests.test_structure import ROOMS
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "tests" / "other_package"
-EXAMPLES = ["attack", "norm", "activation", "study", "dataset", "corruption", "defence", "trainable_defence"]
+EXAMPLES = ["attack", "norm", "activation", "study", "dataset", "corruption", "defence", "trainable_defence",
+            "logger"]
 LONGEST = 40  # lines of an example
 
 

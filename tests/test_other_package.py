@@ -26,7 +26,7 @@ folder, made = sys.argv[1:]
 call("describe", "--dataset", "stripes", "--arch", "two-layers")
 call("train", "--dataset", "stripes", "--arch", "two-layers", "--width", "2", "--objective", "half-clean", "--steps",
      "1", "--epochs", "1", "--batch-size", "16", "--n-train", "32", "--space", "rms4+bn", "--activation",
-     "relu+leaky0.2", "--defence", "holes0.2", "--device", "cpu", "--out", folder)
+     "relu+leaky0.2", "--defence", "holes0.2", "--device", "cpu", "--log", "lines", "--out", folder)
 attack = ["--attacks", "pgd1,nudge2", "--draws", "2", "--no-sanity", "--device", "cpu"]
 call("attack", folder, "--n-examples", "8", "--out", f"{made}/run", *attack)
 call("attack", "--model", "noisy-differences", "--dataset", "stripes", "--out", f"{made}/defence", *attack)
@@ -48,6 +48,8 @@ def test_another_packages_things_train_and_are_attacked(tmp_path: Path, capsys: 
     assert [trained["model"][part] for part in ("space", "activation", "defence")] == [
         "rms4+bn", "relu+leaky0.2", "holes0.2"]
     assert trained["model"]["classes"] == ["rows", "columns"]
+    (line,) = (folder / "events" / "lines.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 1
     own, defence = (json.loads((tmp_path / name / "record.json").read_text()) for name in ("run", "defence"))
     rain = json.loads((tmp_path / "rain" / "record.json").read_text())["data"]
     assert (rain["name"], rain["indices"]) == ("stripes, rain:3", own["data"]["indices"])

@@ -74,7 +74,7 @@ def test_the_recipe_of_ones_own_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["train", "attack", "conform", "reproduce", "check", "rescore", "describe", "bench",
                                      "crosscheck", "transfer-matrix", "path-difference", "smoothness",
                                      "gradient-similarity", "theory", "report", "card", "convert", "export", "runs",
-                                     "dense"])
+                                     "dense", "push", "pull"])
 def test_options_named_in_the_readme_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])

@@ -35,6 +35,7 @@ def attack(
     device: o.Device = "auto",
     resume: o.Resume = True,
     max_minutes: o.MaxMinutes = None,
+    log: o.Log = None,
     out: Annotated[Optional[Path], o.option("Folder of the results.  [default: <run>/attack-<suite>-<digest>]", o.RUN)
                    ] = None,
 ) -> Answer:
@@ -47,10 +48,12 @@ def attack(
         return show_lists()
 
     from rnabench.errors import CheckpointError, InvalidValue
+    from rnabench.runtime.watch import check_loggers
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
     from rnabench.settings.imported import Imported
 
+    check_loggers(log or ())
     if run is not None and model is not None:
         raise InvalidValue("RUN", str(run), "either a run folder or --model package.module:factory")
     imported = Imported.if_asked(model, model_args, model_weights)
@@ -104,7 +107,7 @@ def attack(
             other = "" if transfer_from else "; for a transfer attack too, name a run with --transfer-from"
             progress.line("warning: no gradient reaches this model's images: attacks that follow it say nothing; see "
                           f"sanity check 4{other}")
-        record = run_attack(target, settings, folder / "record.json", progress, stop, resume)
+        record = run_attack(target, settings, folder / "record.json", progress, stop, resume, log or ())
         for line in said_of(target.description):
             progress.line(line)
         if said := taken_over(record, started, str(target.device)):

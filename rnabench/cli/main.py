@@ -25,6 +25,7 @@ from rnabench.cli.report import check, report
 from rnabench.cli.reproduce import quickstart, reproduce
 from rnabench.cli.rescore import rescore
 from rnabench.cli.runs import runs
+from rnabench.cli.share import pull, push
 from rnabench.cli.study import studies, study
 from rnabench.cli.train import bench, describe, train
 from rnabench.errors import RnabenchError
@@ -36,7 +37,8 @@ COMMANDS: dict[str, Callable[..., Answer | None]] = {
     "quickstart": quickstart, "train": train, "attack": attack, "conform": conform,
     **{kind: study(kind) for kind in studies()}, "recipes": recipes, "reproduce": reproduce, "report": report,
     "card": card, "check": check, "rescore": rescore, "runs": runs, "describe": describe, "convert": convert,
-    "export": export, "bench": bench, "crosscheck": crosscheck, "dense": dense, "doctor": doctor,
+    "export": export, "push": push, "pull": pull, "bench": bench, "crosscheck": crosscheck, "dense": dense,
+    "doctor": doctor,
 }
 LOOKS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 

@@ -72,4 +72,7 @@ Resume = Annotated[bool, option("Go on with what is there, or start anew.", RUN)
 Refresh = Annotated[bool, option("Make anew what older versions of the algorithms made.", RUN, "--refresh")]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]
+Log = Annotated[Optional[tuple[str, ...]], option(
+    "Show scalars while it works, comma-separated: tensorboard, wandb, trackio. They change no result.  "
+    "[default: nowhere]", RUN)]
 AsJson = Annotated[bool, option("Print the result as JSON.", RUN, "--json")]

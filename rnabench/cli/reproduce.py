@@ -34,6 +34,7 @@ def reproduce(
                                             "[default: all]", o.RUN)] = None,
     jobs: Jobs = 1,
     max_minutes: o.MaxMinutes = None,
+    log: o.Log = None,
     device: o.Device = "auto",
     refresh: o.Refresh = False,
     keep_images: Annotated[bool, o.option("Keep the adversarial images beside the records, for `rnabench rescore` (or "
@@ -49,12 +50,14 @@ def reproduce(
     folders, may run the same command: each takes what no other is at.
     """
     from rnabench.errors import InvalidValue
+    from rnabench.runtime.watch import check_loggers
     from rnabench.settings.base import from_options
     from rnabench.settings.datasets import DataSettings
     from rnabench.settings.recipe_loading import load_recipe
     from rnabench.settings.recipe_source import profiles
     from rnabench.settings.shipped import find
 
+    check_loggers(log or ())
     recipe = find(recipe)
     if jobs < 1:
         raise InvalidValue("--jobs", jobs, "at least 1")
@@ -76,7 +79,7 @@ def reproduce(
     from rnabench.jobs.reproduce import reproduce as run_recipe
 
     chosen = loaded if only is None else choose(loaded, only, device)
-    place = Place(runs, out / loaded.folder, device, refresh)
+    place = Place(runs, out / loaded.folder, device, refresh, log or ())
     if plan:
         return _show_plan(loaded, chosen, place, jobs)
     with stop_request(max_minutes) as stop, LiveProgress() as progress:

@@ -19,6 +19,7 @@ def train(
     device: o.Device = "auto",
     refresh: o.Refresh = False,
     max_minutes: o.MaxMinutes = None,
+    log: o.Log = None,
     teacher: Annotated[Optional[Path], o.option("Run folder of a trained network of one path, whose predicted "
                                                 "probabilities are learnt beside the labels (objective sors).",
                                                 o.TRAINING)] = None,
@@ -32,13 +33,15 @@ def train(
     from rnabench.cli.console import LiveProgress, console, stop_request
     from rnabench.jobs.teacher import with_teacher
     from rnabench.jobs.train import run_name, train
+    from rnabench.runtime.watch import check_loggers
     from rnabench.settings.pixels import written
 
+    check_loggers(log or ())
     if teacher is not None:
         settings = with_teacher(settings, teacher)
     folder = out or Path("runs") / run_name(settings)
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        run = train(settings, folder, progress, stop, device, refresh, teacher)
+        run = train(settings, folder, progress, stop, device, refresh, teacher, log or ())
     chosen = run["selected"]
     held_out = "nothing held out" if "holdout_pgd" not in chosen else (
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{settings.steps} {chosen['holdout_pgd']:.1%}")

@@ -38,6 +38,9 @@ from rnabench.settings.algorithms import cell_versions
 from rnabench.settings.base import digest
 from rnabench.settings.evaluation import EvaluationSettings
 
+OnCell = Callable[[int, Cell, Outcome], None]
+"""Is told of a finished cell, and which one of all it is, counted from 1."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -51,16 +54,16 @@ class Evaluation:
 def evaluate(
     model: nn.Module, defence: Defence, source: BatchSource, classes: int, keys: EvaluationSettings,
     journal: Journal, progress: Progress, stop: StopRequest, chosen: Callable[[Cell], bool] = lambda cell: True,
-    statistics: Statistics | None = None, surrogate: Surrogate | None = None,
+    statistics: Statistics | None = None, surrogate: Surrogate | None = None, on_cell: OnCell | None = None,
 ) -> Evaluation | None:
     """Outcomes of all cells; None if some that are not `chosen` are still to be done. Batches that the journal has are
     not run again.
 
     `model` is the module behind `defence` (often the same object); its mode, buffers, parameters' requires_grad and
     gradients are left as they were. `statistics` are the data set's, for sanity check 8; on `surrogate`, if any, the
-    images of a transfer attack are made. Raises Busy if nothing is left but cells that other processes work on,
-    Stopped if asked to, InvalidValue for an attack that cannot be run like this, NumericalError
-    for images outside [0, 1] or logits that are not finite.
+    images of a transfer attack are made. `on_cell` is told of each chosen cell once it is done. Raises Busy if nothing
+    is left but cells that other processes work on, Stopped if asked to, InvalidValue for an attack that cannot be run
+    like this, NumericalError for images outside [0, 1] or logits that are not finite.
     """
     random = defence.space.is_random
     other = surrogate.name if surrogate else None
@@ -71,7 +74,7 @@ def evaluate(
     was_training = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     run = _Run(Evaluator(defence, keys, classes, progress, surrogate), source, journal, progress, stop, len(todo),
-               is_foreign(model))
+               is_foreign(model), on_cell or (lambda number, cell, outcome: None))
     recorded: AbstractContextManager[None] = nullcontext()
     if keys.capture and isinstance(model, RandomizedClassifier) and next(model.parameters()).is_cuda:
         recorded = recorded_passes(model)
@@ -116,7 +119,8 @@ class _Run:
     progress: Progress
     stop: StopRequest
     count: int
-    foreign: bool = False
+    foreign: bool
+    on_cell: OnCell
 
     def __post_init__(self) -> None:
         self.standing: dict[float, NDArray[np.bool_]] = {}  # by eps: which images no bounded attack has broken yet
@@ -165,10 +169,11 @@ class _Run:
 
     def cell(self, cell: Cell, number: int) -> Outcome:
         """Run it, or what is left of it. Raises Busy, Stopped."""
-        if (finished := self.done(cell)) is not None:
-            return finished
-        with self.journal.claimed(self._name(cell)):
-            return self._run(cell, number)
+        if (outcome := self.done(cell)) is None:
+            with self.journal.claimed(self._name(cell)):
+                outcome = self._run(cell, number)
+        self.on_cell(number, cell, outcome)
+        return outcome
 
     def _run(self, cell: Cell, number: int) -> Outcome:
         size, total = self.evaluator.keys.batch_size, self._total(cell)

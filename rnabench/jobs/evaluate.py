@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rnabench.defence.fingerprint import foreign_code
 from rnabench.evaluation.cells import Cell, check_protocols
-from rnabench.evaluation.engine import Evaluation, algorithms_of, cell_name, evaluate, parameters_of
+from rnabench.evaluation.engine import Evaluation, OnCell, algorithms_of, cell_name, evaluate, parameters_of
 from rnabench.jobs.images import with_images
 from rnabench.jobs.target import Target
 from rnabench.report.network import Network
@@ -23,6 +23,7 @@ from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.stopping import StopRequest
+from rnabench.runtime.watch import Watch
 from rnabench.scoring.outcome import Outcome
 from rnabench.settings.attacks import resolved
 from rnabench.settings.base import digest
@@ -67,23 +68,25 @@ def _settings(target: Target, keys: EvaluationSettings) -> dict[str, Any]:
 
 
 def attack(target: Target, keys: EvaluationSettings, file: Path, progress: Progress, stop: StopRequest,
-           resume: bool = True) -> Record:
+           resume: bool = True, log: Sequence[str] = ()) -> Record:
     """Run every cell, write the record to `file` and return it; a record of the same evaluation is not made again,
     unless by other versions of the algorithms.
 
     Finished batches are kept beside the record until it is written; without `resume` neither they nor a record count.
+    The loggers named by `log` are told of every cell, of none if there is a record.
     Raises Stopped, Busy if nothing is left but cells that other processes work on, NumericalError, and RnabenchError
     for a file that holds something else.
     """
     if resume and (record := stale(target, keys, file)) is not None:
         progress.line(f"made anew: {file.name} is stale ({'; '.join(own_reasons(record))})")
-    record = attack_some(target, keys, file, lambda cell: True, progress, stop, resume)
+    record = attack_some(target, keys, file, lambda cell: True, progress, stop, resume, log)
     assert record is not None
     return record
 
 
 def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Callable[[Cell], bool],
-                progress: Progress, stop: StopRequest, resume: bool = True) -> Record | None:
+                progress: Progress, stop: StopRequest, resume: bool = True, log: Sequence[str] = ()
+                ) -> Record | None:
     """`attack` for some of the cells; the record is written, and returned, once no cell is left, else None."""
     if resume and (record := finished(target, keys, file)) is not None:
         return record
@@ -94,9 +97,12 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
         journal.remove()
 
     def run(chosen: Callable[[Cell], bool]) -> Evaluation | None:
-        with number_formats(keys.precision, target.device):
+        with number_formats(keys.precision, target.device), Watch(
+                log, f"{file.parent.name}/{file.stem}", file.with_suffix(".events"), identity(target, keys),
+                progress.line, several=True, anew=not resume) as watch:
             return evaluate(target.module, target.defence, target.data.source, len(target.data.classes), keys, journal,
-                            progress, stop, chosen, (target.data.mean, target.data.std), target.surrogate)
+                            progress, stop, chosen, (target.data.mean, target.data.std), target.surrogate,
+                            _teller(watch) if log else None)
 
     if keys.cumulative:  # a cell needs all before it: one process does them all, in order
         with claimed(file.with_suffix(".cumulative"), file.name):
@@ -113,6 +119,15 @@ def attack_some(target: Target, keys: EvaluationSettings, file: Path, chosen: Ca
         write_record(record, file)
         journal.remove()
     return record
+
+
+def _teller(watch: Watch) -> OnCell:
+    """What tells loggers of a finished cell: its accuracy and the ends of its interval, at its number."""
+    def tell(number: int, cell: Cell, outcome: Outcome) -> None:
+        values = zip(("accuracy", "low95", "high95"), (outcome.accuracy, *outcome.interval), strict=True)
+        name = cell.title.replace(" / ", "/")
+        watch.log(f"{number} {cell.title}", number, {f"{name}/{what}": value for what, value in values})
+    return tell
 
 
 def cell_journal(target: Target, keys: EvaluationSettings, file: Path, resume: bool = True,

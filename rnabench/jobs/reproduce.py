@@ -45,12 +45,13 @@ HEAD = 200  # characters of a record's file, in which its digest is
 class Place:
     """Where things lie: networks in `runs`, in folders named by what they are, so that recipes share them; records as
     `folder`/<model>.json and `folder`/<figure>.json. With `refresh`, what older algorithms made
-    is made anew instead of kept."""
+    is made anew instead of kept. The loggers of `log` are told of trainings and attacks."""
 
     runs: Path
     folder: Path
     device: str
     refresh: bool = False
+    log: tuple[str, ...] = ()
 
     def run(self, training: TrainingSettings) -> Path:
         return self.runs / run_name(training)
@@ -171,7 +172,7 @@ def _sleep(seconds: float, stop: StopRequest) -> None:
 def _train(training: TrainingSettings, place: Place, progress: Progress, stop: StopRequest) -> None:
     if training.teacher is not None and not place.has(training.teacher):
         raise Busy(f"{place.run(training.teacher).name}, a teacher, is not trained yet")
-    train(training, place.run(training), progress, stop, place.device, place.refresh)
+    train(training, place.run(training), progress, stop, place.device, place.refresh, log=place.log)
 
 
 def trained(run: Path) -> bool:
@@ -224,7 +225,8 @@ def _attack(recipe: Recipe, place: Place, name: str, progress: Progress, stop: S
         return is_chosen(recipe, name, cell)
 
     if existing_record(network, recipe.evaluate, place, name) is None:
-        attack_some(network, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop)
+        attack_some(network, recipe.evaluate, place.record(name), chosen, Named(name, progress), stop,
+                    log=place.log)
 
 
 def existing_record(network: Target, keys: EvaluationSettings, place: Place, name: str) -> Record | None:

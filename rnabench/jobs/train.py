@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rnabench.jobs.teacher import Teacher, load_teacher
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.defences.smoothing import one_draw
 from rnabench.model.factory import build_model
-from rnabench.model.runs import RUN_FILE, WEIGHTS, read_run
+from rnabench.model.runs import EVENTS, RUN_FILE, WEIGHTS, read_run
 from rnabench.model.saved import describe_model, load_model, save_weights
 from rnabench.norm.layers import use_bgn_conventions
 from rnabench.runtime.device import check_precision, find_device, memory_ran_out, number_formats, undivided
@@ -28,6 +29,7 @@ from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.rate import Arithmetic, matrix_rate
 from rnabench.runtime.stopping import StopRequest
+from rnabench.runtime.watch import Watch
 from rnabench.settings.algorithms import outdated, training_versions
 from rnabench.settings.architectures import ARCHITECTURES
 from rnabench.settings.datasets import DATASETS
@@ -51,10 +53,11 @@ def run_name(recipe: TrainingSettings) -> str:
 
 def train(
     recipe: TrainingSettings, folder: Path, progress: Progress, stop: StopRequest, device_name: str = "auto",
-    refresh: bool = False, teacher: Path | None = None,
+    refresh: bool = False, teacher: Path | None = None, log: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train, or go on training, in `folder`; returns the content of its run.json. The recipe's teacher, if it has one,
-    is the network in the folder `teacher` (by default, its usual name beside the student's).
+    is the network in the folder `teacher` (by default, its usual name beside the student's). The loggers named by
+    `log` are told of every epoch.
 
     A finished run of the same recipe is returned as it is; with `refresh` only if today's algorithms made it. A state
     that other algorithms saved is not continued but begun anew. Raises Stopped (state saved), CheckpointError if the
@@ -80,7 +83,8 @@ def train(
         if (finished := _same_run(recipe, folder, data.fingerprint, refresh)) is not None:
             return finished
         taught_in = teacher or folder.parent / run_name(recipe.teacher or recipe)
-        return _run(recipe, folder, data, progress, stop, device_name, load_teacher(recipe, taught_in, data, device))
+        return _run(recipe, folder, data, progress, stop, device_name, load_teacher(recipe, taught_in, data, device),
+                    log)
 
 
 def stale_reasons(run: Mapping[str, Any]) -> list[str]:
@@ -107,7 +111,7 @@ def _state_reasons(run: Mapping[str, Any], teacher: Teacher | None) -> list[str]
 
 
 def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: Progress, stop: StopRequest,
-         device_name: str, teacher: Teacher | None) -> dict[str, Any]:
+         device_name: str, teacher: Teacher | None, log: Sequence[str] = ()) -> dict[str, Any]:
     device = find_device(device_name)
     if recipe.drop_last and len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
@@ -151,7 +155,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
     started = time.time()
     try:
-        weights, chosen = trainer.run()
+        with _watched(trainer, log):
+            weights, chosen = trainer.run()
     except RuntimeError as error:
         if not memory_ran_out(error):
             raise
@@ -166,6 +171,21 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
     (folder / STATE).unlink(missing_ok=True)
     return description
+
+
+@contextmanager
+def _watched(trainer: Trainer, log: Sequence[str]) -> Iterator[None]:
+    """Tell loggers of the epochs that are done, and of those that a training finishes inside the block."""
+    folder, digest, past = trainer.folder, trainer.recipe.digest(), trainer.state.log
+    with Watch(log, folder.name, folder / EVENTS, digest, trainer.progress.line, anew=not past) as watch:
+        def tell(row: Mapping[str, float]) -> None:
+            epoch = int(row["epoch"])
+            watch.log(f"epoch {epoch}", epoch, {name: value for name, value in row.items() if name != "epoch"})
+
+        for row in past:
+            tell(row)
+        trainer.on_epoch = tell
+        yield
 
 
 def _duration(recipe: TrainingSettings, data: TrainingData, epochs: float, network: RandomizedClassifier, side: int

@@ -18,6 +18,7 @@ from rnabench.settings.base import problems
 from rnabench.settings.documents import Unreadable, read_json
 
 WEIGHTS, RUN_FILE, LOG = "model.safetensors", "run.json", "log.csv"
+EVENTS = "events"  # a folder, of what loggers were told of the training
 USABLE = ("finished", "converted")
 
 

@@ -64,6 +64,11 @@ def cards(places: Sequence[Path], out: Path | None, said: Authorship) -> list[Ca
     return list(written.values())
 
 
+def card_of(record: Record, stem: Path) -> Card:
+    """The card of the network of one record."""
+    return _card(standings([record], None)[0], [record], stem, Authorship(), ())
+
+
 def write_card(card: Card) -> list[Path]:
     """Write its files. Raises RnabenchError where that cannot be."""
     files = [card.stem.with_name(card.stem.name + ending) for ending in card.texts]

@@ -56,7 +56,12 @@ def markdown_table(lines: Iterable[Sequence[Any]], headings: Sequence[str], text
 
 def write_markdown(file: Path, text: str) -> None:
     """Write a Markdown file, in which nothing that a name holds is HTML. Raises RnabenchError."""
-    write_text(file, re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text))
+    write_text(file, without_html(text))
+
+
+def without_html(text: str) -> str:
+    """Markdown in which nothing is HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
 
 
 def _is_formula(cell: str) -> bool:

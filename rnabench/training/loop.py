@@ -7,7 +7,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ SAVE_SECONDS = 60.0  # a killed run loses at most this much work
 @dataclass
 class Trainer:
     """Trains `model` by `recipe`, with its `teacher` if it has one, on `data`, keeping its state in `folder` (see
-    `State`)."""
+    `State`). `on_epoch` is told of each finished epoch's row of the log."""
 
     model: RandomizedClassifier
     recipe: TrainingSettings
@@ -112,6 +112,7 @@ class Trainer:
     stop: StopRequest
     arithmetic: Arithmetic | None = None
     teacher: Network | None = None
+    on_epoch: Callable[[Mapping[str, float]], None] = lambda row: None
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
@@ -220,6 +221,7 @@ class Trainer:
         state.held_out = (0, 0, 0)
         self._save()
         write_text(self.folder / LOG, log_csv(state.log))
+        self.on_epoch(row)
         told = (f"epoch {row['epoch']}/{recipe.epochs}", f"loss {row['loss']:.4f}", self._note(),
                 f"{row['images_per_second']:,.0f} images/s",
                 self.arithmetic.share(row["images_per_second"]) if self.arithmetic else "")

@@ -1,0 +1,64 @@
+"""A run for others, and from others: its parcel with the card of what was measured on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rnabench.exchange.parcel import AGAIN, CARD, INFO, publish, take
+from rnabench.exchange.repository import Repository
+from rnabench.model.runs import read_run
+from rnabench.report.card import card_of
+from rnabench.report.record import Record
+from rnabench.report.record_file import reading, records_in
+from rnabench.report.table_files import without_html
+from rnabench.settings.parts import with_parts
+
+HUB_FIELDS = """\
+---
+library_name: rnabench
+pipeline_tag: image-classification
+tags: [adversarial-robustness, randomised-defence]
+---
+"""
+
+
+def push(run: Path, repository: Repository) -> str:
+    """Put a finished run into a repository, with the card of its newest record; returns what names this version of it.
+
+    Raises CheckpointError for a run that cannot be used, RnabenchError for a damaged record, and the repository's
+    errors.
+    """
+    said = read_run(run, whole=True)  # before all that takes time
+    return publish(run, _texts(run, said, repository.address), repository)
+
+
+def pull(repository: Repository, runs: Path) -> tuple[Path, bool]:
+    """Put the run of a repository into a folder of runs; returns where, and whether it is new there. Raises as
+    `rnabench.exchange.parcel.take`."""
+    target = runs / repository.stem
+    return target, take(repository, target)
+
+
+def _texts(run: Path, said: dict[str, Any], address: str) -> dict[str, str]:
+    """The card as the hub shows it, and its other files."""
+    records = [(file, record) for file, record in records_in(run)]
+    use = (f"## Use\n\n```sh\nrnabench pull {address}\n```\n\nThe weights are safetensors of SHA-256 "
+           f"`{said.get('weights_sha256', 'unknown')}`; `pull` compares the hash of every file before it keeps any.\n")
+    if not records:
+        return {CARD: HUB_FIELDS + without_html(f"\n# {_title(said)}\n\nNot attacked yet.\n\n{use}")}
+    file, newest = max(records, key=lambda each: _made(each[1]))
+    with reading(file):
+        texts = card_of(newest, Path(AGAIN).with_suffix("")).texts
+    named = {CARD: HUB_FIELDS + without_html(f"\n{texts['.md']}\n{use}"), INFO: texts[".json"]}
+    return named | ({AGAIN: texts[".yaml"]} if ".yaml" in texts else {})
+
+
+def _made(record: Record) -> str:
+    return record.made or ""
+
+
+def _title(said: dict[str, Any]) -> str:
+    model = said["model"]
+    return with_parts(f"{model['arch']} width {model['width']}, space {model['space']}", model) + (
+        f", trained on {said['data']['name']}")

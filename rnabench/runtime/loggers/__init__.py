@@ -1,0 +1,1 @@
+"""Loggers by name, a class for each library: `rnabench train --log tensorboard`."""
