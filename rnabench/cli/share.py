@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rnabench.cli import options as o
+from rnabench.cli.answer import Answer
 
 FROM_OR_TO = "OWNER/NAME on the Hugging Face Hub, or a folder: ./NAME."
 
@@ -17,7 +18,7 @@ def push(
     repo_id: Annotated[str, typer.Argument(help=FROM_OR_TO)],
     private: Annotated[bool, o.option("Make a repository that is not there yet a private one.", o.RUN, "--private")
                        ] = False,
-) -> None:
+) -> Answer:
     """Share a finished run: its weights, how it was trained, and the card of its newest record.
 
     Nothing else leaves: no state of the optimiser, no place on this machine. Who may write to the hub is for its own
@@ -31,12 +32,13 @@ def push(
     revision = share(run, place)
     console().print(f"pushed {run} to {place.name}" + (f", revision {revision}" if revision else ""), soft_wrap=True)
     console().print(f"others: rnabench pull {place.address}" + (f"@{revision}" if revision else ""), soft_wrap=True)
+    return {"run": run, "repository": place.address, "revision": revision or None}
 
 
 def pull(
     repo_id: Annotated[str, typer.Argument(help=f"{FROM_OR_TO} A revision follows an @: OWNER/NAME@REVISION.")],
     runs: Annotated[Path, o.option("Folder of runs that it is put into, as <runs>/NAME.", o.RUN)] = Path("runs"),
-) -> None:
+) -> Answer:
     """Get a run that somebody has pushed, once every file has the hash that it had there.
 
     Nothing is unpickled: weights are safetensors, and only the files that belong to a run are taken.
@@ -55,3 +57,4 @@ def pull(
     dataset = run["recipe"].get("dataset")
     needed = " --data-dir DATA" if dataset in DATASETS and DATASETS[dataset].needs_folder else ""
     console().print(f"next: rnabench attack {folder}{needed}", soft_wrap=True)
+    return {"run": folder, "is_new": is_new, "weights_sha256": run["weights_sha256"]}

@@ -162,8 +162,8 @@ class Result(Stored):
         correct = kept.correct.array()
         counted = {"accuracy": correct, "worst_of_draws": correct.all(1), "majority": kept.majority.array(),
                    "attack_reported": kept.reported.array()}
-        for name, bits in counted.items():
-            if len(bits) and abs(getattr(self, name) - bits.mean()) > 1e-6:
+        for name, bits in counted.items() if len(correct) else ():
+            if abs(getattr(self, name) - float(bits.mean())) > 1e-6:
                 raise ValueError(f"expected {name} {bits.mean():g}, as its outcomes say, got {getattr(self, name):g}")
 
     @classmethod

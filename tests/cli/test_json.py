@@ -64,6 +64,8 @@ EXAMPLES: dict[str, list[str]] = {  # by the first column of the page's table
     "`describe`": ["describe", "--width", "2"],
     "`convert`": ["convert", "released.pt", "--dataset", "digits", "--out", "converted"],
     "`export`": ["export", "runs/drawn", "--names", "released", "--out", "exported.pt"],
+    "`push`": ["push", "runs/drawn", "./shared"],
+    "`pull`": ["pull", "./given", "--runs", "pulled"],
     "`bench`": ["bench", "--width", "2", "--steps", "1", "--batch-size", "4", "--repeats", "1"],
     "`crosscheck`": ["crosscheck", "runs/plain", "--attacks", "fgsm", "--n-examples", "4"],
     "`dense`": ["dense", f"{SEGMENTS}=first.safetensors", "--data-dir", "segments", "--classes", str(CLASSES),
@@ -81,6 +83,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run("attack", str(folder / "runs" / "drawn"), *ATTACK, "--out", str(folder / "out")) == 0
     drawn, file = str(folder / "runs" / "drawn"), str(folder / "released.pt")
     assert run("export", drawn, "--names", "released", "--out", file) == 0
+    assert run("push", drawn, str(folder / "given")) == 0
     write_folder(folder / "segments")
     save(lively_network(), folder / "first.safetensors")
     (folder / "tiny.yaml").write_text(RECIPE)
