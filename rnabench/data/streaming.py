@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from rnabench.data.batches import Batch, batches, epoch_order
+from rnabench.data.batches import Batch, batches, epoch_order, own_rows
 from rnabench.data.image_files import list_images, opened_image, rgb
 from rnabench.errors import DataUnavailable, RnabenchError
+from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.runtime.stopping import SIGNALS
 from rnabench.seeding import derive
 from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
@@ -118,8 +119,9 @@ class StreamingSource:
     """Files read from disk batch by batch; see BatchSource."""
 
     def __init__(self, images: ImageFiles, device: torch.device, augment: bool = False, flip: bool = True,
-                 workers: int = 2) -> None:
+                 workers: int = 2, ranks: Ranks = ALONE) -> None:
         self._images, self._device, self._augment, self._flip, self._workers = images, device, augment, flip, workers
+        self._ranks = ranks
         self.indices: list[int] = images.indices.tolist()
 
     def __len__(self) -> int:
@@ -131,10 +133,16 @@ class StreamingSource:
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
                  ) -> Iterator[Batch]:
         order = epoch_order(self.indices, seed, epoch).tolist()
-        whole = batches(len(self), batch_size, drop_last) * batch_size
-        indices = [self.indices[row] for row in order[start * batch_size : whole]]
+        numbers = range(start, batches(len(self), batch_size, drop_last))
+        if not numbers:
+            return
+        wholes, parts = zip(*(own_rows(number, batch_size, len(self), self._ranks) for number in numbers), strict=True)
+        indices = [self.indices[row] for part in parts for row in order[part]]
         seeds = [derive(seed, "augmentation", epoch, index) for index in indices]
-        yield from self._read(indices, seeds if self._augment else None, batch_size)
+        own_size = parts[0].stop - parts[0].start  # of all batches but an incomplete last one
+        read = self._read(indices, seeds if self._augment else None, own_size)
+        for whole, batch in zip(wholes, read, strict=True):
+            yield replace(batch, whole=whole)
 
     def _read(self, indices: Sequence[int], seeds: Sequence[int] | None, batch_size: int) -> Iterator[Batch]:
         decoded = _Decoded(self._images, indices, seeds, self._flip)
