@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from rnabench.data import batches
 from rnabench.data.batches import ResidentSource
+from rnabench.jobs import train as jobs
 from rnabench.model.factory import build_model
 from rnabench.runtime.ranks import ALONE, Ranks, launched_ranks
 from rnabench.settings.base import from_options
@@ -38,6 +41,13 @@ CASES: dict[str, dict[str, object]] = {
     "options that are left out go on": {"space": "bn+in", "unused_options": "decay"},
 }
 IMAGES = 8 * 2 + 5  # a last batch that two ranks cannot share evenly
+
+
+def in_float64(put: Callable[[object, str, object], None] = setattr) -> None:
+    """Let `rnabench train` compute so, by which the rounding of another order of sums stays small."""
+    to_float, build = batches._to_float, jobs.build_model
+    put(batches, "_to_float", lambda pixels: to_float(pixels).double())
+    put(jobs, "build_model", lambda *arguments, **keys: build(*arguments, **keys).double())
 
 
 def trained(changes: dict[str, object], ranks: Ranks) -> dict[str, Tensor]:
