@@ -14,6 +14,8 @@ import torch
 
 from rnabench.data.sources import TrainingData, training_data
 from rnabench.errors import Busy, CheckpointError, InvalidValue, OfOneRank
+from rnabench.exchange.initial import initial_state
+from rnabench.exchange.names import scheme
 from rnabench.jobs.durations import network_like, network_speed, training_flops, training_passes
 from rnabench.jobs.teacher import Teacher, load_teacher
 from rnabench.model.classifier import RandomizedClassifier
@@ -68,7 +70,9 @@ def train(
     writes to it. Raises RnabenchError if they disagree.
     """
     check_ranks(recipe, ranks)
-    ranks.agree({**recipe.identity(), **versions(), "the revision of the code": git_revision(),
+    with ranks.together():
+        identity = recipe.identity()  # of the weights that it starts from too, which may not be there
+    ranks.agree({**identity, **versions(), "the revision of the code": git_revision(),
                  "the device": device_name.partition(":")[0]})
     with ranks.together():
         # asked before the images are read: who waits for it asks again and again
@@ -76,6 +80,8 @@ def train(
             raise Busy(f"{folder.name}: another process trains it; wait until it is done")
         device = find_device(device_name)
         check_precision(recipe.precision, device)
+        if recipe.init is not None:
+            scheme(recipe.arch)  # an architecture whose weights have known names
         with torch.device("meta"):
             check_network(recipe, build_model(**recipe.network))  # says what cannot be before images are read
     data = _data(recipe, device, ranks)
@@ -168,6 +174,10 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(device), recipe.precision, recipe.capture),
     } | ({"teacher": teacher.description} if teacher else {})
+    if (init := recipe.init) is not None:
+        weights, source = ranks.by_first(lambda: initial_state(model, recipe.arch, init))
+        model.load_state_dict(model.state_dict() | weights)
+        description["init"] = source
     ranks.by_first(lambda: _open(recipe, folder, progress, teacher))
     side = DATASETS[recipe.dataset].size or next(data.train.in_order(1)).images.shape[-1]
     alike = network_like(recipe, len(data.classes), device, recipe.precision)
