@@ -19,12 +19,14 @@ from torch.utils.data import DataLoader
 from rnabench.data.batches import Batch, batches, epoch_order, own_rows
 from rnabench.data.image_files import list_images, opened_image, rgb
 from rnabench.errors import DataUnavailable, RnabenchError
+from rnabench.runtime.launch import launched
 from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.runtime.stopping import SIGNALS
 from rnabench.seeding import derive
 from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
 
 MOST_PIXELS = 2**26  # that an image may have once it is made larger, before it is cropped
+MOST_WORKERS = 8
 KEPT_BYTES = 2 * 2**30  # of decoded images of a source: 14,000 of 224 pixels a side
 
 
@@ -138,6 +140,14 @@ class _Reader:
         return _with_errors_in_one_line(self._loader)
 
 
+def usual_workers() -> int:
+    """How many processes decode for one reading: from 2 to MOST_WORKERS, of the cores that this process may use, or of
+    its share of them among the ranks of this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    launch = launched()
+    return max(2, min(MOST_WORKERS, cores // (launch.local_count if launch else 1)))
+
+
 class StreamingSource:
     """Files read from disk batch by batch; see BatchSource.
 
@@ -146,8 +156,9 @@ class StreamingSource:
     """
 
     def __init__(self, images: ImageFiles, device: torch.device, augment: bool = False, flip: bool = True,
-                 workers: int = 2, ranks: Ranks = ALONE) -> None:
-        self._images, self._device, self._augment, self._workers = images, device, augment, workers
+                 workers: int | None = None, ranks: Ranks = ALONE) -> None:
+        self._images, self._device, self._augment = images, device, augment
+        self._workers = usual_workers() if workers is None else workers
         self._ranks = ranks
         self._decoded = _Decoded(images, flip)
         self._idle: list[_Reader] = []

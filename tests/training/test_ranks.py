@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,11 +28,12 @@ from rnabench.runtime.progress import Silent
 from rnabench.runtime.ranks import ALONE, Ranks, launched_ranks
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.base import from_options
+from rnabench.settings.recipe_loading import load_recipe
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.shared import check_last_batch, check_ranks
 from rnabench.training.state import FILE as STATE
 from tests.cli.test_cli import run
-from tests.helpers import visible
+from tests.helpers import RECIPES, visible
 from tests.training.ranks_at_work import CASES, in_float64, trained
 
 Case = dict[str, Tensor]
@@ -205,3 +208,19 @@ def test_more_ranks_than_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_commands_are_not_for_several_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("describe") == 2
     assert "train: other commands" in capsys.readouterr().err
+
+
+def test_the_documented_command_trains_the_recipes_network() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "several-gpus.md").read_text()
+    told = next(line for line in page.replace("\\\n", " ").splitlines() if "--init" in line)
+    typed = shlex.split(told.partition(" train ")[2])
+    asked = from_options(TrainingSettings, {name.removeprefix("--").replace("-", "_"): number(value)
+                                            for name, value in zip(typed[::2], typed[1::2], strict=True)})
+    assert asked.digest() == load_recipe(RECIPES / "table3-imagenet.yaml", "short").models["RNA-imagenet"].digest()
+
+
+def number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
