@@ -118,3 +118,12 @@ def test_ranks_have_parts_of_the_same_batches(files: ImageFiles) -> None:
         assert first.size == second.size == batch.size
         assert first.indices + second.indices == batch.indices
         assert torch.equal(torch.cat([first.images, second.images]), batch.images)
+
+
+def test_ranks_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(24)), raising=False)
+    assert streaming.usual_workers() == streaming.MOST_WORKERS
+    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4",
+                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert streaming.usual_workers() == 24 // 4
