@@ -47,6 +47,10 @@ class Busy(RnabenchError):
     """Another process does this piece of work at this moment."""
 
 
+class OfOneRank(RnabenchError):
+    """What only one of several processes that work together can tell: it does, although it is not the first."""
+
+
 class ModelError(RnabenchError):
     """A user's own model cannot be imported or does not map images to logits."""
 

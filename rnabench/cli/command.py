@@ -63,7 +63,8 @@ def command(function: Function, name: str) -> Callable[..., None]:
         else:
             with document_alone():
                 answer = function(**values)
-            show(name, answer or {})
+            if answer:  # of several processes of one training, all but the first have none
+                show(name, answer)
         if answer and answer.get("failed"):
             raise typer.Exit(FAILED)
 

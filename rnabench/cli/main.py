@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -28,10 +29,12 @@ from rnabench.cli.runs import runs
 from rnabench.cli.share import pull, push
 from rnabench.cli.study import studies, study
 from rnabench.cli.train import bench, describe, train
-from rnabench.errors import RnabenchError
+from rnabench.errors import InvalidValue, OfOneRank, RnabenchError
+from rnabench.runtime.launch import launched, tells_errors
 from rnabench.runtime.stopping import Stopped
 
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
+RANK_SECONDS = 5.0
 
 COMMANDS: dict[str, Callable[..., Answer | None]] = {
     "quickstart": quickstart, "train": train, "attack": attack, "conform": conform,
@@ -48,6 +51,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
+        if name != "train" and launched() is not None:
+            raise InvalidValue("torchrun", name, "train: other commands are started by themselves")
         single = typer.Typer(**LOOKS, add_completion=False)
         single.command(name)(command(COMMANDS[str(name)], str(name)))
         return name, typer.main.get_command(single), rest
@@ -85,8 +90,10 @@ def _run(arguments: list[str] | None) -> NoReturn:
     try:
         code = app(arguments, standalone_mode=False)
     except RnabenchError as error:
-        _fail(str(error))
+        _fail(str(error), isinstance(error, OfOneRank))
     except Stopped as stop:
+        if not tells_errors():
+            sys.exit(0)  # it has done its part; the first rank's code counts
         with suppress(OSError):
             print(visible(f"stopped: {stop}; run the same command again to go on"), file=sys.stderr)
         sys.exit(STOPPED)
@@ -99,7 +106,8 @@ def _run(arguments: list[str] | None) -> NoReturn:
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # which click takes for Ctrl-D, although nothing was asked
             raise error.__cause__ from None
-        print("interrupted", file=sys.stderr)
+        if tells_errors():
+            print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         # usage errors belong to click, which typer brings along under a name of its own in newer releases
@@ -109,7 +117,10 @@ def _run(arguments: list[str] | None) -> NoReturn:
     sys.exit(code or 0)
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, of_one_rank: bool = False) -> NoReturn:
+    if not (of_one_rank or tells_errors()):
+        time.sleep(RANK_SECONDS)  # a launcher ends all processes when one ends: the first one has to tell before
+        sys.exit(BAD_INPUT)
     is_help = message.startswith("Usage:")  # what `rnabench` alone gets
     for line in message.splitlines():
         print(visible(line if is_help else f"error: {line}"), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -28,11 +29,14 @@ def train(
 ) -> Answer:
     """Train a network with a space of normalisers, adversarially by default.
 
-    Writes model.safetensors, run.json and log.csv. Ctrl-C stops cleanly; the same command goes on.
+    Writes model.safetensors, run.json and log.csv. Ctrl-C stops cleanly; the same command goes on. On several GPUs:
+    torchrun --nproc-per-node 4 -m rnabench train ...
     """
     from rnabench.cli.console import LiveProgress, console, stop_request
     from rnabench.jobs.teacher import with_teacher
     from rnabench.jobs.train import run_name, train
+    from rnabench.runtime.progress import Silent
+    from rnabench.runtime.ranks import launched_ranks
     from rnabench.runtime.watch import check_loggers
     from rnabench.settings.pixels import written
 
@@ -40,8 +44,11 @@ def train(
     if teacher is not None:
         settings = with_teacher(settings, teacher)
     folder = out or Path("runs") / run_name(settings)
-    with stop_request(max_minutes) as stop, LiveProgress() as progress:
-        run = train(settings, folder, progress, stop, device, refresh, teacher, log or ())
+    with launched_ranks(device) as ranks, stop_request(max_minutes) as stop, (
+            LiveProgress() if ranks.first else nullcontext(Silent())) as progress:
+        run = train(settings, folder, progress, stop, ranks.device or device, refresh, teacher, log or (), ranks)
+    if not ranks.first:
+        return {}  # the first one tells
     chosen = run["selected"]
     held_out = "nothing held out" if "holdout_pgd" not in chosen else (
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{settings.steps} {chosen['holdout_pgd']:.1%}")

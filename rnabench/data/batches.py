@@ -11,16 +11,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnabench.data.images import ImageSet
+from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.seeding import ExampleStreams
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [N, 3, H, W] float32 in [0, 1] (channels-last), labels int64 [N], and the indices of the examples."""
+    """Images [N, 3, H, W] float32 in [0, 1] (channels-last), labels int64 [N], and the indices of the examples. Of a
+    batch that several processes share, each has its own part: `whole` says how many images they have together."""
 
     images: Tensor
     labels: Tensor
     indices: list[int]
+    whole: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many images all processes have of it."""
+        return len(self.indices) if self.whole is None else self.whole
 
     def part(self, low: int, high: int) -> Batch:
         """The examples from place `low` to before place `high`."""
@@ -48,7 +56,8 @@ class BatchSource(Protocol):
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
                  ) -> Iterator[Batch]:
-        """One training epoch from batch number `start` on; `drop_last` leaves out the last incomplete batch."""
+        """One training epoch from batch number `start` on; `drop_last` leaves out the last incomplete batch. Of several
+        ranks each gets its own rows of every batch."""
 
 
 def first_images(source: BatchSource, batch_size: int, count: int) -> Iterator[Batch]:
@@ -61,14 +70,16 @@ def first_images(source: BatchSource, batch_size: int, count: int) -> Iterator[B
 
 
 class ResidentSource:
-    """A data set held on the device as uint8; what is shuffled is augmented if asked to, and mirrored with `flip`."""
+    """A data set held on the device as uint8; what is shuffled is augmented if asked to, and mirrored with `flip`, and
+    shared among `ranks`."""
 
-    def __init__(self, images: ImageSet, device: torch.device, augment: bool = False, flip: bool = True) -> None:
+    def __init__(self, images: ImageSet, device: torch.device, augment: bool = False, flip: bool = True,
+                 ranks: Ranks = ALONE) -> None:
         pixels = torch.from_numpy(images.images[:] if images.images.flags.writeable else images.images.copy())
         self._pixels = pixels.to(device)
         self._labels = torch.from_numpy(images.labels).to(device)
         self.indices = images.indices.tolist()
-        self._augment, self._flip, self._device = augment, flip, device
+        self._augment, self._flip, self._device, self._ranks = augment, flip, device, ranks
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -83,13 +94,21 @@ class ResidentSource:
         order = epoch_order(self.indices, seed, epoch)
         on_device = order.to(self._device)
         for number in range(start, batches(len(self), batch_size, drop_last)):
-            rows = slice(number * batch_size, (number + 1) * batch_size)
+            whole, rows = own_rows(number, batch_size, len(self), self._ranks)
             pixels = self._pixels[on_device[rows]]
             indices = [self.indices[row] for row in order[rows].tolist()]
             if self._augment:
                 streams = ExampleStreams(seed, "augmentation", indices=indices, first=epoch, device=self._device)
                 pixels = pad_crop_flip(pixels, streams, flip=self._flip)
-            yield Batch(_to_float(pixels), self._labels[on_device[rows]], indices)
+            yield Batch(_to_float(pixels), self._labels[on_device[rows]], indices, whole)
+
+
+def own_rows(number: int, batch_size: int, examples: int, ranks: Ranks) -> tuple[int, slice]:
+    """How many images batch `number` of an epoch has, and the places in the epoch's order of those of this rank."""
+    first = number * batch_size
+    whole = min(batch_size, examples - first)
+    own = ranks.rows(whole)
+    return whole, slice(first + own.start, first + own.stop)
 
 
 def epoch_order(indices: Sequence[int], seed: int, epoch: int) -> Tensor:

@@ -13,6 +13,7 @@ from rnabench.data.corrupt import corrupt_set
 from rnabench.data.images import ImageSet
 from rnabench.data.streaming import ImageFiles, StreamingSource
 from rnabench.errors import InvalidValue
+from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.seeding import stream
 from rnabench.settings.base import chosen_indices
 from rnabench.settings.corruptions import Corrupted
@@ -58,10 +59,10 @@ class EvaluationData:
 
 
 def training_data(keys: DataSettings, n_train: int | None, n_holdout: int | None, seed: int, device: torch.device,
-                  augment: bool = True, statistics: str | None = None) -> TrainingData:
+                  augment: bool = True, statistics: str | None = None, ranks: Ranks = ALONE) -> TrainingData:
     """Split a training set: `n_holdout` examples drawn to select and watch by (default: a tenth, at most 1,000),
     `n_train` of the rest to train on (default: all). `statistics` names the data set whose published mean and
-    deviation are taken (default: its own, published or computed).
+    deviation are taken (default: its own, published or computed). `ranks` share what is trained on.
 
     Raises InvalidValue if the data set has too few, DataUnavailable if it is not there.
     """
@@ -69,7 +70,7 @@ def training_data(keys: DataSettings, n_train: int | None, n_holdout: int | None
     train, held = _positions(len(images), n_train, n_holdout, seed)
     chosen = images.take(train)
     mean, std = (published_statistics(statistics) if statistics else dataset.statistics) or chosen.statistics()
-    return TrainingData(_source(chosen, device, augment, dataset.flip), _source(images.take(held), device),
+    return TrainingData(_source(chosen, device, augment, dataset.flip, ranks), _source(images.take(held), device),
                         images.classes, mean, std, chosen.fingerprint())
 
 
@@ -122,10 +123,11 @@ def load_images(keys: DataSettings, split: Split) -> Images:
     return images
 
 
-def _source(images: Images, device: torch.device, augment: bool = False, flip: bool = True) -> BatchSource:
+def _source(images: Images, device: torch.device, augment: bool = False, flip: bool = True, ranks: Ranks = ALONE
+            ) -> BatchSource:
     if isinstance(images, ImageFiles):
-        return StreamingSource(images, device, augment, flip)
-    return ResidentSource(images, device, augment, flip)
+        return StreamingSource(images, device, augment, flip, ranks=ranks)
+    return ResidentSource(images, device, augment, flip, ranks)
 
 
 def _places(there: list[int], indices: str) -> NDArray[np.int64]:

@@ -16,14 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from rnabench.data.batches import Batch, batches, epoch_order
+from rnabench.data.batches import Batch, batches, epoch_order, own_rows
 from rnabench.data.image_files import list_images, opened_image, rgb
 from rnabench.errors import DataUnavailable, RnabenchError
+from rnabench.runtime.launch import launched
+from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.runtime.stopping import SIGNALS
 from rnabench.seeding import derive
 from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
 
 MOST_PIXELS = 2**26  # that an image may have once it is made larger, before it is cropped
+MOST_WORKERS = 8
+KEPT_BYTES = 2 * 2**30  # of decoded images of a source: 14,000 of 224 pixels a side
 
 
 @dataclass(frozen=True)
@@ -84,66 +88,124 @@ class ImageNet(Dataset):
         return ImageFiles.of(keys.folder, split, cls.size)
 
 
-class _Decoded(torch.utils.data.Dataset[tuple[torch.Tensor, int, int]]):
-    """The images at `indices`, decoded; a random crop depends on its seed alone, and without `seeds` there is none."""
+Wanted = tuple[int, int | None]
+"""An image's index, and the seed of its random crop; without one it is cropped in the middle."""
 
-    def __init__(self, images: ImageFiles, indices: Sequence[int], seeds: Sequence[int] | None, flip: bool) -> None:
+
+class _Decoded(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    """Images by what is wanted of them, decoded: pixels uint8 [size, size, 3], and the class number."""
+
+    def __init__(self, images: ImageFiles, flip: bool) -> None:
         from torchvision import transforms
 
-        self.files, self.indices, self.seeds = images.files, indices, seeds
+        self.files = images.files
         self.resize = round(images.size * 256 / 224)
-        crop = [transforms.Resize(self.resize), transforms.CenterCrop(images.size)]
-        augment = [transforms.RandomResizedCrop(images.size), *([transforms.RandomHorizontalFlip()] if flip else [])]
-        self.transform = transforms.Compose(augment if seeds is not None else crop)
+        self.cropped = transforms.Compose([transforms.Resize(self.resize), transforms.CenterCrop(images.size)])
+        self.augmented = transforms.Compose([transforms.RandomResizedCrop(images.size),
+                                             *([transforms.RandomHorizontalFlip()] if flip else [])])
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, item: int) -> tuple[torch.Tensor, int, int]:
-        file, label = self.files[self.indices[item]]
+    def __getitem__(self, wanted: Wanted) -> tuple[torch.Tensor, int]:
+        index, seed = wanted
+        file, label = self.files[index]
         with opened_image(file) as opened:
             longest = self.resize * max(opened.size) / min(opened.size)
-            if self.seeds is None and self.resize * longest > MOST_PIXELS:  # 1x10000 pixels would become 256x2560000
+            if seed is None and self.resize * longest > MOST_PIXELS:  # 1x10000 pixels would become 256x2560000
                 raise DataUnavailable(f"data-dir: {str(file)!r} is {opened.width}x{opened.height} pixels; expected "
                                       f"sides that differ less: the shorter one is made {self.resize} pixels")
             image = rgb(opened)
         with torch.random.fork_rng(devices=[]):
-            if self.seeds is not None:  # torchvision's transforms draw from the global generator
-                torch.default_generator.manual_seed(self.seeds[item])
-            pixels: Any = self.transform(image)
-        return torch.from_numpy(np.array(pixels)), label, self.indices[item]
+            if seed is not None:  # torchvision's transforms draw from the global generator
+                torch.default_generator.manual_seed(seed)
+            pixels: Any = self.cropped(image) if seed is None else self.augmented(image)
+        return torch.from_numpy(np.array(pixels)), label
+
+
+class _Reader:
+    """Worker processes that stay between readings, for one reading at a time."""
+
+    def __init__(self, decoded: _Decoded, workers: int, pin: bool) -> None:
+        self._batches: list[list[Wanted]] = []
+        self._loader: DataLoader[Any] = DataLoader(
+            decoded, batch_sampler=self, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else it draws from the global one
+            worker_init_fn=_leave_signals_to_the_parent)
+
+    def __iter__(self) -> Iterator[list[Wanted]]:
+        """What the loader asks for."""
+        return iter(self._batches)
+
+    def read(self, batches: list[list[Wanted]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pixels uint8 [N, size, size, 3] and labels of each batch."""
+        self._batches = batches
+        return _with_errors_in_one_line(self._loader)
+
+
+def usual_workers() -> int:
+    """How many processes decode for one reading: from 2 to MOST_WORKERS, of the cores that this process may use, or of
+    its share of them among the ranks of this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    launch = launched()
+    return max(2, min(MOST_WORKERS, cores // (launch.local_count if launch else 1)))
 
 
 class StreamingSource:
-    """Files read from disk batch by batch; see BatchSource."""
+    """Files read from disk batch by batch; see BatchSource.
+
+    What is read in order is read again and again, once for each cell of an evaluation: the first images, as many as fit
+    into KEPT_BYTES of memory, are kept as they were decoded. Worker processes stay for the next reading.
+    """
 
     def __init__(self, images: ImageFiles, device: torch.device, augment: bool = False, flip: bool = True,
-                 workers: int = 2) -> None:
-        self._images, self._device, self._augment, self._flip, self._workers = images, device, augment, flip, workers
+                 workers: int | None = None, ranks: Ranks = ALONE) -> None:
+        self._images, self._device, self._augment = images, device, augment
+        self._workers = usual_workers() if workers is None else workers
+        self._ranks = ranks
+        self._decoded = _Decoded(images, flip)
+        self._idle: list[_Reader] = []
+        self._kept: dict[int, torch.Tensor] = {}
+        self._most_kept = KEPT_BYTES // (3 * images.size**2)
         self.indices: list[int] = images.indices.tolist()
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def in_order(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        yield from self._read(self.indices[start * batch_size:], None, batch_size)
+        every = [self.indices[low : low + batch_size] for low in range(start * batch_size, len(self), batch_size)]
+        missing = [[index for index in indices if index not in self._kept] for indices in every]
+        read = self._read([[(index, None) for index in indices] for indices in missing if indices])
+        for indices, new in zip(every, missing, strict=True):
+            pixels = dict(zip(new, next(read)[0], strict=True)) if new else {}
+            for index in new[: max(0, self._most_kept - len(self._kept))]:
+                self._kept[index] = pixels[index].clone()  # alone, not as a view of its whole batch
+            together = torch.stack([pixels[index] if index in pixels else self._kept[index] for index in indices])
+            yield self._batch(together, torch.tensor([self._images.files[index][1] for index in indices]), indices)
 
     def shuffled(self, batch_size: int, seed: int, epoch: int, start: int = 0, drop_last: bool = True
                  ) -> Iterator[Batch]:
         order = epoch_order(self.indices, seed, epoch).tolist()
-        whole = batches(len(self), batch_size, drop_last) * batch_size
-        indices = [self.indices[row] for row in order[start * batch_size : whole]]
-        seeds = [derive(seed, "augmentation", epoch, index) for index in indices]
-        yield from self._read(indices, seeds if self._augment else None, batch_size)
+        numbers = range(start, batches(len(self), batch_size, drop_last))
+        shares = [own_rows(number, batch_size, len(self), self._ranks) for number in numbers]
+        every = [[self.indices[row] for row in order[rows]] for _, rows in shares]
+        read = self._read([[(index, derive(seed, "augmentation", epoch, index) if self._augment else None)
+                            for index in indices] for indices in every])
+        for (whole, _), indices, (pixels, labels) in zip(shares, every, read, strict=True):
+            yield replace(self._batch(pixels, labels, indices), whole=whole)
 
-    def _read(self, indices: Sequence[int], seeds: Sequence[int] | None, batch_size: int) -> Iterator[Batch]:
-        decoded = _Decoded(self._images, indices, seeds, self._flip)
-        loader = DataLoader(decoded, batch_size, num_workers=self._workers, pin_memory=self._device.type == "cuda",
-                            generator=torch.Generator(),  # else it draws from the global one
-                            worker_init_fn=_leave_signals_to_the_parent)
-        for pixels, labels, read in _with_errors_in_one_line(loader):
-            images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-            yield Batch(images, labels.to(self._device, non_blocking=True), read.tolist())
+    def _batch(self, pixels: torch.Tensor, labels: torch.Tensor, indices: list[int]) -> Batch:
+        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        return Batch(images, labels.to(self._device, non_blocking=True), indices)
+
+    def _read(self, every: list[list[Wanted]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        if not every:
+            return
+        # a reading that began before and has not ended has a reader of its own
+        reader = self._idle.pop() if self._idle else _Reader(self._decoded, self._workers, self._device.type == "cuda")
+        try:
+            yield from reader.read(every)
+        except GeneratorExit:  # nobody wants the rest
+            self._idle.append(reader)
+            raise
+        self._idle.append(reader)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

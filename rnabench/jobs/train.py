@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from rnabench.data.sources import TrainingData, training_data
-from rnabench.errors import Busy, CheckpointError, InvalidValue
+from rnabench.errors import Busy, CheckpointError, InvalidValue, OfOneRank
+from rnabench.exchange.initial import initial_state
+from rnabench.exchange.names import scheme
 from rnabench.jobs.durations import network_like, network_speed, training_flops, training_passes
 from rnabench.jobs.teacher import Teacher, load_teacher
 from rnabench.model.classifier import RandomizedClassifier
@@ -27,6 +29,7 @@ from rnabench.runtime.environment import device_description, git_revision, versi
 from rnabench.runtime.files import sha256, write_text, writing
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Progress, about
+from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.runtime.rate import Arithmetic, matrix_rate
 from rnabench.runtime.stopping import StopRequest
 from rnabench.runtime.watch import Watch
@@ -39,6 +42,7 @@ from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.loop import Trainer
 from rnabench.training.objective import check_network
+from rnabench.training.shared import check_last_batch, check_ranks
 from rnabench.training.state import FILE as STATE
 
 
@@ -53,7 +57,7 @@ def run_name(recipe: TrainingSettings) -> str:
 
 def train(
     recipe: TrainingSettings, folder: Path, progress: Progress, stop: StopRequest, device_name: str = "auto",
-    refresh: bool = False, teacher: Path | None = None, log: Sequence[str] = (),
+    refresh: bool = False, teacher: Path | None = None, log: Sequence[str] = (), ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Train, or go on training, in `folder`; returns the content of its run.json. The recipe's teacher, if it has one,
     is the network in the folder `teacher` (by default, its usual name beside the student's). The loggers named by
@@ -63,28 +67,61 @@ def train(
     that other algorithms saved is not continued but begun anew. Raises Stopped (state saved), CheckpointError if the
     folder holds something else, Busy if another process trains in it, and the errors of the data set, the recipe and
     the teacher.
+
+    Several `ranks`, which call this with the same recipe, train together; only the first one looks at the folder and
+    writes to it. Raises RnabenchError if they disagree.
     """
-    if is_claimed(folder):  # asked before the images are read: who waits for it asks again and again
-        raise Busy(f"{folder.name}: another process trains it; wait until it is done")
-    device = find_device(device_name)
-    check_precision(recipe.precision, device)
-    with torch.device("meta"):
-        check_network(recipe, build_model(**recipe.network))  # says what cannot be before images are read
-    data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment,
-                         recipe.input_statistics)
-    finished = _same_run(recipe, folder, data.fingerprint, refresh)
+    check_ranks(recipe, ranks)
+    with ranks.together():
+        identity = recipe.identity()  # of the weights that it starts from too, which may not be there
+    ranks.agree({**identity, **versions(), "the revision of the code": git_revision(),
+                 "the device": device_name.partition(":")[0]})
+    with ranks.together():
+        # asked before the images are read: who waits for it asks again and again
+        if ranks.first and is_claimed(folder):
+            raise Busy(f"{folder.name}: another process trains it; wait until it is done")
+        device = find_device(device_name)
+        check_precision(recipe.precision, device)
+        if recipe.init is not None:
+            scheme(recipe.arch)  # an architecture whose weights have known names
+        with torch.device("meta"):
+            check_network(recipe, build_model(**recipe.network))  # says what cannot be before images are read
+    data = _data(recipe, device, ranks)
+    finished = ranks.by_first(lambda: _same_run(recipe, folder, data.fingerprint, refresh))
     if finished is not None:
         why = stale_reasons(finished)
         kept = f"; stale ({', '.join(why)}), and kept: --refresh trains it anew" if why else ""
         progress.line(f"already trained: {folder}{kept}")
         return finished
-    check_locks(folder.parent, progress)
-    with claimed(folder, folder.name), number_formats(recipe.precision, device):
-        if (finished := _same_run(recipe, folder, data.fingerprint, refresh)) is not None:
+    with ExitStack() as held:
+        ranks.by_first(lambda: _claim(folder, progress, held))
+        held.enter_context(number_formats(recipe.precision, device))
+        if (finished := ranks.by_first(lambda: _same_run(recipe, folder, data.fingerprint, refresh))) is not None:
             return finished
-        taught_in = teacher or folder.parent / run_name(recipe.teacher or recipe)
-        return _run(recipe, folder, data, progress, stop, device_name, load_teacher(recipe, taught_in, data, device),
-                    log)
+        with ranks.together():
+            taught_in = teacher or folder.parent / run_name(recipe.teacher or recipe)
+            taught_by = load_teacher(recipe, taught_in, data, device)
+        ranks.agree({"the teacher": taught_by and taught_by.description["weights_sha256"]})
+        return _run(recipe, folder, data, progress, stop, device_name, taught_by, ranks, log if ranks.first else ())
+
+
+def _data(recipe: TrainingSettings, device: torch.device, ranks: Ranks) -> TrainingData:
+    """The images, the same on all ranks; the first one downloads what others then find."""
+    data: TrainingData | None = None
+    for turn in (True, False):
+        with ranks.together():
+            if data is None and (ranks.first or not turn or not recipe.download):
+                data = training_data(recipe, recipe.n_train, recipe.n_holdout, recipe.seed, device, recipe.augment,
+                                     recipe.input_statistics, ranks)
+    assert data is not None
+    ranks.agree({"the fingerprint of the images": data.fingerprint})
+    check_last_batch(recipe, len(data.train), ranks)
+    return data
+
+
+def _claim(folder: Path, progress: Progress, held: ExitStack) -> None:
+    check_locks(folder.parent, progress)
+    held.enter_context(claimed(folder, folder.name))
 
 
 def stale_reasons(run: Mapping[str, Any]) -> list[str]:
@@ -111,7 +148,7 @@ def _state_reasons(run: Mapping[str, Any], teacher: Teacher | None) -> list[str]
 
 
 def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: Progress, stop: StopRequest,
-         device_name: str, teacher: Teacher | None, log: Sequence[str] = ()) -> dict[str, Any]:
+         device_name: str, teacher: Teacher | None, ranks: Ranks, log: Sequence[str]) -> dict[str, Any]:
     device = find_device(device_name)
     if recipe.drop_last and len(data.train) < recipe.batch_size:
         raise InvalidValue("--batch-size", recipe.batch_size, f"at most the {len(data.train)} training images")
@@ -134,25 +171,26 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
-        "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)},
+        "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)} | (
+            {"ranks": ranks.count} if ranks.several else {}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(device), recipe.precision, recipe.capture),
     } | ({"teacher": teacher.description} if teacher else {})
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    network = with_parts(f"{recipe.arch} with space {recipe.space}", recipe.network)
-    progress.line(f"training {network} on {recipe.title} in {folder}")
-    if (folder / STATE).exists() and (why := _state_reasons(read_run(folder), teacher)):
-        progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
-        (folder / STATE).unlink()
+    if (init := recipe.init) is not None:
+        weights, source = ranks.by_first(lambda: initial_state(model, recipe.arch, init))
+        model.load_state_dict(model.state_dict() | weights)
+        description["init"] = source
+    ranks.by_first(lambda: _open(recipe, folder, progress, teacher))
     side = DATASETS[recipe.dataset].size or next(data.train.in_order(1)).images.shape[-1]
     alike = network_like(recipe, len(data.classes), device, recipe.precision)
     taught_by = teacher.network if teacher else None
-    arithmetic = Arithmetic(training_flops(alike, side, recipe, taught_by), matrix_rate(device, recipe.precision))
+    arithmetic = ranks.by_first(lambda: Arithmetic(
+        training_flops(alike, side, recipe, taught_by), ranks.count * matrix_rate(device, recipe.precision)))
     description |= {"arithmetic": asdict(arithmetic)}
-    trainer = Trainer(model, recipe, data, folder, progress, stop, arithmetic, taught_by)
-    progress.line(f"takes {_duration(recipe, data, recipe.epochs - trainer.epochs_done, alike, side)}")
-    write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
+    trainer = Trainer(model, recipe, data, folder, progress, stop, arithmetic, taught_by, ranks)
+    left = (recipe.epochs - trainer.epochs_done) / ranks.count
+    progress.line(f"takes {ranks.by_first(lambda: _duration(recipe, data, left, alike, side))}")
+    ranks.by_first(lambda: _describe(description, folder))
     started = time.time()
     try:
         with _watched(trainer, log):
@@ -160,17 +198,36 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     except RuntimeError as error:
         if not memory_ran_out(error):
             raise
-        raise undivided(recipe.batch_size, "half a batch would be another step of training") from error
-    save_weights(weights, folder)
-    description |= {
-        "status": "finished",
-        "selected": {"by": recipe.select, **chosen},
-        "weights_sha256": sha256(folder / WEIGHTS),
-        "seconds_in_last_call": round(time.time() - started, 1),
-    }
+        message = undivided(recipe.batch_size, "half a batch would be another step of training")
+        raise (message if ranks.first else OfOneRank(f"rank {ranks.rank}: {message}")) from error
+
+    def finish() -> dict[str, Any]:
+        save_weights(weights, folder)
+        whole = description | {
+            "status": "finished",
+            "selected": {"by": recipe.select, **chosen},
+            "weights_sha256": sha256(folder / WEIGHTS),
+            "seconds_in_last_call": round(time.time() - started, 1),
+        }
+        _describe(whole, folder)
+        (folder / STATE).unlink(missing_ok=True)
+        return whole
+    return ranks.by_first(finish)
+
+
+def _open(recipe: TrainingSettings, folder: Path, progress: Progress, teacher: Teacher | None) -> None:
+    """Make the folder, and throw a state away that is not to be gone on with."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    network = with_parts(f"{recipe.arch} with space {recipe.space}", recipe.network)
+    progress.line(f"training {network} on {recipe.title} in {folder}")
+    if (folder / STATE).exists() and (why := _state_reasons(read_run(folder), teacher)):
+        progress.line(f"begun anew: the saved state of {folder.name} is of other algorithms ({', '.join(why)})")
+        (folder / STATE).unlink()
+
+
+def _describe(description: Mapping[str, Any], folder: Path) -> None:
     write_text(folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
-    (folder / STATE).unlink(missing_ok=True)
-    return description
 
 
 @contextmanager

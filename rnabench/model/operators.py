@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rnabench.model.normalizers import NormFactory
 from rnabench.norm.layers import norm_layers
+from rnabench.norm.shared_batch import anywhere
 from rnabench.norm.statistics import plain_formulas
 from rnabench.path.choice import ChoiceLayer, choice_layers, choose_alike, use_choices
 
@@ -56,9 +57,10 @@ class SeparateChoice(OperatorChoice):
         kept = [(number, buffer, buffer.clone()) for number, option in enumerate(self.options)
                 for norm in norm_layers(option).values() if norm.moves for buffer in norm.buffers()]
         result = super().mixed(x, choice)
+        taken = [anywhere((choice == number).any()) for number in range(len(self.options))] if kept else []
         for number, buffer, before in kept:
             # by `.data`: torch's BN keeps its buffers for the backward pass, does not read them, but counts changes
-            buffer.data.copy_(torch.where((choice == number).any(), buffer, before))
+            buffer.data.copy_(torch.where(taken[number], buffer, before))
         return result
 
 

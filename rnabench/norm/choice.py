@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.norm.layers import Norm
+from rnabench.norm.shared_batch import anywhere
 from rnabench.norm.stacked import Stack, stackable, stacked
 from rnabench.norm.statistics import plain_formulas, sample_statistics, scale_shift
 from rnabench.path.choice import ChoiceLayer
@@ -65,7 +66,7 @@ class NormChoice(ChoiceLayer):
         """The same for any options: each makes its own scale and shift for all samples."""
         options = [cast(Norm, option) for option in self.options]
         statistics = sample_statistics(x, frozenset().union(*(option.needs for option in options)))
-        pairs = [option.coefficients(statistics, (choice == k).any() if option.moves else None)
+        pairs = [option.coefficients(statistics, anywhere((choice == k).any()) if option.moves else None)
                  for k, option in enumerate(options)]
         rows = torch.arange(len(x), device=x.device)
         scale, shift = (

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.errors import InvalidValue, one_of
+from rnabench.norm.shared_batch import is_shared, whole
 from rnabench.norm.statistics import (
     EPS,
     Source,
@@ -149,7 +150,7 @@ class Norm(nn.Module):
 
     def expect_several(self, images: int, pixels: int) -> None:
         """Raises InvalidValue where statistics of the batch would be those of a single value."""
-        if images * pixels * self.group_size == 1:
+        if whole(images) * pixels * self.group_size == 1:
             raise InvalidValue("--batch-size", images, "2 images or more in every batch, the last one too: one image "
                                "on a map of 1x1 is a single value, which has no statistics to normalise by")
 
@@ -165,7 +166,8 @@ class Norm(nn.Module):
         (1 - momentum) * old + momentum * batch, with the unbiased variance. See `use_bgn_conventions` for others."""
         kept = {name: values[name].detach()[0] for name in self.tracked}
         if "var" in kept:
-            images, count = statistics.images, statistics.images * self.group_size * statistics.pixels
+            images = whole(statistics.images)
+            count = images * self.group_size * statistics.pixels
             kept["var"] = kept["var"] * (count / max(count - 1, 1))
             if self.unbiased:
                 values["var"] = values["var"] * (count / max(count - 1, 1))
@@ -211,7 +213,7 @@ class BatchGroupNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         source = self.taken["mean"]
-        if self.group_size > 1 or self.taken["var"] != source:
+        if self.group_size > 1 or self.taken["var"] != source or (source == "batch" and is_shared()):
             return super().forward(x)
         # plain batch normalisation: torch's own kernel is the fastest there is
         of_batch, track = source == "batch", self.moves

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from rnabench.norm.layers import Norm
+from rnabench.norm.shared_batch import is_shared
 from rnabench.norm.statistics import EPS, affine_map, mean_and_variance
 
 
 def stackable(options: Sequence[Norm]) -> bool:
     """Whether these are of the two families, as they stand: nothing moves running statistics, or corrects variances,
-    or takes mean and variance from different places."""
+    or takes mean and variance from different places, or over a batch that is shared among processes."""
+    if is_shared() and any(option.mixes_batch for option in options):
+        return False
     return len({option.training for option in options}) == 1 and all(
         option.family is not None and type(option).standardization is Norm.standardization
         and option.taken["mean"] == option.taken["var"]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from rnabench.norm.shared_batch import of_whole_batch
 from rnabench.settings.deployment import StatisticsFrom
 
 EPS = 1e-5  # added to every variance
@@ -62,11 +63,19 @@ class Statistics:
     def by_group(self, groups: int, over_batch: bool) -> dict[Statistic, Tensor]:
         """Of groups of channels: of each sample [N, groups], or of all samples together [1, groups]."""
         dims = (0, 2) if over_batch else (2,)
-        result: dict[Statistic, Tensor] = {}
+        found: dict[str, Tensor] = {}
         if self.mean is not None and self.var is not None:
-            result["mean"], result["var"] = pooled(_in_groups(self.mean, groups), _in_groups(self.var, groups), dims)
+            found["mean"], found["var"] = pooled(_in_groups(self.mean, groups), _in_groups(self.var, groups), dims)
         if self.low is not None and self.high is not None:
-            result["range"] = _in_groups(self.high, groups).amax(dims) - _in_groups(self.low, groups).amin(dims)
+            found["low"] = _in_groups(self.low, groups).amin(dims)
+            found["high"] = _in_groups(self.high, groups).amax(dims)
+        if over_batch:
+            found = of_whole_batch(found)
+        result: dict[Statistic, Tensor] = {}
+        if "mean" in found:
+            result["mean"], result["var"] = found["mean"], found["var"]
+        if "low" in found:
+            result["range"] = found["high"] - found["low"]
         return {name: value[None] for name, value in result.items()} if over_batch else result
 
 

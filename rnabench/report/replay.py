@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from rnabench.errors import InvalidValue
 from rnabench.report.methods import Method
 from rnabench.report.record import Record
 from rnabench.settings.attacks import parse_entry
@@ -60,7 +61,10 @@ def training_of(record: Record) -> TrainingSettings | None:
         found = TrainingSettings.model_validate(place | said)
     except ValidationError:
         return None
-    return found if found.digest() == record.model.digest else None
+    try:
+        return found if found.digest() == record.model.digest else None
+    except InvalidValue:  # the weights that it started from are not here
+        return None
 
 
 def evaluation_of(record: Record) -> EvaluationSettings:

@@ -10,6 +10,7 @@ from pydantic import StrictBool, ValidationInfo, field_validator
 from rnabench.settings.architectures import ARCHITECTURES, USUAL_SPACE, operators_of, options_of, spelled_space
 from rnabench.settings.base import BATCH_SIZE, Capture, Granularity, Precision, Seed, digest, judged, setting
 from rnabench.settings.datasets import DataSettings, published_statistics
+from rnabench.settings.initial import checked_init, init_identity
 from rnabench.settings.parts import NONE, PARTS, RELU, activations, defences, denoisers, spelled, unusual_parts
 from rnabench.settings.pixels import EPS, STEP_SIZE, Pixels
 from rnabench.settings.registry import Registry
@@ -94,6 +95,9 @@ class TrainingSettings(DataSettings):
                              "adversarial one (objective alp).", "Training", ge=0, le=1e6)
     label_smoothing: float = setting(0, "Share of the label that the training loss spreads over all classes; the "
                                      "thesis has 0.1.", "Training", ge=0, lt=1)
+    init: str | None = setting(None, "Weights to start from: torchvision:ResNet50_Weights.IMAGENET1K_V1 (or another "
+                               "of its names), or a file of them, for resnet50, resnet18 and wrn32.",
+                               "Training", "random ones")
     epochs: int = setting(30, "Passes over the training images.", "Training", strict=True, ge=1, le=10000)
     frozen_epochs: int = setting(0, "Last epochs, which train with running statistics that stand still; the thesis has "
                                  "10 of 110.", "Training", strict=True, ge=0)
@@ -136,6 +140,11 @@ class TrainingSettings(DataSettings):
         if "arch" in info.data:
             judged(lambda given: operators_of(info.data["arch"], given), value)
         return value
+
+    @field_validator("init")
+    @classmethod
+    def _init(cls, value: str | None) -> str | None:
+        return None if value is None else judged(checked_init, value)
 
     @field_validator("input_statistics")
     @classmethod
@@ -265,7 +274,8 @@ class TrainingSettings(DataSettings):
         """
         return self.model_dump(mode="json", exclude={"data_dir", "download", "teacher"}, exclude_defaults=True) | {
             "dataset": self.dataset, "arch": self.arch, "space": self.space, "step_size": self.step,
-        } | ({"teacher": self.teacher.identity()} if self.teacher else {})
+        } | ({"teacher": self.teacher.identity()} if self.teacher else {}) | (
+            {"init": init_identity(self.init)} if self.init else {})
 
     def digest(self) -> str:
         return digest(self.identity())

@@ -15,19 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnabench.data.batches import BatchSource, batches
+from rnabench.data.batches import batches
 from rnabench.data.sources import TrainingData
 from rnabench.errors import NumericalError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.runs import LOG
 from rnabench.runtime.files import write_text
-from rnabench.runtime.progress import Progress, Silent, WithinBatch
+from rnabench.runtime.progress import Progress, WithinBatch
+from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.runtime.rate import Arithmetic
 from rnabench.runtime.stopping import StopRequest
-from rnabench.seeding import ExampleStreams
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.average import WeightAverage
+from rnabench.training.holdout import HeldOut, holdout_accuracy
 from rnabench.training.objective import Network
+from rnabench.training.shared import SharedUpdate
 from rnabench.training.state import State
 from rnabench.training.step import TrainingStep
 from rnabench.training.update import CapturedUpdate, Update
@@ -52,57 +54,14 @@ def learning_rate(schedule: str, peak: float, progress: float, epoch: int = 0,
     return peak * (progress / WARMUP if progress < WARMUP else (1 - progress) / (1 - WARMUP))
 
 
-HOLDOUT_BATCH = 256
-HeldOut = tuple[int, int, int]
-"""How many batches of held-out images were looked at, and the hits among them, natural and robust."""
-HOLDOUT_PATHS = 16  # attack paths; with a few that change every epoch, the best epoch would be the one with lucky paths
-
-
-def holdout_accuracy(model: RandomizedClassifier, step: TrainingStep, source: BatchSource,
-                     progress: Progress | None = None, before: HeldOut = (0, 0, 0),
-                     on_batch: Callable[[HeldOut], None] = lambda so_far: None) -> tuple[float, float]:
-    """Natural accuracy, and accuracy under the training attack as in the paper's protocol (another path predicts).
-
-    Image i is attacked through path i mod 16 and predicted by the fresh path i mod 16 of another stream. Paths and
-    starts depend on the recipe's seed alone: every epoch is judged by the same draws. Where predictions depend on batch
-    mates, batches are as large as in training, and each has a path of its own. A mixture BN predicts natural images
-    by its own branch, attacked ones by the branch that is attacked in training. Leaves `model` in eval mode. Goes on
-    from what was found `before`, and tells `on_batch` how far it is.
-    """
-    seed, device = step.recipe.seed, next(model.parameters()).device
-    hits, mates = torch.tensor(before[1:], dtype=torch.int64, device=device), model.batch_dependent
-    model.eval()
-    size, first = step.recipe.batch_size if mates else HOLDOUT_BATCH, before[0]
-    done = min(first * size, len(source))
-    for number, batch in enumerate(source.in_order(size, start=first), start=first):
-        within = WithinBatch(progress or Silent(), len(batch.indices), step.attack_passes + 2)
-        step.on_pass = within.passed
-        groups = [number] if mates else [
-            place % HOLDOUT_PATHS for place in range(done, done + len(batch.indices))]
-        attacked, predicting = (model.space.sample_each(ExampleStreams(seed, what, indices=groups, device=device))
-                                for what in ("held-out attack path", "held-out path"))
-        start, targets = step.start("held-out", batch), step.targets("held-out", batch)
-        with step.objective.during_attack():
-            adversarial = step.adversarial(*step.attack(), batch.images, batch.labels if targets is None else targets,
-                                           attacked, lambda *shape, start=start: start)
-            with torch.no_grad():
-                hits[1] += (model.on(predicting)(adversarial).argmax(1) == batch.labels).sum()
-        with torch.no_grad():
-            hits[0] += (model.on(predicting)(batch.images).argmax(1) == batch.labels).sum()
-        within.finish()
-        done += len(batch.indices)
-        before = (number + 1, *hits.tolist())  # the host waits here, once for a batch
-        on_batch(before)
-    return before[1] / len(source), before[2] / len(source)
-
-
 SAVE_SECONDS = 60.0  # a killed run loses at most this much work
 
 
 @dataclass
 class Trainer:
     """Trains `model` by `recipe`, with its `teacher` if it has one, on `data`, keeping its state in `folder` (see
-    `State`). `on_epoch` is told of each finished epoch's row of the log."""
+    `State`). Several `ranks` do it together; the first one's folder is the run's, and it alone writes. `on_epoch` is
+    told of each finished epoch's row of the log."""
 
     model: RandomizedClassifier
     recipe: TrainingSettings
@@ -112,13 +71,15 @@ class Trainer:
     stop: StopRequest
     arithmetic: Arithmetic | None = None
     teacher: Network | None = None
+    ranks: Ranks = ALONE
     on_epoch: Callable[[Mapping[str, float]], None] = lambda row: None
 
     def __post_init__(self) -> None:
         self.device = next(self.model.parameters()).device
         self.step = TrainingStep(self.model, self.recipe, self.teacher, len(self.data.classes))
         captured = self.recipe.capture and self.device.type == "cuda"
-        self.update = CapturedUpdate(self.step) if captured else Update(self.step)
+        self.update = SharedUpdate(self.step, self.ranks) if self.ranks.several else (
+            CapturedUpdate(self.step) if captured else Update(self.step))
         self.rate = self.recipe.lr
         decay = self.recipe.weight_average
         self.average = None if decay is None else WeightAverage(self.model, decay)
@@ -128,7 +89,8 @@ class Trainer:
         attack_passes = self.step.attack_passes if self.step.objective.attacks else 0.0
         self.step_passes = self.step.objective.cost(self.recipe) + attack_passes  # per image, as forward passes
         self.saved = time.monotonic()
-        self.state = State.load(self.folder, self.recipe.digest()) or State(self.recipe.digest())
+        digest = self.recipe.digest()
+        self.state = self.ranks.by_first(lambda: State.load(self.folder, digest)) or State(digest)
         if self.state.model:
             self.model.load_state_dict(self.state.model)
             self.update.load_state_dict(self.state.optimizer)
@@ -148,7 +110,7 @@ class Trainer:
         while self.state.epoch < self.recipe.epochs:
             self._epoch()
             self._finish_epoch()
-        write_text(self.folder / LOG, log_csv(self.state.log))  # once more, should the last write have been cut off
+        self._write_log()  # once more, should the last write have been cut off
         if self.state.best is not None and self.state.best_epoch is not None:
             return self.state.best, self.state.log[self.state.best_epoch]
         return self.judged.state_dict(), self.state.log[-1]
@@ -170,17 +132,17 @@ class Trainer:
         for batch in self.data.train.shuffled(recipe.batch_size, recipe.seed, state.epoch, state.step,
                                               recipe.drop_last):
             self.rate = self._rate(state.step)
-            within = WithinBatch(self.progress, len(batch.indices), self.step_passes)
+            within = WithinBatch(self.progress, batch.size, self.step_passes / self.ranks.count)
             self.step.on_pass = within.passed
             loss, hits = self.update(batch, state.epoch, state.step, self.rate)
             if self.average is not None:
                 self.average.follow(self.model)
-            loss_sum += loss * (len(batch.indices) / recipe.batch_size)
+            loss_sum += loss * (batch.size / recipe.batch_size)
             correct += hits
             state.step += 1
             within.finish(note)
-            stopping = bool(self.stop)
-            if stopping or time.monotonic() - self.saved > SAVE_SECONDS:
+            stopping, due = self._stopping_or_due()
+            if stopping or due:
                 state.seconds = time.perf_counter() - started
                 self._save(loss_sum, correct)
                 if stopping:
@@ -203,7 +165,7 @@ class Trainer:
         if len(self.data.holdout):
             step = TrainingStep(self.judged, recipe, classes=len(self.data.classes))
             natural, robust = holdout_accuracy(self.judged, step, self.data.holdout, self.progress, state.held_out,
-                                               self._on_held_out)
+                                               self._on_held_out, self.ranks)
             held_out = {"holdout_natural": round(natural, 6), "holdout_pgd": round(robust, 6)}
         row = {
             "epoch": state.epoch + 1,
@@ -220,20 +182,20 @@ class Trainer:
         state.epoch, state.step, state.loss, state.correct, state.seconds = state.epoch + 1, 0, 0.0, 0, 0.0
         state.held_out = (0, 0, 0)
         self._save()
-        write_text(self.folder / LOG, log_csv(state.log))
+        self._write_log()
         self.on_epoch(row)
         told = (f"epoch {row['epoch']}/{recipe.epochs}", f"loss {row['loss']:.4f}", self._note(),
                 f"{row['images_per_second']:,.0f} images/s",
                 self.arithmetic.share(row["images_per_second"]) if self.arithmetic else "")
         self.progress.line("  ".join(part for part in told if part))
-        if self.stop and state.epoch < recipe.epochs:
+        if self.ranks.any(bool(self.stop))[0] and state.epoch < recipe.epochs:
             raise self.stop.stopped(f"after epoch {state.epoch} of {recipe.epochs}")
 
     def _on_held_out(self, so_far: HeldOut) -> None:
         """Of an epoch whose steps are all done."""
         self.state.held_out = so_far
-        stopping = bool(self.stop)
-        if stopping or time.monotonic() - self.saved > SAVE_SECONDS:
+        stopping, due = self._stopping_or_due()
+        if stopping or due:
             self._save()
         if stopping:
             raise self.stop.stopped(f"after the steps of epoch {self.state.epoch + 1} of {self.recipe.epochs}")
@@ -245,8 +207,16 @@ class Trainer:
         self.state.model, self.state.optimizer = self.model.state_dict(), self.update.state_dict()
         if self.average is not None:
             self.state.average, self.state.updates = self.average.average.state_dict(), self.average.updates
-        self.state.save(self.folder)
+        self.ranks.by_first(lambda: self.state.save(self.folder))
         self.saved = time.monotonic()
+
+    def _stopping_or_due(self) -> tuple[bool, bool]:
+        """Whether any rank is asked to stop, and whether it is time to save; the same on all, at the same step."""
+        stopping, due = self.ranks.any(bool(self.stop), time.monotonic() - self.saved > SAVE_SECONDS)
+        return stopping, due
+
+    def _write_log(self) -> None:
+        self.ranks.by_first(lambda: write_text(self.folder / LOG, log_csv(self.state.log)))
 
     def _check_finite(self) -> None:
         """A state that has diverged is never saved."""

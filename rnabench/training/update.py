@@ -59,7 +59,7 @@ class Update:
         with self.step.statistics(epoch):
             loss, hits = self.step.loss(images, labels, drawn, *self.step.attack(epoch))
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, hits = self._gradients(loss, hits)
         decay = self.step.recipe.unused_options == "decay"
         for parameter in self.model.parameters() if decay else ():
             if parameter.grad is None:
@@ -68,6 +68,11 @@ class Update:
             self.optimizer.step()
         else:
             self._unused.step(self.optimizer, torch.cat([path.choices for path in drawn.all_trained]))
+        return loss, hits
+
+    def _gradients(self, loss: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the parameters, by this loss; returns it, and the hits, as numbers of the whole batch."""
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), hits
 
 

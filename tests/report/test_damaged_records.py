@@ -144,7 +144,7 @@ def test_a_baseline_whose_numbers_are_not_its_outcomes_is_none(tmp_path: Path) -
     content = json.loads((QUICKSTART / "bn.json").read_text())
     baseline_record(written(content, tmp_path / "x.json"))
     content["results"][1]["accuracy"] = 0.999
-    with pytest.raises(RnabenchError, match="expected accuracy .*, as its outcomes say, got 0.999"):
+    with pytest.raises(RnabenchError, match=r"expected accuracy .*, as its outcomes say, got 0\.999"):
         baseline_record(written(content, tmp_path / "x.json"))
     content = json.loads((QUICKSTART / "bn.json").read_text())
     content["headline"]["worst_of_draws"] = 0.999

@@ -16,8 +16,8 @@ from rnabench.path.path import Path
 from rnabench.runtime.stopping import Stopped
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
-from rnabench.training import loop
-from rnabench.training.loop import HOLDOUT_BATCH, HOLDOUT_PATHS, holdout_accuracy
+from rnabench.training import holdout
+from rnabench.training.holdout import HOLDOUT_BATCH, HOLDOUT_PATHS, holdout_accuracy
 from rnabench.training.step import TrainingStep
 from tests.helpers import AfterSteps, random_images
 from tests.training.test_training import run
@@ -58,13 +58,13 @@ def test_batches_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     source = ResidentSource(random_images(40, size=32), torch.device("cpu"))
     whole = holdout_accuracy(model, training_step, source)
     assert HOLDOUT_BATCH > 7
-    monkeypatch.setattr("rnabench.training.loop.HOLDOUT_BATCH", 7)
+    monkeypatch.setattr("rnabench.training.holdout.HOLDOUT_BATCH", 7)
     assert holdout_accuracy(model, training_step, source) == pytest.approx(whole)
 
 
 def test_an_epoch_that_is_being_judged_goes_on_there(tmp_path: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after every step and after every batch of held-out images: none is looked at twice."""
-    monkeypatch.setattr(loop, "HOLDOUT_BATCH", 8)
+    monkeypatch.setattr(holdout, "HOLDOUT_BATCH", 8)
     whole, stops = run(tmp_path / "whole", epochs=1), 0
     while True:
         try:

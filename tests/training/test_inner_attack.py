@@ -15,7 +15,7 @@ from rnabench.data.batches import Batch, ResidentSource
 from rnabench.path.path import Path
 from rnabench.settings.base import from_options
 from rnabench.settings.training import OBJECTIVES, TrainingSettings
-from rnabench.training.loop import holdout_accuracy
+from rnabench.training.holdout import holdout_accuracy
 from rnabench.training.step import TrainingStep
 from tests.helpers import lively_model, random_images
 from tests.training.test_update import batch, update_of
