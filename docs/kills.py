@@ -151,7 +151,7 @@ def rounds(work: Path, wanted: int, rng: random.Random, commands: dict[str, str]
         bad += bool(wrong)
         kills.update(counted)
         total = sum(count for what, count in kills.items() if what != "done before")
-        yield f"{total:3} {name}: {dict(counted)} {'equal' if not wrong else wrong}"
+        yield f"{total:3} {name}: {dict(counted)} {wrong or 'equal'}"
         if total >= wanted:
             yield f"{dict(kills)}; rounds that ended otherwise: {bad}"
             return
