@@ -20,7 +20,7 @@ INTRODUCTION = """# What came out
 
 A section per recipe: what it is, the command that makes it, and every set of results that lies in the repository, with
 its table and what it says. Of a recipe without results nothing has been run and kept. Times are what the records say:
-seconds of attacks and studies, and of the training steps of the networks that were attacked, over all processes.
+seconds of attacks and studies, added up over all processes, and the speed of training in the epoch that was kept.
 """
 
 
@@ -64,7 +64,7 @@ def section(file: Path, said: dict[str, str]) -> list[str]:
 
 def took(folder: Path) -> str:
     """How long its records say that it took."""
-    attacks, studies, trainings = 0.0, 0.0, dict[str, float]()
+    attacks, studies, trainings = 0.0, 0.0, dict[str, tuple[str, float]]()
     for file in folder.glob("*.json"):
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if "study" in record:
@@ -74,11 +74,16 @@ def took(folder: Path) -> str:
         network = record["model"]
         speed = (network.get("selected") or {}).get("images_per_second")
         if speed and "recipe" in network:  # older records have none
-            images = network["trained_on"]["train_examples"] * network["recipe"]["epochs"]
-            trainings[network["weights_sha256"]] = images / speed
-    told = [(sum(trainings.values()), f"training of {len(trainings)} networks"), (attacks, "attacks"),
-            (studies, "studies, each when it was last called")]
-    return "; ".join(f"{words}: about {in_words(seconds)}" for seconds, words in told if seconds) or "no times are kept"
+            size = f"{network['recipe']['epochs']} epochs of {network['trained_on']['train_examples']:,} images"
+            trainings[network["weights_sha256"]] = size, speed
+    told = []
+    for size in dict.fromkeys(size for size, _ in trainings.values()):
+        speeds = sorted(speed for each, speed in trainings.values() if each == size)
+        pace = " to ".join(dict.fromkeys(f"{speed:.0f}" for speed in (speeds[0], speeds[-1])))
+        told.append(f"{len(speeds)} trainings of {size}, at {pace} images/s")
+    told += [f"{words}: about {in_words(seconds)}" for seconds, words in (
+        (attacks, "attacks"), (studies, "studies, each when it was last called")) if seconds]
+    return "; ".join(told) or "no times are kept"
 
 
 def shown(folder: Path) -> list[str]:
