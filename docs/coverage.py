@@ -1,4 +1,5 @@
-"""How often the 95 % intervals hold what they estimate, by simulation: prints the tables of docs/intervals.md.
+"""How often the 95 % intervals hold what they estimate, by simulation: the tables of
+docs/pages/concepts/intervals.md.
 
     git show 937f3ff:rnabench/evaluation/interval.py > before.py
     python docs/coverage.py before.py

@@ -1,5 +1,5 @@
 """How often `rnabench report --against` fails where nothing has changed, and where an accuracy has fallen by 3 points:
-prints the last table of docs/intervals.md.
+prints the last table of docs/pages/concepts/intervals.md.
 
     git show 937f3ff:rnabench/evaluation/interval.py > before.py
     python docs/false_alarms.py before.py

@@ -32,7 +32,7 @@ class Path:
 
     @property
     def rows(self) -> tuple[tuple[int, ...], ...]:
-        """[R][L] option numbers; from a GPU, a copy that waits for it."""
+        """`[R][L]` option numbers; from a GPU, a copy that waits for it."""
         return tuple(map(tuple, self.choices.tolist()))
 
     @classmethod

@@ -7,7 +7,7 @@ larger of the two counts: the first with Student's quantile for the number of gr
 The spread between few images may be zero by luck (all eight are right): two more images are counted with them, which
 vary as much as single outcomes can.
 
-`docs/intervals.md` has the coverage of all this by simulation.
+`docs/pages/concepts/intervals.md` has the coverage of all this by simulation.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ OBJECTIVES: Registry[Any] = Registry("objective", "rnabench.training", "rnabench
 class TrainingSettings(DataSettings):
     """Everything that decides what a trained network is.
 
-    Some settings are there for the behaviour of the paper's released code, which docs/released-code.md describes.
+    Some settings are there for the behaviour of the paper's released code (docs/pages/papers/released-code.md).
     `track_attack_stats` and `unused_options` keep what that code does; BGNs of one channel per group are batch
     normalisations, and keep torch's momentum and variance.
     """
@@ -41,7 +41,7 @@ class TrainingSettings(DataSettings):
                                     "4 for rs-resnet18 and rs-lenet5", strict=True, ge=1, le=16)
     space: str = setting(USUAL_SPACE, "Normalisers, joined by +: bn, in, ln, gn32, bgn32 (groups), gn[4], gn[1-64] "
                          "(group sizes), in-plain (IN without scale and shift); none, robust, robust0.05 (power), "
-                         "bn-batch, mbn (README). lenet5 and rs-lenet5 have no place for one: none.", "Network",
+                         "bn-batch, mbn. lenet5 and rs-lenet5 have no place for one: none.", "Network",
                          validate_default=True)
     activation: str = setting(RELU, "What stands in the place of every ReLU; several, joined by +, are drawn from: "
                               "relu, silu, gelu, elu, elu2, celu, celu2, softplus, softplus10 (its sharpness), "
@@ -53,7 +53,7 @@ class TrainingSettings(DataSettings):
         "stages", "Where those stand: behind the stages, or behind all residual blocks.", "Network")
     defence: str = setting(NONE, "Random defence: none, input-noise0.25, smoothing0.25 (noise at the input), rse0.2 "
                            "(noise in layers), rpf0.75 (random filters), resize-pad1.1, sap1 (pruned activations), "
-                           "ensemble3 (of networks), bit-depth, jpeg (README).", "Network")
+                           "ensemble3 (of networks), bit-depth, jpeg.", "Network")
     layer_based: StrictBool = setting(False, "One draw for all layers instead of one per layer (Table 5).", "Network")
     granularity: Granularity = setting("batch", "One path per batch (the paper) or one per sample.", "Network")
     bgn_momentum: float = setting(0.1, "Weight of the new batch in the running statistics of BGNs of several channels "

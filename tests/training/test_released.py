@@ -259,7 +259,7 @@ def test_every_switch_is_named_wherever_settings_are(trained: Path, capsys: pyte
     described = json.loads((trained / "run.json").read_text())["recipe"]
     target = load_run(trained, {}, EvaluationSettings(n_examples=2), "cpu")
     groups = {group.title: dict(group.settings) for group in network(target.description)}
-    base, page = recipe(), (Path(__file__).parents[2] / "docs" / "released-code.md").read_text()
+    base, page = recipe(), (Path(__file__).parents[2] / "docs" / "pages" / "papers" / "released-code.md").read_text()
     for name, value in SWITCHES.items():
         assert f"--{name.replace('_', '-')}" in shown
         assert f"`{name}" in page
