@@ -211,7 +211,7 @@ def test_other_commands_are_not_for_several_ranks(capsys: pytest.CaptureFixture[
 
 
 def test_the_documented_command_trains_the_recipes_network() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "howto" / "several-gpus.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "pages" / "howto" / "several-gpus.md").read_text()
     told = next(line for line in page.replace("\\\n", " ").splitlines() if "--init" in line)
     typed = shlex.split(told.partition(" train ")[2])
     asked = from_options(TrainingSettings, {name.removeprefix("--").replace("-", "_"): number(value)
