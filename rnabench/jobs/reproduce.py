@@ -27,7 +27,7 @@ from rnabench.report.staleness import own_reasons, reasons
 from rnabench.report.study_record import AnyRecord
 from rnabench.runtime.device import find_device, visible_gpus
 from rnabench.runtime.environment import now
-from rnabench.runtime.locks import check_locks
+from rnabench.runtime.locks import check_locks, coming_back
 from rnabench.runtime.progress import Named, Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.runtime.workers import Task, run_in_workers
@@ -145,7 +145,8 @@ def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) ->
         for name, unit in left:
             started = time.monotonic()
             try:
-                unit()
+                with coming_back():
+                    unit()
             except Busy as busy:
                 waiting.append((name, unit))
                 reason = str(busy)

@@ -61,7 +61,7 @@ def train(
     folder holds something else, Busy if another process trains in it, and the errors of the data set, the recipe and
     the teacher.
     """
-    if is_claimed(folder):  # asked before the images are read: who waits for it asks again and again
+    if is_claimed(folder, wait=True):  # asked before the images are read: who waits for it asks again and again
         raise Busy(f"{folder.name}: another process trains it; wait until it is done")
     device = find_device(device_name)
     check_precision(recipe.precision, device)
