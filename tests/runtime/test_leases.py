@@ -34,6 +34,7 @@ from rnabench.runtime.files import write_text
 from rnabench.runtime.journal import Journal
 journal = Journal(folder / "progress", "digest")
 with journal.claimed(("fgsm", "paper", "x")):
+    journal.append(("fgsm", "paper", "x"), {"by": "begun"})
     print("mine", flush=True)
     sys.stdin.readline()
     try:
@@ -96,7 +97,7 @@ def test_an_owner_that_is_slow_is_never_replaced(folder: Path) -> None:
         with pytest.raises(Busy):
             seconds_until_claimed(folder, 3 * SECONDS)
         assert process.communicate("\n")[0] == "written\n"
-    assert [batch["by"] for batch in Journal(folder / "progress", "digest").batches(KEY)] == ["owner"]
+    assert [batch["by"] for batch in Journal(folder / "progress", "digest").batches(KEY)] == ["begun", "owner"]
 
 
 @pytest.mark.parametrize("write", [APPEND, WRITE])
@@ -112,7 +113,7 @@ def test_an_owner_that_was_stopped_notices_before_it_writes(write: str, folder: 
             said = process.communicate("\n")[0]
             assert "another process has taken it over" in said, said
             journal.append(KEY, {"by": "successor"})  # the lease is still its own
-    assert [batch["by"] for batch in Journal(folder / "progress", "digest").batches(KEY)] == ["successor"] * 2
+    assert [batch["by"] for batch in Journal(folder / "progress", "digest").batches(KEY)] == ["begun", "successor", "successor"]
     assert (folder / "result").read_text() == "successor"
 
 
