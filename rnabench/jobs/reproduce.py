@@ -75,23 +75,22 @@ class Reproduced:
     missing: tuple[str, ...]
 
 
-def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, stop: StopRequest, jobs: int = 1
-              ) -> Reproduced:
+def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, stop: StopRequest, jobs: int = 1,
+              elsewhere: Callable[[Recipe, Place, int, Progress, StopRequest], None] | None = None) -> Reproduced:
     """Do what is `chosen` of the recipe (`Recipe.only`), with `jobs` processes, and collect what there is of it all.
+    `elsewhere` does it in the place of `side_by_side` (`jobs.cluster`).
 
     Other processes may work on the same recipe in the same folders: nothing is done twice. Raises Stopped, and the
     errors of training, evaluation and studies.
     """
     check(recipe, place.device)
     for folder in (place.runs, place.folder):
-        check_locks(folder, progress, alone=jobs == 1)
+        check_locks(folder, progress, alone=jobs == 1 and elsewhere is None)
     started = now()
     if place.refresh:
         for name, why in _stale(chosen, place):
             progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
-    tasks = [Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)]
-    gpus = visible_gpus() if place.device in ("auto", "cuda") else []
-    run_in_workers(tasks, jobs, progress, stop, gpus if len(gpus) > 1 else [])
+    (elsewhere or side_by_side)(chosen, place, jobs, progress, stop)
     records: dict[str, Record] = {}
     missing = []
     for name in recipe.table if chosen.table else ():
@@ -128,6 +127,13 @@ def _stale(recipe: Recipe, place: Place) -> Iterator[tuple[str, list[str]]]:
         with suppress(RnabenchError):
             if why := reasons(read_study(file) if name in recipe.figures else read_record(file)):
                 yield name, why
+
+
+def side_by_side(chosen: Recipe, place: Place, jobs: int, progress: Progress, stop: StopRequest) -> None:
+    """Do everything, with `jobs` processes on this machine and by turns on its GPUs."""
+    tasks = [Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)]
+    gpus = visible_gpus() if place.device in ("auto", "cuda") else []
+    run_in_workers(tasks, jobs, progress, stop, gpus if len(gpus) > 1 else [])
 
 
 def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:

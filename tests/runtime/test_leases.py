@@ -47,7 +47,7 @@ APPEND = 'journal.append(("fgsm", "paper", "x"), {"by": "owner"})'
 WRITE = 'write_text(folder / "result", "owner")'
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / locks.FOLDER).mkdir()
     (tmp_path / locks.FOLDER / leases.FILE).write_text(f"{SECONDS}")
@@ -113,7 +113,8 @@ def test_an_owner_that_was_stopped_notices_before_it_writes(write: str, folder: 
             said = process.communicate("\n")[0]
             assert "another process has taken it over" in said, said
             journal.append(KEY, {"by": "successor"})  # the lease is still its own
-    assert [batch["by"] for batch in Journal(folder / "progress", "digest").batches(KEY)] == ["begun", "successor", "successor"]
+    kept = Journal(folder / "progress", "digest").batches(KEY)
+    assert [batch["by"] for batch in kept] == ["begun", "successor", "successor"]
     assert (folder / "result").read_text() == "successor"
 
 
