@@ -7,6 +7,7 @@ do not hold, leases (`runtime.leases`) take their place.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from rnabench.runtime.progress import Progress
 
 FOLDER = ".locks"
 WAIT_SECONDS = 60.0  # for locks that are held for far less than a second
+MOUNTS = Path("/proc/self/mountinfo")  # on Linux
+OWN_TO_A_MACHINE = {"localflock", "nolock", "local_lock=all", "local_lock=flock"}  # options of Lustre's and NFS' mounts
 KEPT_OUT = 7  # the exit code of OTHER_PROCESS where the lock holds
 OTHER_PROCESS = f"""
 import sys, filelock
@@ -89,8 +92,9 @@ def check_locks(folder: Path, progress: Progress, alone: bool = True) -> None:
     says so (RNABENCH_LOCKS=leases), use leases there from now on, and say it.
 
     Where leases keep nobody out either: warn, or raise RnabenchError unless `alone` (several processes would do the
-    same piece of work). Only processes of this machine are tried; whether locks also reach other machines that mount
-    the folder cannot be seen from one. Raises InvalidValue for another RNABENCH_LOCKS.
+    same piece of work). Only processes of this machine are tried; whether locks also reach others that mount the folder
+    cannot be seen from one, unless the mount's options say that they do not. Raises InvalidValue for another
+    RNABENCH_LOCKS.
     """
     locks = folder / FOLDER
     with writing(folder):
@@ -98,7 +102,8 @@ def check_locks(folder: Path, progress: Progress, alone: bool = True) -> None:
         device = folder.stat().st_dev
     wanted, seconds = leases.asked_for(), leases.seconds_in(locks)
     if seconds is None:
-        if wanted is None and (device in _tried or _keeps_others_out(locks / "probe.lock")):
+        if wanted is None and (device in _tried or (not _own_to_this_machine(device) and
+                                                    _keeps_others_out(locks / "probe.lock"))):
             _tried.add(device)
             return
         seconds = wanted or leases.SECONDS
@@ -174,6 +179,16 @@ def _attempts_in_turn(folder: Path) -> Iterator[None]:
         yield
     finally:
         door.release()
+
+
+def _own_to_this_machine(device: int) -> bool:
+    """Whether a file system is mounted so that its locks do not reach other machines."""
+    with suppress(OSError):
+        for line in MOUNTS.read_text(errors="replace").splitlines():
+            fields = line.split()
+            if fields[2] == f"{os.major(device)}:{os.minor(device)}":
+                return not OWN_TO_A_MACHINE.isdisjoint(f"{fields[5]},{fields[-1]}".split(","))
+    return False
 
 
 def _keeps_others_out(file: Path, seconds: float | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -141,6 +142,21 @@ def test_a_folder_remembers_its_leases(tmp_path: Path, monkeypatch: pytest.Monke
     with claimed(tmp_path / "thing", "it"):
         assert {file.name for file in (tmp_path / locks.FOLDER).glob("thing*")} == {"thing.lease"}
     assert not list((tmp_path / locks.FOLDER).glob("thing*"))
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ("rw,vers=4.2,local_lock=none", None), ("rw,vers=3,nolock,local_lock=all", leases.SECONDS),
+    ("rw,localflock", leases.SECONDS)])
+def test_locks_that_stay_on_their_machine_do_not_count(options: str, expected: float | None, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("21 1 0:19 / / rw - ext4 /dev/sda rw\n"
+                      f"36 35 {os.major(device)}:{os.minor(device)} / /home rw,noatime shared:1 - nfs server:/ {options}\n")
+    monkeypatch.setattr(locks, "MOUNTS", mounts)
+    monkeypatch.setattr(locks, "_tried", set())
+    check_locks(tmp_path, Silent())
+    assert locks.lease_seconds(tmp_path) == expected
 
 
 def test_doctor_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
