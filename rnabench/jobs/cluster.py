@@ -158,8 +158,9 @@ class Cluster:
         if (error := job.exception()) is None:
             said: str | None = job.result()
             return said
-        last = [line for line in str(error).splitlines() if re.match("[A-Za-z]", line)]
-        return f"{last[-1] if last else error!r}; its log: {job.paths.stderr}"
+        lines = str(error).splitlines() or [type(error).__name__]
+        told = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]  # as tracebacks end
+        return f"{(told or lines[:1])[-1]}; its log: {job.paths.stderr}"
 
     def _cancel(self, jobs: Sequence[Job[Any]]) -> None:
         """Ask workers to save their state and leave; they are waited for if they are here."""

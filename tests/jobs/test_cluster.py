@@ -40,7 +40,8 @@ name, *said = os.path.basename(sys.argv[0]), *sys.argv[1:]
 here = os.path.dirname(os.path.abspath(sys.argv[0]))
 def start(number):
     ids = dict(SLURM_JOB_ID="770", SLURM_ARRAY_JOB_ID="77", SLURM_ARRAY_TASK_ID=number, SLURM_NTASKS="1")
-    subprocess.Popen(["bash", here + "/batch"], env=os.environ | ids, start_new_session=True)
+    subprocess.Popen(["bash", here + "/batch"], env=os.environ | ids, start_new_session=True,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # who waits for sbatch waits for its pipes
 if name == "sbatch":
     text = open(said[-1]).read()
     open(here + "/batch", "w").write(text)
@@ -103,6 +104,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def place(folder: Path) -> Place:
     return Place(folder / "runs", folder / "results" / "tiny", "cpu")
+
+
+def soon() -> StopRequest:
+    """So that a test fails where it would hang."""
+    return StopRequest(max_minutes=2)
 
 
 def replaced(monkeypatch: pytest.MonkeyPatch, *workers: Light) -> None:
@@ -177,7 +183,7 @@ def test_slurm_gets_what_was_asked_for_and_gives_back_who_is_preempted(
 ) -> None:
     replaced(monkeypatch, Light(tmp_path, "a"), Light(tmp_path, "b", preempted=True), Light(tmp_path, "c"))
     progress = Said()
-    Cluster("slurm", 3, 2, 30)(recipe, place(tmp_path), 1, progress, StopRequest())
+    Cluster("slurm", 3, 2, 30)(recipe, place(tmp_path), 1, progress, soon())
     asked = (slurm / "batch").read_text()
     for each in ("--array=0-2", "--gpus-per-node=2", "--time=30", "--signal=USR2@90", "--job-name=rnabench"):
         assert each in asked
@@ -188,7 +194,7 @@ def test_slurm_gets_what_was_asked_for_and_gives_back_who_is_preempted(
 def test_slurm_s_refusal_is_one_line(recipe: Recipe, slurm: Path, tmp_path: Path) -> None:
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2\nexit 1\n")
     with pytest.raises(RnabenchError, match="invalid partition") as error:
-        Cluster("slurm", 2)(recipe, place(tmp_path), 1, Silent(), StopRequest())
+        Cluster("slurm", 2)(recipe, place(tmp_path), 1, Silent(), soon())
     assert "\n" not in str(error.value)
 
 
@@ -205,12 +211,12 @@ def test_how_workers_end_is_told_and_one_at_the_end_is_enough(
     progress = Said()
     replaced(monkeypatch, Light(tmp_path, "a"), Light(tmp_path, "b", problem="raise"),
              Light(tmp_path, "c", problem="no data"))
-    Cluster("local", 3)(recipe, place(tmp_path), 1, progress, StopRequest())
+    Cluster("local", 3)(recipe, place(tmp_path), 1, progress, soon())
     assert [(line.split(":")[0], "mistake" in line, "no data" in line) for line in sorted(progress.lines[1:])] == [
         ("worker 1 of 3", False, False), ("worker 2 of 3", True, False), ("worker 3 of 3", False, True)]
     replaced(monkeypatch, Light(tmp_path, "a", problem="no data"), Light(tmp_path, "b", problem="no data"))
     with pytest.raises(RnabenchError, match="no worker came to the end: no data"):
-        Cluster("local", 2)(recipe, place(tmp_path), 1, Silent(), StopRequest())
+        Cluster("local", 2)(recipe, place(tmp_path), 1, Silent(), soon())
 
 
 @pytest.mark.parametrize(("gpus", "each", "expected"), [

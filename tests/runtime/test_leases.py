@@ -151,8 +151,9 @@ def test_locks_that_stay_on_their_machine_do_not_count(options: str, expected: f
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     device = tmp_path.stat().st_dev
     mounts = tmp_path / "mountinfo"
+    number = f"{os.major(device)}:{os.minor(device)}"
     mounts.write_text("21 1 0:19 / / rw - ext4 /dev/sda rw\n"
-                      f"36 35 {os.major(device)}:{os.minor(device)} / /home rw,noatime shared:1 - nfs server:/ {options}\n")
+                      f"36 35 {number} / /home rw,noatime shared:1 - nfs server:/ {options}\n")
     monkeypatch.setattr(locks, "MOUNTS", mounts)
     monkeypatch.setattr(locks, "_tried", set())
     check_locks(tmp_path, Silent())
