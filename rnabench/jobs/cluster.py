@@ -40,7 +40,7 @@ LEAST_MINUTES = 5  # some of them go into starting and saving
 REQUEUED = 1000  # how often at most, when these are over
 SIGNAL_SECONDS = 90  # before the end of these: enough to stop anywhere
 POLL_SECONDS = 0.5
-GRACE_SECONDS = 15.0  # to save their state, for workers that are cancelled
+GRACE_SECONDS = 30.0  # to save their state, for workers that are cancelled
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,9 @@ def claimed(place: Path, what: str) -> Iterator[None]:
     file = _lock_of(place)
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    lock = _taken(file, wait=True)
-    if lock is None:
+    with _attempts_in_turn(file.parent):
+        lock = _acquired(file)
+    if lock is None and (lock := _after_its_lease(file)) is None:
         raise Busy(f"{what}: another process works on it ({str(file)!r} is locked); wait until it is done")
     try:
         with leases.looked_after(lock, what) if isinstance(lock, SoftFileLease) else nullcontext():
@@ -71,8 +72,11 @@ def is_claimed(place: Path, wait: bool = False) -> bool:
     file = _lock_of(place)
     if not file.exists() and not _lease_of(file).exists():
         return False
-    lock = _taken(file, wait)
-    if lock is not None:
+    with _attempts_in_turn(file.parent):
+        lock = _acquired(file)
+        if lock is not None:
+            lock.release()
+    if lock is None and wait and (lock := _after_its_lease(file)) is not None:
         lock.release()
     return lock is None
 
@@ -147,23 +151,28 @@ def _lock(file: Path) -> BaseFileLock:
     return leases.lease(_lease_of(file), seconds) if watching is None else watching
 
 
-def _taken(file: Path, wait: bool) -> BaseFileLock | None:
+def _acquired(file: Path) -> BaseFileLock | None:
     """The lock, held; None if another process holds it."""
     lock = _lock(file)
     with writing(file):
-        with _attempts_in_turn(file.parent):
-            for _ in range(2 if isinstance(lock, SoftFileLease) else 1):  # the first may only sweep a dead owner's away
-                with suppress(Timeout):
-                    lock.acquire(timeout=0)
-                    return lock
-        if not isinstance(lock, SoftFileLease):
-            return None
-        seconds = lock.lease_duration
-        if wait and not _comes_back.get() and leases.is_old(Path(lock.lock_file), seconds):
+        for _ in range(2 if isinstance(lock, SoftFileLease) else 1):  # the first may only sweep a dead owner's away
             with suppress(Timeout):
-                lock.acquire(timeout=1.1 * seconds, poll_interval=seconds / 100)
+                lock.acquire(timeout=0)
                 return lock
+    if isinstance(lock, SoftFileLease):
         _watched[file] = lock
+    return None
+
+
+def _after_its_lease(file: Path) -> BaseFileLock | None:
+    """The lock that another holds, held, if that is a lease that seems to have run out, and does; it is waited for."""
+    if _comes_back.get() or (lease := _watched.pop(file, None)) is None:
+        return None
+    if leases.is_old(Path(lease.lock_file), lease.lease_duration):
+        with writing(file), suppress(Timeout):
+            lease.acquire(timeout=1.1 * lease.lease_duration, poll_interval=lease.lease_duration / 100)
+            return lease
+    _watched[file] = lease
     return None
 
 
