@@ -119,12 +119,12 @@ def test_workers_one_killed_and_one_preempted_do_what_one_process_does(
     trial: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "tiny.yaml"
-    file.write_text(TEXT.replace("pgd2]", "pgd20, pgd40]").replace("n_examples_of: {pgd2 / eot:2: 6},", ""))
-    seen = trial.with_workers(file, tmp_path / "together", 3, [signal.SIGKILL, signal.SIGUSR2], (0, 0.5))
+    file.write_text(TEXT.partition("figures:")[0])
+    seen = trial.with_workers(file, tmp_path / "together", 2, [signal.SIGKILL, signal.SIGUSR2], (0, 0.5))
     shown = capfd.readouterr().err
     assert len(seen.hit) == 2
     assert sum("killed, or ended in disorder" in line for line in shown.splitlines()) == 1
-    assert shown.count(": finished") == 2
+    assert shown.count(": finished") == 1
     assert any("Requeued" in log.read_text() for log in (tmp_path / "together" / "runs" / LOGS).rglob("*.out"))
     trial.reproduce(file, tmp_path / "alone")
     assert trial.differing(tmp_path / "alone", tmp_path / "together") == []
