@@ -90,7 +90,7 @@ class LiveProgress:
         self._done, self._since, self._note = 0.0, time.monotonic(), ""
         for task in list(self._bar.task_ids):
             self._bar.remove_task(task)
-        self._task = self._bar.add_task(visible(title), total=total, completed=done, rate="", note="")
+        self._task = self._bar.add_task(visible(title), total=total or None, completed=done, rate="", note="")
 
     def advance(self, images: float, note: str = "") -> None:
         if self._bar is None:

@@ -11,6 +11,7 @@ from rnabench.cli import options as o
 from rnabench.cli.answer import Answer
 
 if TYPE_CHECKING:
+    from rnabench.jobs.cluster import Cluster
     from rnabench.jobs.reproduce import Place
     from rnabench.report.record import Record
     from rnabench.settings.recipe import Recipe
@@ -33,6 +34,13 @@ def reproduce(
                                             "`--plan --json` lists them, also as @FILE, a JSON list of them.  "
                                             "[default: all]", o.RUN)] = None,
     jobs: Jobs = 1,
+    cluster: Annotated[Optional[str], o.option("Have it done by workers that Slurm starts (slurm), or on this machine "
+                                               "(local).  [default: neither]", o.RUN)] = None,
+    workers: Annotated[Optional[int], o.option("How many, with --cluster.  [default: 1]", o.RUN)] = None,
+    gpus_per_worker: Annotated[Optional[int], o.option("GPUs of each, with --cluster.  [default: slurm 1; local those "
+                                                       "that there are, by turns]", o.RUN)] = None,
+    minutes: Annotated[Optional[int], o.option("After how many each is requeued, with --cluster.  [default: slurm 240; "
+                                               "local no limit]", o.RUN)] = None,
     max_minutes: o.MaxMinutes = None,
     log: o.Log = None,
     device: o.Device = "auto",
@@ -63,10 +71,12 @@ def reproduce(
         raise InvalidValue("--jobs", jobs, "at least 1")
     if "dataset" in data:
         from_options(DataSettings, data)
+    engine = _engine(cluster, workers, gpus_per_worker, minutes, device)
     if profile is None and (known := profiles(recipe)):
         from rnabench.runtime.device import find_device
 
-        wanted = "short" if find_device(device).type == "cuda" else "cpu"
+        gpus = engine.has_gpus if engine else False
+        wanted = "short" if gpus or find_device(device).type == "cuda" else "cpu"
         profile = wanted if wanted in known else None
     loaded = load_recipe(recipe, profile, data)
     if keep_images:
@@ -81,13 +91,28 @@ def reproduce(
     chosen = loaded if only is None else choose(loaded, only, device)
     place = Place(runs, out / loaded.folder, device, refresh, log or ())
     if plan:
-        return _show_plan(loaded, chosen, place, jobs)
+        return _show_plan(loaded, chosen, place, jobs * (workers or 1))
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if loaded.profile is not None:
             progress.line(f"profile {loaded.profile}: {loaded.summary or loaded.title}")
-        announce(chosen, place, jobs, progress)
-        found = run_recipe(loaded, chosen, place, progress, stop, jobs)
+        announce(chosen, place, jobs * (workers or 1), progress)
+        found = run_recipe(loaded, chosen, place, progress, stop, jobs, engine)
     return _finish(loaded, chosen, place, found.table, found.figures, found.missing)
+
+
+def _engine(cluster: str | None, workers: int | None, gpus_per_worker: int | None, minutes: int | None, device: str
+            ) -> Cluster | None:
+    """Who does it, if not this process. Raises InvalidValue."""
+    from rnabench.errors import InvalidValue
+
+    if cluster is None:
+        for name, value in (("workers", workers), ("gpus-per-worker", gpus_per_worker), ("minutes", minutes)):
+            if value is not None:
+                raise InvalidValue(f"--{name}", value, "--cluster slurm or --cluster local with it")
+        return None
+    from rnabench.jobs.cluster import Cluster
+
+    return Cluster(cluster, 1 if workers is None else workers, gpus_per_worker, minutes, device)
 
 
 def quickstart(

@@ -17,7 +17,7 @@ from rnabench.data.sources import load_images
 from rnabench.errors import RnabenchError
 from rnabench.runtime.device import visible_gpus
 from rnabench.runtime.environment import git_revision, versions
-from rnabench.runtime.locks import check_locks
+from rnabench.runtime.locks import check_locks, lease_seconds
 from rnabench.runtime.progress import Silent
 from rnabench.settings.datasets import DATASETS, DataSettings
 
@@ -111,11 +111,15 @@ def _locks(name: str, folder: Path) -> Finding:
     made = not folder.exists()
     try:
         check_locks(folder, Silent(), alone=False)
+        seconds = lease_seconds(folder)
     except RnabenchError as error:
         return Finding(f"{name} locks", "WARN", str(error), "let one process at a time work there")
     finally:
         if made:
             shutil.rmtree(folder, ignore_errors=True)
+    if seconds is not None:
+        return Finding(f"{name} locks", "OK", f"leases of {seconds:g} s keep other processes out of {str(folder)!r}: "
+                                              "file locks do not hold there, or are not to be used")
     return Finding(f"{name} locks", "OK", f"keep other processes out of {str(folder)!r}")
 
 

@@ -28,7 +28,7 @@ from rnabench.report.staleness import own_reasons, reasons
 from rnabench.report.study_record import AnyRecord
 from rnabench.runtime.device import find_device, visible_gpus
 from rnabench.runtime.environment import now
-from rnabench.runtime.locks import check_locks
+from rnabench.runtime.locks import check_locks, coming_back
 from rnabench.runtime.progress import Named, Progress
 from rnabench.runtime.stopping import StopRequest
 from rnabench.runtime.workers import Task, run_in_workers
@@ -77,23 +77,22 @@ class Reproduced:
     missing: tuple[str, ...]
 
 
-def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, stop: StopRequest, jobs: int = 1
-              ) -> Reproduced:
+def reproduce(recipe: Recipe, chosen: Recipe, place: Place, progress: Progress, stop: StopRequest, jobs: int = 1,
+              elsewhere: Callable[[Recipe, Place, int, Progress, StopRequest], None] | None = None) -> Reproduced:
     """Do what is `chosen` of the recipe (`Recipe.only`), with `jobs` processes, and collect what there is of it all.
+    `elsewhere` does it in the place of `side_by_side` (`jobs.cluster`).
 
     Other processes may work on the same recipe in the same folders: nothing is done twice. Raises Stopped, and the
     errors of training, evaluation and studies.
     """
     check(recipe, place.device)
     for folder in (place.runs, place.folder):
-        check_locks(folder, progress, alone=jobs == 1)
+        check_locks(folder, progress, alone=jobs == 1 and elsewhere is None)
     started = now()
     if place.refresh:
         for name, why in _stale(chosen, place):
             progress.line(f"{name}: stale ({'; '.join(why)}): made anew")
-    tasks = [Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)]
-    gpus = visible_gpus() if place.device in ("auto", "cuda") else []
-    run_in_workers(tasks, jobs, progress, stop, gpus if len(gpus) > 1 else [])
+    (elsewhere or side_by_side)(chosen, place, jobs, progress, stop)
     records: dict[str, Record] = {}
     missing = []
     for name in recipe.table if chosen.table else ():
@@ -132,6 +131,13 @@ def _stale(recipe: Recipe, place: Place) -> Iterator[tuple[str, list[str]]]:
                 yield name, why
 
 
+def side_by_side(chosen: Recipe, place: Place, jobs: int, progress: Progress, stop: StopRequest) -> None:
+    """Do everything, with `jobs` processes on this machine and by turns on its GPUs."""
+    tasks = [Task(f"job {number + 1}", work, (chosen, place)) for number in range(jobs)]
+    gpus = visible_gpus() if place.device in ("auto", "cuda") else []
+    run_in_workers(tasks, jobs, progress, stop, gpus if len(gpus) > 1 else [])
+
+
 def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) -> None:
     """Train, attack and study until nothing is left. What other processes have claimed is theirs: it is waited for."""
     once = {place.run(training): training for training in recipe.models.values()}  # two names may mean one network
@@ -147,7 +153,8 @@ def work(recipe: Recipe, place: Place, progress: Progress, stop: StopRequest) ->
         for name, unit in left:
             started = time.monotonic()
             try:
-                unit()
+                with coming_back():
+                    unit()
             except Busy as busy:
                 waiting.append((name, unit))
                 reason = str(busy)

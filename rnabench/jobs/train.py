@@ -78,7 +78,7 @@ def train(
                  "the device": device_name.partition(":")[0]})
     with ranks.together():
         # asked before the images are read: who waits for it asks again and again
-        if ranks.first and is_claimed(folder):
+        if ranks.first and is_claimed(folder, wait=True):
             raise Busy(f"{folder.name}: another process trains it; wait until it is done")
         device = find_device(device_name)
         check_precision(recipe.precision, device)

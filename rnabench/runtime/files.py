@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rnabench.errors import InvalidValue, RnabenchError
+from rnabench.runtime.leases import check_held
 
 HOST = re.sub(r"\W", "-", platform.node())[:64]
 TEMPORARY = re.compile(r"\.rnabench-(\w[\w-]*)-([0-9]{1,7})-[0-9a-f]{8}\.tmp")
@@ -40,6 +41,7 @@ def atomic(target: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        check_held()
         temporary.replace(target)
 
 

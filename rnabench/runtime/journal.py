@@ -20,6 +20,7 @@ from typing import Any
 from rnabench.errors import Busy
 from rnabench.runtime.environment import made_by
 from rnabench.runtime.files import write_text, writing
+from rnabench.runtime.leases import check_held
 from rnabench.runtime.locks import claimed, is_claimed
 from rnabench.settings.base import digest
 
@@ -95,6 +96,7 @@ class Journal:
             kept = [self._line(number, *entry) for number, entry in enumerate(self._read(file))]
             write_text(file, "".join([json.dumps({"digest": self.digest}) + "\n", *kept]))
             self._whole[file] = len(kept)
+        check_held()
         with writing(file), file.open("a") as handle:
             handle.write(self._line(self._whole[file], key, batch))
             handle.flush()

@@ -20,7 +20,7 @@ GRAIN = 64  # parts of an image in which a batch's progress is told: sums of the
 
 class Progress(Protocol):
     def begin(self, title: str, total: int, done: int = 0) -> None:
-        """A piece of work of `total` images starts, of which `done` were done before."""
+        """A piece of work of `total` images starts, of which `done` were done before; 0: nobody counts it."""
 
     def advance(self, images: float, note: str = "") -> None:
         """So many more images are done, or the work of so many; `note` is what is known so far (accuracies)."""
@@ -123,8 +123,8 @@ class Lines:
     def _standing(self) -> str:
         with self._lock:
             took = time.monotonic() - self._began
-            if not self._title:
-                return f"getting ready for {in_words(took)}"
+            if not self._total:
+                return f"{self._title or 'getting ready'} for {in_words(took)}"
             rate = (self._done - self._before) / max(took, 1e-9)
             parts = [f"{self._title}: {math.floor(self._done):,}/{self._total:,} images after {in_words(took)}",
                      f"{per_second(rate)}  about {in_words((self._total - self._done) / rate)} left" if rate else "",

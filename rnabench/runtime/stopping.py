@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType, TracebackType
 
 # What Ctrl-C sends, what schedulers send before they kill, what a closing terminal sends; Windows lacks the last two.
@@ -18,15 +18,15 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Asked for by Ctrl-C (SIGINT), SIGTERM, SIGHUP or SIGUSR1, or after `max_minutes`.
+    """Asked for by Ctrl-C (SIGINT), SIGTERM, SIGHUP or SIGUSR1 (or other `signals`), or after `max_minutes`.
 
     True once the run has been asked to stop. Use as a context manager around the run: signals are handled inside the
     block only, and none that was ignored before, as SIGHUP is under `nohup`. Ctrl-C or SIGTERM a second time interrupts
     at once, by KeyboardInterrupt.
     """
 
-    def __init__(self, max_minutes: float | None = None) -> None:
-        self.max_minutes = max_minutes
+    def __init__(self, max_minutes: float | None = None, signals: Collection[int] = SIGNALS) -> None:
+        self.max_minutes, self.signals = max_minutes, signals
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self._first: dict[int, float] = {}  # by signal, the time when it first came
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
@@ -36,7 +36,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS
+            self._previous = {number: signal.signal(number, self._on_signal) for number in self.signals
                               if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
         return self
 
@@ -45,6 +45,11 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    @property
+    def asked_by(self) -> set[int]:
+        """The signals that have come."""
+        return set(self._first)
 
     def stopped(self, where: str) -> Stopped:
         """The exception to raise once the state is saved."""

@@ -1,4 +1,4 @@
-"""A piece of work has one owner at a time, whoever looks on; where locks do not hold, that is said."""
+"""A piece of work has one owner at a time, whoever looks on; where locks do not hold, leases take their place."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from rnabench.errors import Busy, RnabenchError
-from rnabench.runtime import locks
+from rnabench.runtime import leases, locks
 from rnabench.runtime.journal import Journal
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Silent
@@ -50,6 +50,15 @@ class Lines(Silent):
 
     def line(self, text: str) -> None:
         self.said.append(text)
+
+
+@pytest.fixture(params=["locks", "leases"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder that is locked by either kind."""
+    if request.param == "leases":
+        (tmp_path / locks.FOLDER).mkdir()
+        (tmp_path / locks.FOLDER / leases.FILE).write_text("60")
+    return tmp_path
 
 
 def lock_of(thing: Path) -> Path:
@@ -95,16 +104,16 @@ def test_the_locks_of_cells_outlive_their_journals(tmp_path: Path) -> None:
     assert len(set(numbers)) == 1
 
 
-def test_processes_that_take_turns_never_meet(tmp_path: Path) -> None:
-    counter = tmp_path / "counter"
+def test_processes_that_take_turns_never_meet(folder: Path) -> None:
+    counter = folder / "counter"
     counter.write_text("0")
     processes = [subprocess.Popen([sys.executable, "-c", ADD_ONE, str(counter)]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert counter.read_text() == "60"
 
 
-def test_nobody_is_kept_out_by_those_who_look(tmp_path: Path) -> None:
-    thing = tmp_path / "thing"
+def test_nobody_is_kept_out_by_those_who_look(folder: Path) -> None:
+    thing = folder / "thing"
     with claimed(thing, "it"):
         assert is_claimed(thing)
     assert not is_claimed(thing)
@@ -148,12 +157,29 @@ class OwnLock(NoLock):
         self.inside.release()
 
 
+@pytest.mark.parametrize("lock", [NoLock, OwnLock, SoftFileLock])  # the last is what filelock falls back to
+def test_where_locks_keep_nobody_out_leases_do_which_is_said_once(lock: type, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_tried", set())
+    monkeypatch.setattr(locks, "FileLock", lock)
+    progress = Lines()
+    for _ in range(2):
+        check_locks(tmp_path, progress, alone=False)
+    assert len(progress.said) == 1
+    assert str(tmp_path) in progress.said[0]
+    assert locks.lease_seconds(tmp_path) == leases.SECONDS
+    with claimed(tmp_path / "thing", "it"):
+        assert is_claimed(tmp_path / "thing")
+    assert not is_claimed(tmp_path / "thing")
+
+
 @pytest.mark.parametrize("lock", [NoLock, OwnLock])
-def test_locks_that_keep_nobody_out_are_told_once_and_refused_for_several(
+def test_where_leases_keep_nobody_out_either_it_is_told_once_and_refused_for_several(
     lock: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "_tried", set())
     monkeypatch.setattr(locks, "FileLock", lock)
+    monkeypatch.setattr(leases, "lease", lambda file, seconds: lock(file))
     with pytest.raises(RnabenchError, match="keep other processes out; expected one that has"):
         check_locks(tmp_path, Silent(), alone=False)
     progress = Lines()
@@ -161,6 +187,7 @@ def test_locks_that_keep_nobody_out_are_told_once_and_refused_for_several(
         check_locks(tmp_path, progress)
     assert len(progress.said) == 1
     assert str(tmp_path) in progress.said[0]
+    assert locks.lease_seconds(tmp_path) is None
 
 
 def test_locks_that_hold_are_not_mentioned_and_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,16 +198,6 @@ def test_locks_that_hold_are_not_mentioned_and_tried_once(tmp_path: Path, monkey
     check_locks(tmp_path, progress, alone=False)
     assert time.perf_counter() - started < 0.1  # no second process
     assert not progress.said
-
-
-def test_what_filelock_falls_back_to_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that stands for a lock stays when its owner is killed."""
-    from filelock import SoftFileLock
-
-    monkeypatch.setattr(locks, "_tried", set())
-    monkeypatch.setattr(locks, "FileLock", SoftFileLock)
-    with pytest.raises(RnabenchError, match="keep other processes out"):
-        check_locks(tmp_path, Silent(), alone=False)
 
 
 def test_filelock_keeps_the_files_of_its_locks(tmp_path: Path) -> None:
