@@ -23,7 +23,7 @@ def record(label: str, batch_dependent: bool | None, size: int = 2, backend: str
     outcome = Outcome("pgd9", "eot:3", correct, correct[:, 0], correct[:, 0], None)
     result = Result.of(outcome, "batch" if batch_dependent else "group", PARAMETERS | {"backend": backend})
     said: dict[str, Any] = {} if batch_dependent is None else {"batch_dependent": batch_dependent}
-    return changed(handmade(label, [], attack_paths=4), model=said, evaluation={"batch_size": size},
+    return changed(handmade(label, [Result.of(outcome, "sample", PARAMETERS)], attack_paths=4), model=said, evaluation={"batch_size": size},
                    results=[result.content()])
 
 
