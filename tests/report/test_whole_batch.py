@@ -23,8 +23,8 @@ def record(label: str, batch_dependent: bool | None, size: int = 2, backend: str
     outcome = Outcome("pgd9", "eot:3", correct, correct[:, 0], correct[:, 0], None)
     result = Result.of(outcome, "batch" if batch_dependent else "group", PARAMETERS | {"backend": backend})
     said: dict[str, Any] = {} if batch_dependent is None else {"batch_dependent": batch_dependent}
-    return changed(handmade(label, [Result.of(outcome, "sample", PARAMETERS)], attack_paths=4), model=said, evaluation={"batch_size": size},
-                   results=[result.content()])
+    begun = handmade(label, [Result.of(outcome, "sample", PARAMETERS)], attack_paths=4)
+    return changed(begun, model=said, evaluation={"batch_size": size}, results=[result.content()])
 
 
 def test_draws_serve_batches() -> None:
