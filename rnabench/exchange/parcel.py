@@ -98,6 +98,8 @@ def take(repository: Repository, target: Path) -> bool:
     listing = _listing(repository)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         if listing.same_in(target):
+            with _called(repository.name, target):
+                _check_run(repository.name, target)
             return False
         raise InvalidValue("--runs", str(target), "a folder in which there is no other run of that name: move this "
                            "one, or name another folder")
