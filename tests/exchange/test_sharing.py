@@ -20,7 +20,9 @@ from rnabench import load_model
 from rnabench.errors import RnabenchError
 from rnabench.exchange import parcel
 from rnabench.exchange.parcel import take
+from rnabench.exchange.released import released_state
 from rnabench.exchange.repository import Folder
+from rnabench.model.factory import build_model
 from tests.cli.test_cli import ATTACK, TRAIN, run
 from tests.damage import MANY, assert_told, damaged
 from tests.helpers import visible
@@ -246,6 +248,17 @@ def test_what_cannot_be_pushed(trained: Path, tmp_path: Path, capsys: pytest.Cap
         assert told in line
     assert not (tmp_path / "new").exists()
     assert visible(full) == {"mine"}
+
+
+def test_a_recipe_to_do_it_again_names_no_folder_of_weights(tmp_path: Path) -> None:
+    """Also where the file that a training started from is there, so that the recipe can be written."""
+    torch.save(released_state(build_model("resnet18", "bn", width=2), "resnet18"), tmp_path / "start.pth")
+    assert run(*TRAIN, "--space", "bn", "--init", str(tmp_path / "start.pth"), "--out", str(tmp_path / "run")) == 0
+    assert run("attack", str(tmp_path / "run"), *ATTACK, "--attacks", "fgsm") == 0
+    assert run("push", str(tmp_path / "run"), str(tmp_path / "shared")) == 0
+    assert "init: start.pth" in (tmp_path / "shared" / "recipe.yaml").read_text()
+    for file in (tmp_path / "shared").iterdir():
+        assert f"{tmp_path}/".encode() not in file.read_bytes(), file.name
 
 
 def test_the_card_is_of_these_weights(trained: Path, tmp_path: Path) -> None:
