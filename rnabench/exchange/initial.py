@@ -78,6 +78,8 @@ def initial_state(model: RandomizedClassifier, arch: str, init: str) -> tuple[di
             raise InvalidValue("--init", init, f"weights for {len(here)} classes, as many as the data set has; these "
                                f"tell {len(there)} apart")
     found = {name: _fitted(tensors, source[name], state[name]) for name in source if source[name] in tensors}
+    found = {name: tensor if tensor is not None and _is_usable(name, tensor) else None
+             for name, tensor in found.items()}
     missing = [source[name] for name in source if name not in found and not name.endswith(COUNTER)]
     wrong = [source[name] for name, tensor in found.items() if tensor is None]
     unused = [name for name in tensors if name not in source.values() and not name.endswith(STATISTICS)]
@@ -94,10 +96,15 @@ def initial_state(model: RandomizedClassifier, arch: str, init: str) -> tuple[di
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # which a norm of single images has no use for
 
 
+def _is_usable(name: str, tensor: Tensor) -> bool:
+    """Whether a network can compute with it: in its own numbers, and after pooling."""
+    return bool(tensor.isfinite().all()) and not (name.endswith("running_var") and bool((tensor < 0).any()))
+
+
 def _fitted(tensors: Mapping[str, Tensor], name: str, target: Tensor) -> Tensor | None:
     """A tensor of the file in the shape of ours; None if it cannot have that."""
     tensor = tensors[name]
-    if wrong_numbers(tensor, target) or not bool(tensor.to(torch.float64).isfinite().all()):
+    if wrong_numbers(tensor, target):
         return None
     if tensor.shape in (target.shape, (1, *target.shape, 1, 1)):  # a released BGN's scale and shift
         return tensor.reshape(target.shape).to(target.dtype)

@@ -7,7 +7,6 @@ and a network that loads; nothing is unpickled, and nothing stands in the folder
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from rnabench.model.saved import load_model
 from rnabench.runtime.files import atomic_folder, sha256, write_text, writing
 from rnabench.settings.base import problems
 from rnabench.settings.documents import Bounds, Unreadable, read_json
+from rnabench.settings.initial import init_name
 
 LISTED, CARD, INFO, AGAIN = "files.json", "README.md", "model_info.json", "recipe.yaml"
 MOST_BYTES = {WEIGHTS: 8 << 30, RUN_FILE: 4 << 20, LOG: 16 << 20, CARD: 4 << 20, INFO: 1 << 20, AGAIN: 1 << 20}
@@ -84,7 +84,7 @@ def shared(run: Mapping[str, Any]) -> dict[str, Any]:
 def _placeless(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe, and that of its teacher, that looks for files nowhere; those of weights keep their names."""
     places = {name: value for name, value in (("data_dir", None), ("download", False)) if name in recipe}
-    init = {"init": re.split(r"[/\\]", recipe["init"])[-1]} if isinstance(recipe.get("init"), str) else {}
+    init = {"init": init_name(recipe["init"])} if recipe.get("init") else {}
     teacher = {"teacher": _placeless(recipe["teacher"])} if recipe.get("teacher") else {}
     return dict(recipe) | places | init | teacher
 
@@ -98,6 +98,8 @@ def take(repository: Repository, target: Path) -> bool:
     listing = _listing(repository)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         if listing.same_in(target):
+            with _called(repository.name, target):
+                _check_run(repository.name, target)
             return False
         raise InvalidValue("--runs", str(target), "a folder in which there is no other run of that name: move this "
                            "one, or name another folder")

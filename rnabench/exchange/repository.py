@@ -43,10 +43,14 @@ class Repository(Protocol):
 
 def repository(text: str, private: bool = False) -> Repository:
     """What a user names. Raises InvalidValue."""
-    if text.startswith("file:"):
-        return Folder(Path(text.removeprefix("file:").removeprefix("//")))
-    if text.startswith((".", "~")) or Path(text).is_absolute():
-        return Folder(Path(text).expanduser())
+    if text.startswith(("file:", ".", "~")) or Path(text).is_absolute():
+        if private:
+            raise InvalidValue("--private", private, "OWNER/NAME of the hub with it: who may read a folder is for its "
+                               "permissions to say")
+        try:
+            return Folder(Path(text.removeprefix("file:").removeprefix("//")).expanduser())
+        except (OSError, RuntimeError) as error:  # no such user, or links that lead in a circle
+            raise InvalidValue("REPO_ID", text, f"{FORMS} ({error})") from None
     if (named := OWNER_AND_NAME.fullmatch(text)) is None:
         raise InvalidValue("REPO_ID", text, FORMS)
     return Hub(named[1], named[2], named[3], private)
@@ -73,8 +77,9 @@ class Folder:
     def tidy(self, folder: Path) -> None: ...
 
     def publish(self, folder: Path, names: Sequence[str]) -> str:
-        if self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
-            raise InvalidValue("REPO_ID", self.name, "a new or an empty folder")
+        with writing(self.folder):
+            if self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
+                raise InvalidValue("REPO_ID", self.name, "a new or an empty folder")
         with atomic_folder(self.folder) as place, writing(self.folder):
             for file in folder.iterdir():
                 shutil.copyfile(file, place / file.name)

@@ -19,7 +19,7 @@ from rnabench.jobs.target import Target, load_run
 from rnabench.model.runs import WEIGHTS, finished_runs, read_run
 from rnabench.report.record import Record, Result
 from rnabench.report.record_file import read_record
-from rnabench.report.rescored import Rescored, Rescoring, contradiction
+from rnabench.report.rescored import Rescored, Rescoring
 from rnabench.runtime.device import number_formats
 from rnabench.runtime.files import sha256
 from rnabench.runtime.progress import Progress
@@ -77,9 +77,6 @@ def checked(place: Path) -> tuple[Path, Record, list[Checked]]:
         raise RnabenchError(f"{WHAT}: {str(place)!r} is not there, or beside no record; expected <record>.images/"
                             "<cell>.safetensors beside <record>.json")
     record, chosen = read_record(file), list[Checked]()
-    if doubtful := contradiction(record):
-        raise RnabenchError(f"record: {str(file)!r} contradicts itself: {doubtful}; expected numbers that follow from "
-                            "its outcomes")
     for result in record.results:
         if result.kept_images is not None:
             where = file.parent / result.kept_images.file

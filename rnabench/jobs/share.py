@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from rnabench.exchange.parcel import AGAIN, CARD, INFO, publish, take
 from rnabench.exchange.repository import Repository
-from rnabench.model.runs import read_run
+from rnabench.model.runs import WEIGHTS, read_run
 from rnabench.report.card import card_of
 from rnabench.report.record import Record
 from rnabench.report.record_file import reading, records_in
 from rnabench.report.table_files import without_html
+from rnabench.runtime.files import sha256
 from rnabench.settings.parts import with_parts
 
 HUB_FIELDS = """\
@@ -42,8 +44,10 @@ def pull(repository: Repository, runs: Path) -> tuple[Path, bool]:
 
 def _texts(run: Path, said: dict[str, Any], address: str) -> dict[str, str]:
     """The card as the hub shows it, and its other files."""
-    records = [(file, record) for file, record in records_in(run)]
-    use = (f"## Use\n\n```sh\nrnabench pull {address}\n```\n\nThe weights are safetensors of SHA-256 "
+    weights = sha256(run / WEIGHTS) if (run / WEIGHTS).is_file() else ""  # without any, publishing says so
+    # those of weights that were trained anew since say nothing of these
+    records = [(file, record) for file, record in records_in(run) if record.model.weights_sha256 == weights]
+    use = (f"## Use\n\n```sh\nrnabench pull {shlex.quote(address)}\n```\n\nThe weights are safetensors of SHA-256 "
            f"`{said.get('weights_sha256', 'unknown')}`; `pull` compares the hash of every file before it keeps any.\n")
     if not records:
         return {CARD: HUB_FIELDS + without_html(f"\n# {_title(said)}\n\nNot attacked yet.\n\n{use}")}

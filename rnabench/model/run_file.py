@@ -45,7 +45,8 @@ class RecipeSaid(_Said):
     objective: str | None = None
     select: str | None = None
     seed: int | None = None
-    teacher: dict[str, Any] | None = None
+    init: str | None = None
+    teacher: RecipeSaid | None = None
 
 
 class TeacherSaid(_Said):

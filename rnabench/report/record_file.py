@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from rnabench.errors import RnabenchError, all_at_once
 from rnabench.report.record import FORMAT, Record
+from rnabench.report.scores import contradiction
 from rnabench.report.stored import PackedBits, Stored, pack, unpack
 from rnabench.report.study_record import STUDY_FORMAT, StudyRecord
 from rnabench.runtime.files import write_text
@@ -41,7 +42,8 @@ def kind_of(content: Any) -> Kind:
 
 
 def read_record(file: Path) -> Record:
-    """The record of an evaluation. Raises RnabenchError for a file that is none, or is damaged, with all its faults."""
+    """The record of an evaluation. Raises RnabenchError for a file that is none, or is damaged, with all its faults, or
+    whose numbers are not those of its outcomes."""
     content = read_content(file, "`rnabench attack`")
     if not isinstance(content, dict) or "results" not in content or "format" not in content:
         raise RnabenchError(f"record: {str(file)!r} is no record; expected JSON written by `rnabench attack`")
@@ -49,7 +51,10 @@ def read_record(file: Path) -> Record:
         raise RnabenchError(f"record: {str(file)!r} has {_other(content)}; expected {FORMAT}: run the same command "
                             "with --no-resume or another --out")
     with reading(file):
-        return Record.model_validate(content if content["format"] == FORMAT else _from_older(content))
+        record = Record.model_validate(content if content["format"] == FORMAT else _from_older(content))
+        if doubtful := contradiction(record):
+            raise ValueError(f"it contradicts itself: {doubtful}")
+        return record
 
 
 def write_record(record: Record, file: Path) -> None:

@@ -14,6 +14,7 @@ from rnabench.report.methods import Method
 from rnabench.report.record import Record
 from rnabench.settings.attacks import parse_entry
 from rnabench.settings.evaluation import EvaluationSettings
+from rnabench.settings.initial import init_name
 from rnabench.settings.training import TrainingSettings
 
 ALWAYS = ("dataset", "arch", "space")  # said even where they are the default
@@ -99,6 +100,8 @@ def _with_teachers(name: str, training: TrainingSettings) -> tuple[dict[str, Any
     own = {key: getattr(training, key) for key in ALWAYS} | own
     if training.dataset == "folder":
         own["data_dir"] = FOLDER
+    if training.init is not None:
+        own["init"] = init_name(training.init)
     if training.teacher is None:
         return own, {}
     teacher = f"{name}-teacher"

@@ -12,7 +12,7 @@ from typing import Any
 from rnabench.report.change import BY_GROUP, BY_IMAGE, ByImage, Change
 from rnabench.report.judgement import Judgement, judged
 from rnabench.report.record import Record, Result
-from rnabench.report.scores import averaging, headline, stated_headline
+from rnabench.report.scores import averaging, headline
 from rnabench.report.table import percent
 from rnabench.report.table_files import csv_text, markdown_table, write_markdown
 from rnabench.runtime.files import write_text
@@ -146,20 +146,6 @@ class Rescoring:
                   "own_network": self.own, "seed": self.seed}
         write_text(folder / "rescored.csv", csv_text([shared | row for row in self.rows]))
         write_markdown(folder / "rescored.md", self.markdown())
-
-
-def contradiction(record: Record) -> str | None:
-    """A stated number of the worst case that does not follow from the record's own outcomes, in words; None if all do.
-
-    That the numbers of its cells follow, its type sees to.
-    """
-    if record.headline is None or (follows := stated_headline(record)) is None:
-        return None
-    for number in ("accuracy", "worst_of_draws", "majority", "attack_reported"):
-        said, found = getattr(record.headline, number), getattr(follows, number)
-        if abs(said - found) > 1e-9:
-            return f"{number} of worst case is {percent(said)} %, and its outcomes come to {percent(found)} %"
-    return None
 
 
 def _shares(prefix: str, outcome: Outcome | None) -> dict[str, Any]:

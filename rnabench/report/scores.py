@@ -63,6 +63,22 @@ def stated_headline(record: Record) -> WorstCase | None:
         attack_reported=float(worst.outcome.reported.mean()), adaptive_suite=is_adaptive_suite(record))
 
 
+def contradiction(record: Record) -> str | None:
+    """A stated number of the worst case that does not follow from the record's own outcomes, in words; None if all do.
+
+    That the numbers of its cells follow, its type sees to.
+    """
+    if record.headline is None:
+        return None
+    if (follows := stated_headline(record)) is None:
+        return "it states a worst case, and none of its attacks makes one"
+    for number in ("accuracy", "worst_of_draws", "majority", "attack_reported"):
+        said, found = getattr(record.headline, number), getattr(follows, number)
+        if abs(said - found) > 1e-9:
+            return f"{number} of worst case is {100 * said:.1f} %, and its outcomes come to {100 * found:.1f} %"
+    return None
+
+
 def is_adaptive_suite(record: Record) -> bool:
     """Whether every attack of the built-in suite `adaptive` was run with just its parameters (whatever its name), and
     averaged over at least as many paths; a deterministic model has none."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from rnabench.errors import InvalidValue
+from rnabench.errors import InvalidValue, OfOneRank
 
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torch too, for processes to find each other
+
+
+class WrongLaunch(InvalidValue, OfOneRank):
+    """What this process was told cannot be; which one it is is not known then, so it tells itself."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ def launched() -> Launch | None:
     rank = _number("RANK", 0, count - 1)
     local_count = _number("LOCAL_WORLD_SIZE", 1, count) if "LOCAL_WORLD_SIZE" in os.environ else count
     local_rank = _number("LOCAL_RANK", 0, local_count - 1) if "LOCAL_RANK" in os.environ else rank
+    _number("MASTER_PORT", 1, 65535)
+    if not os.environ["MASTER_ADDR"]:
+        raise WrongLaunch("$MASTER_ADDR", "", "the first rank's host, as torchrun sets it")
     return Launch(rank, count, local_rank, local_count)
 
 
@@ -40,5 +47,5 @@ def tells_errors() -> bool:
 def _number(name: str, least: int, most: int) -> int:
     text = os.environ[name]
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        raise InvalidValue(f"${name}", text, f"a whole number from {least} to {most}, as torchrun sets it")
+        raise WrongLaunch(f"${name}", text, f"a whole number from {least} to {most}, as torchrun sets it")
     return int(text)

@@ -6,6 +6,7 @@ one of them can know (that it was asked to stop, that a file is damaged) is told
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from rnabench.errors import InvalidValue, OfOneRank, RnabenchError
+from rnabench.errors import LONGEST_SHOWN, InvalidValue, OfOneRank, RnabenchError
 from rnabench.runtime.device import find_device
 from rnabench.runtime.launch import launched
 
@@ -151,7 +152,14 @@ def launched_ranks(device_name: str) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        yield Ranks(launch.rank, launch.count, str(device), dist.new_group(backend="gloo"))
+        host = dist.new_group(backend="gloo")
+    except RuntimeError as error:
+        raise RankLost(f"ranks: rank {launch.rank} of {launch.count} does not find the others by $MASTER_ADDR "
+                       f"{os.environ['MASTER_ADDR']!r} and $MASTER_PORT {os.environ['MASTER_PORT']}: "
+                       f"{str(error).splitlines()[0][:LONGEST_SHOWN]}; expected the first rank's host, and a port that "
+                       "is free there") from error
+    try:
+        yield Ranks(launch.rank, launch.count, str(device), host)
         dist.destroy_process_group()
     except RuntimeError as error:  # of a message in any pass, forward or backward
         if not _of_a_lost_rank(error):

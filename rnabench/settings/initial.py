@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ EXPECTED = "torchvision:NAME, such as torchvision:ResNet50_Weights.IMAGENET1K_V1
 def checked_init(text: str) -> str:
     """The same. Raises InvalidValue for what is no name; whether it is there is asked when it is needed."""
     name = text.removeprefix(TORCHVISION)
-    if not text.strip() or (name != text and not re.fullmatch(r"\w+_Weights\.\w+", name, re.ASCII)):
+    if not text.strip() or "\0" in text or (name != text and not re.fullmatch(r"\w+_Weights\.\w+", name, re.ASCII)):
         raise InvalidValue("init", text, EXPECTED)
     return text
 
@@ -29,9 +30,16 @@ def init_identity(text: str) -> str:
     file = Path(text)
     try:
         said = file.stat()
+        if not stat.S_ISREG(said.st_mode) and not file.is_dir():  # a pipe would be waited for
+            raise InvalidValue("--init", text, f"{EXPECTED} (no file)")
         return f"sha256:{_hash(file, said.st_mtime_ns, said.st_size)}"
     except OSError as error:
         raise InvalidValue("--init", text, f"{EXPECTED} ({error.strerror})") from None
+
+
+def init_name(text: str) -> str:
+    """What others are told of it: not in which folder the file lies."""
+    return text if text.startswith(TORCHVISION) else re.split(r"[/\\]", text)[-1]
 
 
 @lru_cache(16)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -101,8 +103,39 @@ def test_weights_that_do_not_fit_are_told(plain: tuple[RandomizedClassifier, Pat
             initial_state(build_model("resnet18", "bn", width=2), "resnet18", str(tmp_path / "changed.pth"))
 
 
+def huge(state: dict[str, torch.Tensor]) -> None:
+    state["module.conv1.weight"] = torch.full_like(state["module.conv1.weight"], 1e300, dtype=torch.float64)
+
+
+def negative(state: dict[str, torch.Tensor]) -> None:
+    state["module.bn1.running_var"].fill_(-1)
+
+
+def empty(state: dict[str, torch.Tensor]) -> None:
+    for part in ("mean", "var"):
+        state[f"module.bn1.running_{part}"] = torch.zeros(0)
+
+
+@pytest.mark.parametrize("change", [huge, negative, empty])
+def test_numbers_that_no_network_computes_with_are_told(change: Callable[[dict[str, torch.Tensor]], None],
+                                                        plain: tuple[RandomizedClassifier, Path]) -> None:
+    """Before a training that begins with them is blamed for it."""
+    _, file = plain
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match="of another shape or kind"):
+        initial_state(build_model("resnet18", "bn", width=2), "resnet18", str(file))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InvalidValue, match="no file"):
+        recipe(init=str(tmp_path / "pipe")).digest()
+
+
 def test_names_and_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in ("torchvision:", "torchvision:resnet50", ""):
+    for wrong in ("torchvision:", "torchvision:resnet50", "", "a\0b"):
         with pytest.raises(InvalidSettings, match="--init"):
             from_options(TrainingSettings, {"init": wrong})
     with pytest.raises(InvalidValue, match="No such file"):

@@ -20,7 +20,9 @@ from rnabench import load_model
 from rnabench.errors import RnabenchError
 from rnabench.exchange import parcel
 from rnabench.exchange.parcel import take
+from rnabench.exchange.released import released_state
 from rnabench.exchange.repository import Folder
+from rnabench.model.factory import build_model
 from tests.cli.test_cli import ATTACK, TRAIN, run
 from tests.damage import MANY, assert_told, damaged
 from tests.helpers import visible
@@ -147,6 +149,10 @@ def unpickled(folder: Path) -> None:
     (lambda folder: edited(folder, lambda said: said["model"].update(width="4")), "is damaged (model.width"),
     (lambda folder: edited(folder, lambda said: said["recipe"].update(data_dir="/etc")), "names places"),
     (lambda folder: edited(folder, lambda said: said["recipe"].update(download=True)), "names places"),
+    (lambda folder: edited(folder, lambda said: said["recipe"].update(teacher={"data_dir": "/etc"})), "names places"),
+    (lambda folder: edited(folder, lambda said: said["recipe"].update(teacher={"teacher": 5})),
+     "is damaged (recipe.teacher.teacher"),
+    (lambda folder: edited(folder, lambda said: said["recipe"].update(init=5)), "is damaged (recipe.init"),
     (lambda folder: (folder / "run.json").write_text("{"), "cannot be read"),
     (lambda folder: (folder / "run.json").unlink(), "has no run.json"),
     (lambda folder: (folder / "model.safetensors").unlink(), "has no model.safetensors"),
@@ -216,7 +222,7 @@ def test_another_run_of_that_name_is_kept(parcel_of: Path, tmp_path: Path, capsy
     assert visible(tmp_path / "runs") == {"parcel"}
 
 
-@pytest.mark.parametrize("name", ["digits", "a/b/c", "a b/c", "-x/y", "a/b@", "a/..", "@x/y", ""])
+@pytest.mark.parametrize("name", ["digits", "a/b/c", "a b/c", "-x/y", "a/b@", "a/..", "@x/y", "~no-such-user/x", ""])
 @pytest.mark.parametrize("command", [["push", "run"], ["pull"]])
 def test_names_that_are_no_repository(command: list[str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*command, "--", name) == 2
@@ -235,9 +241,57 @@ def test_what_cannot_be_pushed(trained: Path, tmp_path: Path, capsys: pytest.Cap
     for source, target, told in ((unfinished, "new", "expected a finished run"), (changed, "new", "its hash differs"),
                                  (tmp_path / "absent", "new", "has no run.json"),
                                  (trained, "full", "a new or an empty folder"),
-                                 (trained, "full/mine/x", "cannot write")):
+                                 (trained, "full/mine/x", "cannot write"),
+                                 (trained, "x" * 300, f"cannot write '{tmp_path / ('x' * 300)}': File name too long")):
         assert run("push", str(source), str(tmp_path / target)) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert told in line
     assert not (tmp_path / "new").exists()
     assert visible(full) == {"mine"}
+
+
+def test_a_recipe_to_do_it_again_names_no_folder_of_weights(tmp_path: Path) -> None:
+    """Also where the file that a training started from is there, so that the recipe can be written."""
+    torch.save(released_state(build_model("resnet18", "bn", width=2), "resnet18"), tmp_path / "start.pth")
+    assert run(*TRAIN, "--space", "bn", "--init", str(tmp_path / "start.pth"), "--out", str(tmp_path / "run")) == 0
+    assert run("attack", str(tmp_path / "run"), *ATTACK, "--attacks", "fgsm") == 0
+    assert run("push", str(tmp_path / "run"), str(tmp_path / "shared")) == 0
+    assert "init: start.pth" in (tmp_path / "shared" / "recipe.yaml").read_text()
+    for file in (tmp_path / "shared").iterdir():
+        assert f"{tmp_path}/".encode() not in file.read_bytes(), file.name
+
+
+def test_the_card_is_of_these_weights(trained: Path, tmp_path: Path) -> None:
+    """A network that was trained anew has not the numbers of the one that was attacked before."""
+    source = Path(shutil.copytree(trained, tmp_path / "source"))
+    assert run("attack", str(source), *ATTACK, "--attacks", "fgsm", "--out", str(source / "attack-x")) == 0
+    for told in ("fgsm", "Not attacked yet"):
+        shared = tmp_path / f"shared {told == 'fgsm'}"
+        assert run("push", str(source), str(shared)) == 0
+        assert told in (card := (shared / "README.md").read_text())
+        assert f"\nrnabench pull './{shared.name}'\n" in card
+        edited(source, lambda said: said["model"].update(weights_sha256="0" * 64), "attack-x/record.json")
+
+
+@pytest.mark.parametrize("change", [lambda said: said.pop("weights_sha256"),
+                                    lambda said: said["recipe"].update(data_dir="/etc")])
+def test_what_lies_there_already_is_looked_at_too(change: Callable[[dict[str, Any]], object], parcel_of: Path,
+                                                  tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edited(parcel_of, change)
+    listed_anew(parcel_of)
+    shutil.copytree(parcel_of, tmp_path / "runs" / "parcel")
+    assert run("pull", str(parcel_of), "--runs", str(tmp_path / "runs")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: pull: run.json of ")
+
+
+def test_links_in_a_circle_and_private_folders_are_told(trained: Path, tmp_path: Path,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for arguments, told in ((["pull", str(tmp_path / "loop")], "REPO_ID: "),
+                            (["push", str(trained), str(tmp_path / "loop")], "REPO_ID: "),
+                            (["push", str(trained), str(tmp_path / "new"), "--private"], "--private: ")):
+        assert run(*arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {told}")
+    assert not (tmp_path / "new").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +141,19 @@ def test_a_folder_that_cannot_be_drawn_does_not_stop_the_page(tmp_path: Path) ->
     assert "&#39;x.json&#39; is no record" in page
 
 
-def test_a_baseline_whose_numbers_are_not_its_outcomes_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [read_record, baseline_record, lambda file: read_accuracies(file, "results"),
+                                  lambda file: cards([file], None, Authorship())])
+def test_a_record_whose_numbers_are_not_its_outcomes_is_none(read: Callable[[Path], object], tmp_path: Path) -> None:
     content = json.loads((QUICKSTART / "bn.json").read_text())
-    baseline_record(written(content, tmp_path / "x.json"))
+    read(written(content, tmp_path / "x.json"))
     content["results"][1]["accuracy"] = 0.999
     with pytest.raises(RnabenchError, match=r"expected accuracy .*, as its outcomes say, got 0\.999"):
-        baseline_record(written(content, tmp_path / "x.json"))
+        read(written(content, tmp_path / "x.json"))
     content = json.loads((QUICKSTART / "bn.json").read_text())
     content["headline"]["worst_of_draws"] = 0.999
     with pytest.raises(RnabenchError, match="contradicts itself: worst_of_draws of worst case"):
-        baseline_record(written(content, tmp_path / "x.json"))
+        read(written(content, tmp_path / "x.json"))
+    content = json.loads((QUICKSTART / "bn+in.json").read_text())
+    content["results"] = [result for result in content["results"] if not result["protocol"].startswith("eot:")]
+    with pytest.raises(RnabenchError, match="it states a worst case, and none of its attacks makes one"):
+        read(written(content, tmp_path / "x.json"))

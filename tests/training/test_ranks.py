@@ -25,7 +25,7 @@ from rnabench.errors import InvalidValue
 from rnabench.jobs.train import train
 from rnabench.model.runs import WEIGHTS
 from rnabench.runtime.progress import Silent
-from rnabench.runtime.ranks import ALONE, Ranks, launched_ranks
+from rnabench.runtime.ranks import ALONE, RankLost, Ranks, launched_ranks
 from rnabench.runtime.stopping import StopRequest
 from rnabench.settings.base import from_options
 from rnabench.settings.recipe_loading import load_recipe
@@ -208,6 +208,30 @@ def test_more_ranks_than_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_commands_are_not_for_several_ranks(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("describe") == 2
     assert "train: other commands" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("of_three")
+@pytest.mark.parametrize(("name", "value"), [("RANK", "x"), ("RANK", "3"), ("LOCAL_RANK", "x"), ("LOCAL_RANK", "3"),
+                                             ("MASTER_PORT", "x"), ("MASTER_PORT", "99999"), ("MASTER_ADDR", "")])
+def test_a_launch_that_cannot_be_is_told_by_its_own_process(name: str, value: str, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    """Whichever it is: others may have been told what can be, and wait for it."""
+    monkeypatch.setattr("rnabench.cli.main.RANK_SECONDS", 0)
+    monkeypatch.setenv(name, value)
+    assert run("describe") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: ${name}: {value!r} is not valid")
+
+
+@pytest.mark.usefixtures("of_three")
+def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has ended, and there is no state to go on from."""
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(RankLost, match="does not find the others"), launched_ranks("cpu"):
+            pass
 
 
 def test_the_documented_command_trains_the_recipes_network() -> None:
