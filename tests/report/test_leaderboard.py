@@ -96,7 +96,7 @@ def test_numbers_are_those_of_the_records(name: str, groups: tuple[Group, ...]) 
 def test_marks_and_counts_of_a_method_of_several_trainings(tmp_path: Path) -> None:
     several = trainings("RNA", [0.5, 0.6])
     alone = model("BN", 0.7, 1)
-    plain = changed(alone, model={"randomised": False}, results=[
+    plain = changed(alone, model={"randomised": False}, headline=None, results=[
         each.content() | {"protocol": "any"} for each in alone.results if not each.protocol.startswith("eot")])
     for each in [plain, *(beside(each, plain) for each in several)]:
         write_record(changed(each, algorithms={"pgd": 0}), tmp_path / f"{each.label}.json")
