@@ -28,7 +28,7 @@ from typing import Any
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PATIENCE = 20  # seconds that a command may take to end after a signal, on a busy machine
-CLOCK = re.compile("seconds|_per_|^made$|matrix_rate")  # keys whose values a clock says
+CLOCK = re.compile("seconds|_per_|^made$|matrix_rate|max_minutes")  # what a clock says, or was asked
 RECIPE = """
 name: tiny
 title: Tiny
