@@ -18,6 +18,7 @@ from rnabench.settings.spaces import NORMS, parse_space
 from rnabench.settings.studies import STUDIES, Study
 
 ADVERSARIAL = ("white-box", "black-box")  # the paper's adversarial objectives
+MOST_KINDS = 3  # of networks that a title lists
 
 
 def study_of(record: dict[str, Any]) -> type[Study]:
@@ -64,8 +65,7 @@ def legend(record: dict[str, Any]) -> str:
 def caption(record: dict[str, Any]) -> str:
     """Networks, data and attack, in a sentence without its full stop."""
     models, attack = record["models"], record["attack"]
-    networks = ", ".join(dict.fromkeys(with_parts(f"{model['arch']} width {model['width']}", model)
-                                       if model.get("arch") else f"{model['label']} (imported)" for model in models))
+    networks = _networks(models)
     training = ", ".join(dict.fromkeys(_training(model) for model in models if model.get("objective")))
     parts = [f"{networks}, {training}".removesuffix(", "),
              f"{record['data']['name']}, {len(record['data']['indices']):,} test images"]
@@ -82,6 +82,17 @@ def caption(record: dict[str, Any]) -> str:
         parts.append(f"predictions of {', '.join(mates)} depend on batch mates: batches of "
                      f"{record['keys']['batch_size']}")
     return "; ".join(parts)
+
+
+def _networks(models: list[dict[str, Any]]) -> str:
+    """What they are; of many kinds, what these have in common: a row names each."""
+    plain = [f"{model['arch']} width {model['width']}" if model.get("arch") else f"{model['label']} (imported)"
+             for model in models]
+    kinds = dict.fromkeys(with_parts(text, model) if model.get("arch") else text
+                          for text, model in zip(plain, models, strict=True))
+    if len(kinds) <= MOST_KINDS:
+        return ", ".join(kinds)
+    return f"{len(models)} networks of {', '.join(dict.fromkeys(plain))}"
 
 
 def _training(model: dict[str, Any]) -> str:

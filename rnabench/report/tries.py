@@ -108,10 +108,12 @@ def _draw(records: Sequence[Record], stem: Path, title: str) -> list[Path]:
     lines = curves(records)
     if not lines:
         return []
-    figure, axes = new_figure(6.8, 4.2)
+    figure, axes = new_figure(6.8, 4.2 + 0.17 * max(0, len(lines) // 2 - 6))  # the legend has two columns
     most = max(len(line.shares) for line in lines)
-    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(
-        dict.fromkeys(line.method for line in lines if len(line.shares) > 1))}
+    drawn = list(dict.fromkeys(line.method for line in lines if len(line.shares) > 1))
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(drawn)}
+    # other markers when colours come again
+    markers = {name: MARKERS[2 * (place // len(COLOURS)) % 6:] for place, name in enumerate(drawn)}
     for line in lines:
         if len(line.shares) == 1:  # no try helps against what draws nothing
             axes.plot([1, most], [100 * line.shares[0]] * 2, ":", color="0.35", linewidth=1.5,
@@ -119,7 +121,7 @@ def _draw(records: Sequence[Record], stem: Path, title: str) -> list[Path]:
             continue
         x, colour = range(1, len(line.shares) + 1), colours[line.method]
         axes.plot(x, [100 * share for share in line.shares], STYLES[not line.is_adaptive], color=colour, linewidth=1.5,
-                  marker=MARKERS[line.is_adaptive], markersize=3.5, label=line.label)
+                  marker=markers[line.method][line.is_adaptive], markersize=3.5, label=line.label)
         low, high = zip(*line.band, strict=True)
         axes.fill_between(x, [100 * each for each in low], [100 * each for each in high], color=colour, alpha=0.12,
                           linewidth=0)

@@ -41,9 +41,13 @@ def by_tries(outcome: Outcome) -> list[Tries]:
     """The accuracy under t = 1..D tries: the mean accuracy for t = 1, the worst of all draws for t = D.
 
     Where images of a path group share their draws, so do their tries; the intervals count images and groups as
-    `accuracy_interval` does, and for t = 1 are its own.
+    `accuracy_interval` does, and for t = 1 are its own; what bounds the accuracy under t tries from above bounds it
+    under more.
     """
-    chances = all_right(outcome.correct)
-    return [Tries(number, float(chance.mean()),
-                  accuracy_interval(np.broadcast_to(chance[:, None], chances.shape), outcome.groups))
-            for number, chance in enumerate(chances.T, 1)]
+    chances, found = all_right(outcome.correct), list[Tries]()
+    for number, chance in enumerate(chances.T, 1):
+        low, high = accuracy_interval(np.broadcast_to(chance[:, None], chances.shape), outcome.groups)
+        if found:  # a further try helps no defence; where next to nothing is left, an interval by itself says 0 to 1
+            high = min(high, found[-1].interval[1])
+        found.append(Tries(number, float(chance.mean()), (low, high)))
+    return found

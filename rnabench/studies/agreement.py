@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from rnabench.report.figure import COLOURS, MARKERS, TITLE, new_figure, plain
@@ -106,15 +107,18 @@ attack: if the draws protect, they do so where they disagree."""
 
         networks = record["results"]["networks"]
         figure, (left, right) = new_figure(9.6, 4.3, 1, 2, sharey=True)
+        apart = min(0.06, 0.5 / len(networks))  # side by side about their tick
         for place, network in enumerate(networks):
-            colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+            colour = COLOURS[place % len(COLOURS)]
+            marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]  # another one when colours come again
             accuracy = network["on"]["attacked"]["accuracy"]
             for name, filled in (("clean", colour), ("attacked", "white")):
                 label = network["label"] if name == "clean" else None
                 _point(left, network["on"][name]["agreement"], accuracy, color=colour, marker=marker,
                        markerfacecolor=filled, label=label)
             if network["draws"]:
-                shown = [(number + 0.06 * place, *(100 * share for share in each["accuracy"]))
+                beside = apart * (place - (len(networks) - 1) / 2)
+                shown = [(number + beside, *(100 * share for share in each["accuracy"]))
                          for number, each in enumerate(network["by_class"]) if each["accuracy"]]
                 x, shares, lows, highs = (np.array(values) for values in zip(*shown, strict=True))
                 right.errorbar(x, shares, [shares - lows, highs - shares], color=colour, marker=marker, markersize=5,
@@ -130,7 +134,8 @@ attack: if the draws protect, they do so where they disagree."""
         for axes in (left, right):
             plain(axes)
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-        figure.suptitle(f"{cls.title}: {caption(record)}\nattacked under eot:{record['keys']['samples']}; bars: 95 %",
+        heading = textwrap.fill(f"{cls.title}: {caption(record)}", 110)
+        figure.suptitle(f"{heading}\nattacked under eot:{record['keys']['samples']}; bars: 95 %",
                         fontsize=9, x=0.01, ha="left")
         return {"": figure}
 

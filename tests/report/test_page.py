@@ -13,7 +13,7 @@ from rnabench.errors import RnabenchError
 from rnabench.report.figure import new_figure, save
 from rnabench.report.page.embed import belong_to, inline, paragraphs
 from rnabench.report.page.render import write_page
-from rnabench.report.page.settings import ranges
+from rnabench.report.page.settings import Group, apart_from, ranges
 from rnabench.report.page.view import table
 from rnabench.report.record_file import read_record, write_record
 from rnabench.report.scores import judged, rows
@@ -219,6 +219,17 @@ def test_the_little_markdown() -> None:
     shown = paragraphs("# t\n\n| x |\n| - |\n| 1 |\n\none\ntwo\n\n- a\n  b\n- c\n\n<p>")
     assert shown.split() == [
         "<p>one", "two</p>", "<ul>", "<li>a", "b</li>", "<li>c</li>", "</ul>", "<p>&lt;p&gt;</p>"]
+
+
+def test_of_further_networks_what_differs_is_said_and_nothing_is_lost() -> None:
+    first = [Group("Network", (("space", "bn"), ("width", "16"), ("defence", "jpeg"))),
+             Group("Data", (("images", "64"),))]
+    other = [Group("Network", (("space", "in"), ("width", "16"))), Group("Data", (("images", "64"),)),
+             Group("Made by", (("git", "1"),))]
+    network, data, made = apart_from(first, "BN", other)
+    assert network.settings == (("space", "in"), ("defence", "-"), ("all else", "as of BN"))
+    assert data.settings == (("all", "as of BN"),)
+    assert made == other[2]
 
 
 def test_indices_in_ranges() -> None:

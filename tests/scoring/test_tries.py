@@ -76,3 +76,13 @@ def test_how_often_an_interval_holds_what_fresh_draws_would_leave(images: int, d
         low, high = accuracy_interval(np.broadcast_to(chance[:, None], (images, draws)), groups)
         held.append(low <= truth <= high)
     assert LOWEST <= np.mean(held) <= HIGHEST
+
+
+def test_where_next_to_nothing_is_left_no_interval_says_that_anything_may_be() -> None:
+    """Of images that are right on few draws: hardly one is on 14 of 20."""
+    rng = np.random.default_rng(0)
+    correct = rng.random((64, 20)) < rng.beta(0.4, 1.2, (64, 1)) * 0.8
+    outcome = Outcome("a", "p", correct, correct[:, 0], correct[:, 0], path_groups(0, 64, 16))
+    highs = [each.interval[1] for each in by_tries(outcome)]
+    assert all(one >= other for one, other in pairwise(highs))
+    assert all(each.interval[0] <= each.accuracy <= each.interval[1] for each in by_tries(outcome))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rnabench.report.page.contents import ResultFolder
 from rnabench.report.page.embed import EmbeddedFigure, belong_to, embed, first_heading, inline, paragraphs, stems
 from rnabench.report.page.settings import (
     RESULT_HEADINGS,
+    apart_from,
     network,
     of_measurement,
     of_record,
@@ -92,7 +94,7 @@ def _records(folder: ResultFolder, own: str, figures: list[str]) -> list[Block]:
             folder.path, [name], randomness.FIGURES.get(name, "Accuracy against the swept value"),
             name if name in randomness.FIGURES else "")),
         legend=inline(" ".join(" ".join([legend(records), *(part[3] for part in randomness.tables(records))]).split())),
-        folds=tuple(_made(record, stem) for stem, record in folder.records.items()),
+        folds=_shortened([(record.label, _made(record, stem)) for stem, record in folder.records.items()]),
     )]
 
 
@@ -108,10 +110,18 @@ def _made(record: Record, stem: str) -> Fold:
     return Fold(f"{record.label}: {SETTINGS}", of_record(record, f"{stem}.json"), tuple(tables))
 
 
+def _shortened(folds: list[tuple[str, Fold]]) -> tuple[Fold, ...]:
+    """Of networks that stand together: the first one's settings, and in what the others differ from it."""
+    if not folds:
+        return ()
+    name, first = folds[0]
+    return (first, *(replace(fold, groups=apart_from(first.groups, name, fold.groups)) for _, fold in folds[1:]))
+
+
 def _study(path: Path, stem: str, record: dict[str, Any], own: str, figures: list[str]) -> Block:
     measured = study.study_of(record)
     title = first_heading(path / f"{stem}.md") or measured.title
-    networks = tuple(Fold(model["label"], network(model)) for model in record["models"])
+    networks = _shortened([(model["label"], Fold(model["label"], network(model))) for model in record["models"]])
     return Block(
         own, title, study.heading(record), tuple(measured.findings(record)),
         tuple(table(*each) for each in measured.tables(record)), figures=_embedded(path, figures, title, stem),

@@ -52,6 +52,20 @@ def of_record(record: Record, file: str) -> tuple[Group, ...]:
     )
 
 
+def apart_from(first: Sequence[Group], name: str, groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Those of another network beside the `first`, which is called `name`: only what differs is said again."""
+    known = {group.title: dict(group.settings) for group in first}
+
+    def short(group: Group) -> Group:
+        before, settings = known.get(group.title, {}), dict(group.settings)
+        own = [(each, value) for each, value in settings.items() if before.get(each) != value]
+        if len(own) < len(settings):
+            own += [(each, "-") for each in before if each not in settings]
+            own.append(("all else" if own else "all", f"as of {name}"))
+        return Group(group.title, tuple(own))
+    return tuple(map(short, groups))
+
+
 def of_study(record: dict[str, Any], file: str) -> tuple[Group, ...]:
     """All settings of a study but those of its networks."""
     norm = record["keys"]["norm"]
