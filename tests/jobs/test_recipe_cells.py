@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rnabench.cli.main import main
 from rnabench.errors import InvalidValue
@@ -80,6 +81,7 @@ def test_an_engine_of_ten_lines_in_processes_of_their_own(tmp_path: Path, monkey
     started.chmod(started.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # of other threads weights round differently
     assert '"quickstart"' in engine
     subprocess.run([sys.executable, "-c", engine.replace('"quickstart"', '"tiny.yaml"')], check=True)
     assert len((tmp_path / "calls").read_text().splitlines()) == 1 + 4  # the plan, and each cell once
