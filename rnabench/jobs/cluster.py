@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +141,7 @@ class Cluster:
             raise RnabenchError(f"--cluster: the workers cannot be started ({said})") from error
 
     def _workers(self, chosen: Recipe, place: Place, jobs: int) -> Iterator[Worker]:
-        place = Place(place.runs.absolute(), place.folder.absolute(), place.device, place.refresh)
+        place = replace(place, runs=place.runs.absolute(), folder=place.folder.absolute())
         if self.kind == "slurm":  # which gives each its GPUs and cores
             yield from [Worker(chosen, place, jobs)] * self.workers
             return

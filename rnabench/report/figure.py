@@ -50,11 +50,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return files
 
 
-def few_colours(image: Image.Image) -> Image.Image:
-    """The same picture with the 256 colours that fit it best."""
+def few_colours(image: Image.Image, count: int = 256) -> Image.Image:
+    """The same picture with so many colours (2 to 256), those that fit it best."""
     from PIL import Image
 
-    return image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    return image.convert("RGB").quantize(count, dither=Image.Dither.NONE)
 
 
 def heatmap(axes: Axes, values: Sequence[Sequence[float | None]], texts: Sequence[Sequence[str]],

@@ -9,6 +9,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -227,6 +228,14 @@ def test_workers_here_share_the_gpus(gpus: list[str], each: int | None, expected
     monkeypatch.setattr(module, "visible_gpus", lambda: gpus)
     workers = list(Cluster("local", 2, each)._workers(recipe, place(tmp_path), 1))
     assert [worker.gpus for worker in workers] == expected
+
+
+def test_a_worker_works_at_the_same_place_wherever_it_starts(recipe: Recipe, monkeypatch: pytest.MonkeyPatch,
+                                                             tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = Place(Path("runs"), Path("results"), "cpu", refresh=True, log=("tensorboard",))
+    (worker,) = Cluster("local", 1)._workers(recipe, asked, 1)
+    assert worker.place == replace(asked, runs=tmp_path / "runs", folder=tmp_path / "results")
 
 
 @pytest.fixture

@@ -15,10 +15,12 @@ from markdown_it.tree import SyntaxTreeNode
 from markupsafe import Markup
 from PIL import Image
 
+from rnabench.report.figure import few_colours
+
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots per inch; a CSS inch has 96 pixels
 PAGE_WIDTH, QUALITY = 1000, 55  # pixels of the widest image on the page, and WebP's quality of what was wider
-COLOURS = 64  # of an image on the page that is no wider: lines and letters need no more
+FEW = 64  # colours of an image on the page that is no wider: lines and letters need no more
 DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # or another format under the name of a PNG
 Encoded = tuple[str, bytes, int, int]
 """An image's type and bytes, and its width and height on the page in CSS pixels (0: not known)."""
@@ -92,17 +94,12 @@ def _from_png(file: Path) -> Encoded:
             picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
     except DAMAGED:
         return TYPES[".png"], content, 0, 0
-    found = [_as_webp(_few_colours(picture), lossless=True)]
+    opaque = picture.mode == "RGB"  # transparent places would become colours
+    found = [_as_webp(few_colours(picture, FEW).convert("RGB") if opaque else picture, lossless=True)]
     if picture.width > PAGE_WIDTH:
         height = round(picture.height * PAGE_WIDTH / picture.width)
         found.append(_as_webp(picture.resize((PAGE_WIDTH, height), Image.Resampling.LANCZOS), quality=QUALITY))
     return "image/webp", min(found, key=len), round(picture.width * PNG_SCALE), round(picture.height * PNG_SCALE)
-
-
-def _few_colours(picture: Image.Image) -> Image.Image:
-    if picture.mode != "RGB":  # transparent places would become colours
-        return picture
-    return picture.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
 
 
 def _as_webp(picture: Image.Image, **options: Any) -> bytes:
