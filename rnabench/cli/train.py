@@ -52,7 +52,8 @@ def train(
     chosen = run["selected"]
     held_out = "nothing held out" if "holdout_pgd" not in chosen else (
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{settings.steps} {chosen['holdout_pgd']:.1%}")
-    console().print(f"{folder}: epoch {chosen['epoch']} kept ({chosen['by']}), {held_out}")
+    kept = f"epoch {chosen['epoch']} kept ({chosen['by']}), {held_out}" if "epoch" in chosen else "weights as given"
+    console().print(f"{folder}: {kept}")
     console().print(f"next: rnabench attack {folder} --eps {written(settings.eps)}")
     return {"run": folder} | {name: run.get(name) for name in ("status", "selected", "model", "digest",
                                                                "weights_sha256", "teacher")}

@@ -110,7 +110,7 @@ class _Forecast:
         if trained(run):
             return self._piece("train", name, why, seconds, per_image.load)
         said = f"{epochs} of {training.epochs} epochs" if epochs else "to do"
-        return Piece("train", name, said, seconds, seconds * per_image.load, done=epochs / training.epochs)
+        return Piece("train", name, said, seconds, seconds * per_image.load, done=epochs / max(training.epochs, 1))
 
     def _attacks(self, name: str) -> Piece:
         keys = self.recipe.evaluate

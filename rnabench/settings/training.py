@@ -98,7 +98,8 @@ class TrainingSettings(DataSettings):
     init: str | None = setting(None, "Weights to start from: torchvision:ResNet50_Weights.IMAGENET1K_V1 (or another "
                                "of its names), or a file of them, for resnet50, resnet18 and wrn32.",
                                "Training", "random ones")
-    epochs: int = setting(30, "Passes over the training images.", "Training", strict=True, ge=1, le=10000)
+    epochs: int = setting(30, "Passes over the training images (0: the weights of --init as they are).", "Training",
+                          strict=True, ge=0, le=10000)
     frozen_epochs: int = setting(0, "Last epochs, which train with running statistics that stand still; the thesis has "
                                  "10 of 110.", "Training", strict=True, ge=0)
     batch_size: int = setting(128, BATCH_SIZE, "Run", strict=True, ge=2, le=65536)
@@ -206,6 +207,13 @@ class TrainingSettings(DataSettings):
     def _defence(cls, value: str) -> str:
         judged(defences, value)
         return spelled(defences(value)) or NONE
+
+    @field_validator("epochs")
+    @classmethod
+    def _epochs(cls, value: int, info: ValidationInfo) -> int:
+        if not value and info.data.get("init") is None:
+            raise ValueError("expected 1 or more, or weights that are used as they are (init)")
+        return value
 
     @field_validator("frozen_epochs")
     @classmethod

@@ -103,7 +103,7 @@ class Trainer:
         return self.state.epoch + self.state.step / self.steps_per_epoch
 
     def run(self) -> tuple[dict[str, Any], dict[str, float]]:
-        """Train to the end; returns the selected weights and their epoch's row of the log.
+        """Train to the end; returns the selected weights and their epoch's row of the log (nothing after no epoch).
 
         Raises Stopped, with the state saved, if asked to stop.
         """
@@ -113,7 +113,7 @@ class Trainer:
         self._write_log()  # once more, should the last write have been cut off
         if self.state.best is not None and self.state.best_epoch is not None:
             return self.state.best, self.state.log[self.state.best_epoch]
-        return self.judged.state_dict(), self.state.log[-1]
+        return self.judged.state_dict(), self.state.log[-1] if self.state.log else {}
 
     def _score(self, row: dict[str, float]) -> tuple[float, float]:
         scores = row["holdout_pgd"], row["holdout_natural"]
@@ -236,7 +236,7 @@ class Trainer:
 def log_csv(rows: list[dict[str, float]]) -> str:
     """The epochs as CSV text."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

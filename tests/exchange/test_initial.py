@@ -88,6 +88,18 @@ def test_a_training_starts_there_and_says_so(plain: tuple[RandomizedClassifier, 
     assert first.digest() != second.digest()
 
 
+def test_no_epoch_is_the_weights_as_they_are(plain: tuple[RandomizedClassifier, Path], tmp_path: Path) -> None:
+    model, file = plain
+    run = train(recipe(space="bn", init=str(file), epochs=0), tmp_path / "run", Silent(), StopRequest(), "cpu")
+    assert run["status"] == "finished"
+    kept = load_model(tmp_path / "run").state_dict()
+    for name, value in model.state_dict().items():
+        if name.startswith("network.1."):
+            assert torch.equal(kept[name], value), name
+    with pytest.raises(InvalidSettings, match=r"--epochs: 0 .*weights that are used as they are \(init\)"):
+        recipe(space="bn", epochs=0)
+
+
 def test_weights_that_do_not_fit_are_told(plain: tuple[RandomizedClassifier, Path], tmp_path: Path) -> None:
     _, file = plain
     for model, arch, expected in ((build_model("resnet18", "bn", 7, 2), "resnet18", "weights for 7 classes"),
