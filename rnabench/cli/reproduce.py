@@ -95,7 +95,7 @@ def reproduce(
     with stop_request(max_minutes) as stop, LiveProgress() as progress:
         if loaded.profile is not None:
             progress.line(f"profile {loaded.profile}: {loaded.summary or loaded.title}")
-        announce(chosen, place, jobs * (workers or 1), progress)
+        announce(chosen, place, jobs * (workers or 1), progress, stop)
         found = run_recipe(loaded, chosen, place, progress, stop, jobs, engine)
     return _finish(loaded, chosen, place, found.table, found.figures, found.missing)
 

@@ -26,6 +26,7 @@ from rnabench.model.runs import RUN_FILE, read_run
 from rnabench.report.staleness import reasons
 from rnabench.runtime.device import find_device
 from rnabench.runtime.progress import Progress, in_words, with_load
+from rnabench.runtime.stopping import StopRequest
 from rnabench.seeding import stream
 from rnabench.settings.deployment import AS_TRAINED, Deployment
 from rnabench.settings.evaluation import EvaluationSettings
@@ -188,10 +189,16 @@ class _Forecast:
         return self._speeds[key]
 
 
-def announce(recipe: Recipe, place: Place, jobs: int, progress: Progress) -> None:
-    """Say about how long what is left of a recipe takes. Raises as `reproduce` does before it starts."""
+def announce(recipe: Recipe, place: Place, jobs: int, progress: Progress, stop: StopRequest) -> None:
+    """Say about how long what is left of a recipe takes. Raises as `reproduce` does before it starts, and Stopped: on a
+    busy machine even this takes a while."""
     check(recipe, place.device)
-    progress.line(left_in_words(forecast(recipe, place), jobs))
+    pieces = []
+    for piece in _Forecast(recipe, place).pieces():
+        if stop:
+            raise stop.stopped("before anything was begun")
+        pieces.append(piece)
+    progress.line(left_in_words(pieces, jobs))
 
 
 def left_in_words(pieces: Sequence[Piece], jobs: int) -> str:

@@ -44,9 +44,10 @@ def run_in_workers(tasks: Sequence[Task], jobs: int, progress: Progress, stop: S
     """What each task returns, by its name; up to `jobs` at a time, each with its share of the CPU threads, and each
     with one of `gpus` as the only one that it sees (by turns where there are more jobs; see `visible_gpus`).
 
-    One job runs them here, in order. If one fails or `stop` asks, the others are stopped where they can go on later;
-    then the error, or Stopped, is raised. The number of threads is part of what a network trained on a CPU rounds to.
-    A script that calls this needs the guard `if __name__ == "__main__":`, as every worker imports it anew.
+    One job runs them here, in order. If one fails or `stop` asks, the others are stopped where they can go on later,
+    and those whose process is not up yet at once; then the error, or Stopped, is raised. The number of threads is part
+    of what a network trained on a CPU rounds to. A script that calls this needs the guard
+    `if __name__ == "__main__":`, as every worker imports it anew.
     """
     if jobs == 1 or len(tasks) < 2:
         return {task.name: task.function(*task.arguments, progress, stop) for task in tasks}
@@ -65,6 +66,7 @@ class _Workers:
         with _signals_held_back():  # multiprocessing starts a helper of its own here, which SIGUSR1 would kill
             self.stop_all = self.context.Event()
         self.running: dict[Connection, tuple[str, BaseProcess]] = {}
+        self.begun: set[Connection] = set()
         self.results: dict[str, Any] = {}
         self.problem: BaseException | None = None
 
@@ -81,6 +83,7 @@ class _Workers:
                     self.problem = self.stop.stopped(", ".join(name for name, _ in self.running.values()))
                 if self.problem is not None:
                     self.stop_all.set()
+                    self._end_unbegun()
         finally:  # a second Ctrl-C comes here while tasks run
             _end([process for _, process in self.running.values()])
         if self.problem is not None:
@@ -96,8 +99,17 @@ class _Workers:
         sender.close()
         self.running[receiver] = task.name, process
 
+    def _end_unbegun(self) -> None:
+        """End the workers that are still being started, which on a busy machine takes many seconds: they have nothing
+        to save."""
+        for connection, (_, process) in list(self.running.items()):
+            if connection not in self.begun and not connection.poll():
+                process.kill()
+                process.join()
+                del self.running[connection]
+
     def _receive(self, connection: Connection) -> None:
-        """A worker's next message: a line of progress, or how its task ended."""
+        """A worker's next message: that it begins, a line of progress, or how its task ended."""
         name, process = self.running[connection]
         try:
             kind, content = connection.recv()
@@ -105,6 +117,9 @@ class _Workers:
             process.join()
             kind, content = "error", RnabenchError(f"{name}: its process ended with code {process.exitcode}; the same "
                                                    "command goes on from what was saved")
+        if kind == "begun":
+            self.begun.add(connection)
+            return
         if kind == "line":
             self.progress.line(f"[{name}] {content}")
             return
@@ -145,6 +160,8 @@ def _work(task: Task, threads: int, gpu: str | None, connection: Connection, sto
 
         torch.set_num_threads(threads)
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        with suppress(BrokenPipeError):  # as below
+            connection.send(("begun", None))
         message: tuple[str, Any]
         try:
             with Lines(lambda text: connection.send(("line", text))) as lines:

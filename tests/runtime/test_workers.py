@@ -32,6 +32,7 @@ def fail(number: int, progress: Progress, stop: StopRequest) -> None:
 
 
 def until_asked(progress: Progress, stop: StopRequest) -> None:
+    progress.line("at work")
     for _ in range(600):
         if stop:
             raise stop.stopped("in the middle")
@@ -46,6 +47,17 @@ def ask_itself(progress: Progress, stop: StopRequest) -> None:
 def never_stop(progress: Progress, stop: StopRequest) -> None:
     progress.line("here")
     time.sleep(600)
+
+
+class SlowToArrive:
+    """What takes a worker minutes to receive, as starting takes it on a busy machine."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return time.sleep, (600,)
+
+
+def begin(slow: SlowToArrive, progress: Progress, stop: StopRequest) -> None:
+    progress.line("begun")
 
 
 def die(progress: Progress, stop: StopRequest) -> None:
@@ -85,8 +97,15 @@ def test_an_error_stops_the_others_and_names_its_task() -> None:
 
 
 def test_a_stop_reaches_every_process() -> None:
+    lines = Lines()
+
+    class OnceBothAreAtWork(StopRequest):
+        def __bool__(self) -> bool:
+            return len(lines.lines) == 2
+
     with pytest.raises(Stopped):
-        run_in_workers([Task("a", until_asked, ()), Task("b", until_asked, ())], 2, Silent(), StopRequest(0.02))
+        run_in_workers([Task(name, until_asked, ()) for name in "ab"], 2, lines, OnceBothAreAtWork())
+    assert sorted(lines.lines) == ["[a] at work", "[b] at work"]
 
 
 def test_a_process_that_is_asked_by_a_signal_stops_all() -> None:
@@ -111,3 +130,12 @@ def test_none_goes_on_when_all_is_interrupted_at_once(monkeypatch: pytest.Monkey
 def test_a_killed_process_is_an_error_that_says_so() -> None:
     with pytest.raises(RnabenchError, match="b: its process ended with code -9"):
         run_in_workers([Task("a", until_asked, ()), Task("b", die, ())], 2, Silent(), StopRequest())
+
+
+def test_a_worker_that_is_still_being_started_is_not_waited_for() -> None:
+    stop, lines, started = StopRequest(max_minutes=1 / 60), Lines(), time.monotonic()
+    with pytest.raises(Stopped):
+        run_in_workers([Task(f"task {number}", begin, (SlowToArrive(),)) for number in (1, 2)], 2, lines, stop)
+    assert time.monotonic() - started < 10
+    assert not lines.lines
+    assert not multiprocessing.active_children()
