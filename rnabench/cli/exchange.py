@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
@@ -75,7 +76,7 @@ def convert(
     show.print(f"not from the file: classes of {dataset}, mean {mean}, std {std}, objective {settings.objective}")
     show.print(f"training unknown; epoch chosen by: {run['selected']['by']}")
     needed = " --data-dir DATA" if DATASETS[dataset].needs_folder and data_dir is None else ""
-    show.print(f"next: rnabench attack {out}{needed}")
+    show.print(f"next: rnabench attack {quote(str(out))}{needed}")
     return {"run": out} | {name: run[name] for name in ("status", "selected", "model", "digest", "weights_sha256",
                                                         "source")}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -56,5 +57,5 @@ def pull(
                     f"{run['weights_sha256']}", soft_wrap=True)
     dataset = run["recipe"].get("dataset")
     needed = " --data-dir DATA" if dataset in DATASETS and DATASETS[dataset].needs_folder else ""
-    console().print(f"next: rnabench attack {folder}{needed}", soft_wrap=True)
+    console().print(f"next: rnabench attack {quote(str(folder))}{needed}", soft_wrap=True)
     return {"run": folder, "is_new": is_new, "weights_sha256": run["weights_sha256"]}

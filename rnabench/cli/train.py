@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 from rnabench.cli import options as o
@@ -54,7 +55,7 @@ def train(
         f"held-out natural {chosen['holdout_natural']:.1%}, PGD-{settings.steps} {chosen['holdout_pgd']:.1%}")
     kept = f"epoch {chosen['epoch']} kept ({chosen['by']}), {held_out}" if "epoch" in chosen else "weights as given"
     console().print(f"{folder}: {kept}")
-    console().print(f"next: rnabench attack {folder} --eps {written(settings.eps)}")
+    console().print(f"next: rnabench attack {quote(str(folder))} --eps {written(settings.eps)}")
     return {"run": folder} | {name: run.get(name) for name in ("status", "selected", "model", "digest",
                                                                "weights_sha256", "teacher")}
 

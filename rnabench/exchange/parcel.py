@@ -160,7 +160,9 @@ def _check_run(name: str, folder: Path) -> None:
                               "finished run")
     if _placeless(run["recipe"]) != run["recipe"]:  # commands would look there, or download, without being told to
         raise CheckpointError(f"pull: {RUN_FILE} of {name!r} names places on this machine; expected none")
-    load_model(folder)
+    if not all(bool(tensor.isfinite().all()) for tensor in load_model(folder).state_dict().values()):
+        raise CheckpointError(f"pull: {WEIGHTS} of {name!r} holds numbers that are not finite; expected a network that "
+                              "answers")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from rnabench import load_model
 from rnabench.errors import RnabenchError
@@ -140,8 +141,17 @@ def unpickled(folder: Path) -> None:
     edited(folder, lambda said: said.update(weights_sha256=digest))
 
 
+def not_finite(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    next(tensor for name, tensor in weights.items() if name.endswith("weight")).fill_(float("nan"))
+    save_file(weights, folder / "model.safetensors")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    edited(folder, lambda said: said.update(weights_sha256=digest))
+
+
 @pytest.mark.parametrize(("change", "told"), [
     (of_another_network, "is not of these weights"),
+    (not_finite, "holds numbers that are not finite"),
     (unpickled, "is truncated or not a safetensors file"),
     (lambda folder: edited(folder, lambda said: said.update(status="training")), "is not of these weights"),
     (lambda folder: edited(folder, lambda said: said.pop("weights_sha256")), "is not of these weights"),
