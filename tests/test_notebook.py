@@ -22,6 +22,7 @@ def test_it_is_committed_without_outputs() -> None:
                for cell in notebook.cells if cell.cell_type == "code")
 
 
+@pytest.mark.slow
 def test_it_runs_and_shows_the_order_of_the_protocols(monkeypatch: pytest.MonkeyPatch) -> None:
     """One path attacked and predicting leaves least: that is a law, where the attacker knows the draw."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

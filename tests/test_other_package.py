@@ -35,6 +35,7 @@ call("confidence", folder, "--temperature", "2", "--device", "cpu", "--out", f"{
 """
 
 
+@pytest.mark.slow
 def test_another_packages_things_train_and_are_attacked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "trained"
     installed = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE), *sys.path])}

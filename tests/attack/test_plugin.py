@@ -70,6 +70,7 @@ def test_its_record_is_read_where_the_package_is_not_installed(record: Record) -
     assert reasons(record) == ["nudge 7, now none"]
 
 
+@pytest.mark.slow
 def test_it_is_listed_and_a_suite_of_a_recipe_may_name_it(tmp_path: Path) -> None:
     listed = rnabench_with_plugin(tmp_path, "attack", "--list").stdout
     assert "small steps along the gradient" in listed

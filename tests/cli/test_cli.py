@@ -138,6 +138,7 @@ def test_describe(capsys: pytest.CaptureFixture[str]) -> None:
     assert "16*" in shown  # 32 groups clipped to 16 channels
 
 
+@pytest.mark.slow
 def test_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "--width", "2", "--steps", "1", "--batch-size", "4", "--repeats", "1", "--out",
                str(tmp_path)) == 0

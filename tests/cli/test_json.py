@@ -127,6 +127,7 @@ def test_the_page_names_every_command() -> None:
     assert set(EXAMPLES) == set(table("| command | keys |"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", EXAMPLES)
 def test_a_document_has_the_keys_that_the_page_names(row: str, read: Read) -> None:
     document, told = read(*EXAMPLES[row]), table("| command | keys |")[row]

@@ -45,6 +45,7 @@ def chosen(study: str, runs: dict[str, Path]) -> list[str]:
     return [str(runs["bn+in"])] if study in OF_DRAWS else [str(runs["bn"]), str(runs["in"])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_leaves_a_record_tables_and_figures(study: str, runs: dict[str, Path], tmp_path: Path,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,6 +88,7 @@ def test_paths_of_one_network_and_similarity_by_difference(runs: dict[str, Path]
     assert points[0]["mean"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_recipe_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text("name: tiny\ntitle: Tiny\ntable: []\n"

@@ -81,6 +81,7 @@ def test_without_running_statistics_no_shift_is_measured(runs: dict[str, Path], 
     assert not (tmp_path / "shift" / "statistics-shift.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", [study for study in STUDIES if study != "statistics-shift"])
 def test_every_study_is_done(study: str, runs: dict[str, Path], tmp_path: Path) -> None:
     chosen = [str(runs["rs-resnet18"]), *([] if study == "path-difference" else [str(runs["rs-lenet5"])])]

@@ -249,6 +249,7 @@ def test_first_images_of_class_folders_are_of_all_classes(tmp_path: Path, datase
     assert {label for _, label in everything[:12]} == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 4, 5, 23, 100])
 def test_the_first_images_are_the_same_in_batches_of_any_size(batch_size: int) -> None:
     source = ResidentSource(random_images(23), CPU)

@@ -43,6 +43,7 @@ with StopRequest() as stop:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells who sent a signal")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_signal_to_all_processes_leaves_the_parent_its_workers(name: str, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class Toy:
         return self.weights @ image.flatten()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_on_one_linear_target_the_number_of_steps_is_that_of_the_formula(seed: int) -> None:
     toy = Toy(1, 2, seed)

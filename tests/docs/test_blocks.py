@@ -43,6 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", list(dict.fromkeys(block.page for block in blocks(*RUN))))
 def test_the_blocks_of_a_page_run(page: str, folder: Path) -> None:
     for block in (block for block in blocks(*RUN) if block.page == page):
@@ -144,6 +145,7 @@ load_recipe(Path("recipe.yaml"))
 MODELS = "name: part\ntitle: A part\nmodels: {bn: {space: bn}, in: {space: in}, ln: {space: ln}, bn+in: {}}\n"
 
 
+@pytest.mark.slow
 def test_what_another_package_brings_is_used_as_shown(folder: Path) -> None:
     """The page shows an attack, a command that runs it, and a suite that has it."""
     commands, parts = blocks(("sh", "installed")), blocks(("yaml", "installed"))

@@ -99,6 +99,7 @@ def test_probes_are_on_few_images_and_not_in_the_table() -> None:
     assert ("pgd20", "same-path") in [probe.key for probe in found.probes]
 
 
+@pytest.mark.slow
 def test_a_stopped_evaluation_goes_on_within_its_probes(tmp_path: Path) -> None:
     from rnabench.runtime.stopping import Stopped
     from tests.helpers import AfterSteps

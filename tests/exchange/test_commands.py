@@ -244,3 +244,11 @@ def test_a_network_of_one_path_takes_no_path(tmp_path: Path, capsys: pytest.Capt
     folder = make_run(tmp_path, "bn")
     assert run("export", folder, "--format", "torchscript", "--path", "0", "--out", tmp_path / "file") == 2
     assert "a single one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["digits", "a/b/c", "a b/c", "-x/y", "a/b@", "a/..", "@x/y", "~no-such-user/x", ""])
+@pytest.mark.parametrize("command", [["push", "run"], ["pull"]])
+def test_names_that_are_no_repository(command: list[str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*command, "--", name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: REPO_ID: {name!r} is not valid; expected OWNER/NAME")

@@ -116,6 +116,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, *workers: Light) -> None:
     monkeypatch.setattr(Cluster, "_workers", lambda self, *_: iter(workers))
 
 
+@pytest.mark.slow
 def test_workers_one_killed_and_one_preempted_do_what_one_process_does(
     trial: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +135,7 @@ def test_workers_one_killed_and_one_preempted_do_what_one_process_does(
     assert not list((tmp_path / "together").rglob("*.pkl"))
 
 
+@pytest.mark.slow
 def test_cancelled_workers_save_their_state_and_leave(trial: ModuleType, recipe: Recipe, tmp_path: Path) -> None:
     here, progress = place(tmp_path), Said()
 

@@ -71,6 +71,7 @@ def recipe() -> Recipe:
     return load_recipe(Path("tiny.yaml"))
 
 
+@pytest.mark.slow
 def test_an_engine_of_ten_lines_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
     """That of the documentation."""
@@ -90,6 +91,7 @@ def test_an_engine_of_ten_lines_in_processes_of_their_own(tmp_path: Path, monkey
     assert {cell["state"] for cell in planned(capsys).values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_in_any_order_that_respects_inputs_the_tables_are_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]
                                                                    ) -> None:
     text = TEXT.replace("sanity_examples: 4", "sanity: false").replace(", same: {space: bn}", "")

@@ -130,6 +130,7 @@ def test_what_another_recipe_has_attacked_is_not_attacked_again(whole: tuple[Pat
     assert [piece.state for piece in forecast(changed, beside)][2:] == ["0 of 3 cells", "0 of 5 cells"]
 
 
+@pytest.mark.slow
 def test_two_processes_do_every_cell_once(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(TEXT)
@@ -236,8 +237,7 @@ def test_a_limit_takes_the_first_images(recipe: Recipe, whole: tuple[Path, Repro
 def test_a_plan_runs_nothing_and_knows_what_is_there(recipe: Recipe, whole: tuple[Path, Reproduced], tmp_path: Path
                                                       ) -> None:
     pieces = forecast(recipe, place(tmp_path))
-    assert not (tmp_path / "runs").exists()
-    assert not (tmp_path / "results").exists()
+    assert not visible(tmp_path)
     assert [(piece.kind, piece.name) for piece in pieces] == [
         ("train", "bn"), ("train", "bn+in"), ("attack", "bn"), ("attack", "bn+in"), ("study", "matrix")]
     assert all(piece.seconds > 0 for piece in pieces)

@@ -102,6 +102,7 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
     assert not torch.equal(first.network[1].conv1.weight, third.network[1].conv1.weight)
 
 
+@pytest.mark.slow
 def test_compiled_equals_eager_with_one_graph_for_all_paths() -> None:
     eager, compiled = (build_model("resnet18", "bn+in", width=2, seed=1).eval() for _ in range(2))
     for model in (eager, compiled):

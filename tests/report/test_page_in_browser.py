@@ -59,6 +59,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_all_committed_results_fit_a_page_that_can_be_sent(tmp_path: Path) -> None:
     assert write_page([RESULTS], tmp_path / "page.html").bytes < LIMIT
 

@@ -113,6 +113,7 @@ def test_the_second_time(first: str, second: str, interrupts: bool) -> None:
     assert ("saved" in said) is (code == 0) is not interrupts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("numbers", "whole_group"), [(["SIGTERM"], False), (["SIGUSR1", "SIGTERM"], True),
                                                         (["SIGHUP"], True)])
 def test_workers_save_their_states(numbers: list[str], whole_group: bool) -> None:
@@ -151,6 +152,7 @@ def test_a_signal_that_was_ignored_stays_so(name: str) -> None:
         signal.signal(number, before)
 
 
+@pytest.mark.slow
 def test_a_training_that_a_scheduler_stops_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     code = "import sys, torch; torch.set_num_threads(1); from rnabench.cli.main import main; main(sys.argv[1:])"
     keys = {"space": "bn", "width": 2, "objective": "standard", "steps": 1, "epochs": 8, "batch_size": 32,

@@ -61,6 +61,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Case]]:
     return [torch.load(f"{file}.{rank}", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_ranks_train_as_one_process_does(by_two: list[dict[str, Case]], case: str) -> None:
     """Loss, weights, running statistics, momenta, and what is judged: to rounding, in float64."""
@@ -93,6 +94,7 @@ def same_weights(one: Path, other: Path) -> None:
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7, msg=name)
 
 
+@pytest.mark.slow
 def test_only_the_first_rank_writes_and_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes = start_ranks(command(tmp_path / "two"), 2)
     ends = [(*process.communicate(timeout=300), process.returncode) for process in processes]
@@ -115,6 +117,7 @@ def later(file: Path, moment: float) -> float:
     return file.stat().st_mtime
 
 
+@pytest.mark.slow
 def test_asked_to_stop_or_killed_it_goes_on_with_any_number_of_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                                                                      ) -> None:
     folder, epochs = tmp_path / "stopped", {"epochs": 8, "select": "last"}
@@ -144,6 +147,7 @@ def test_asked_to_stop_or_killed_it_goes_on_with_any_number_of_ranks(tmp_path: P
     same_weights(folder, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_ranks_that_disagree_are_told_in_one_line(tmp_path: Path) -> None:
     """So is what only the second one meets, by the first. Nothing is written."""
     for number in range(32):

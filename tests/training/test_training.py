@@ -59,6 +59,7 @@ def test_the_papers_schedule() -> None:
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"granularity": "sample"}, {"objective": "white-box", "attack_mode": "eval"},
                                      {"objective": "standard", "schedule": "cosine", "select": "last"},
                                      {"weight_average": 0.6}])
@@ -81,6 +82,7 @@ def test_stopped_after_any_step_it_ends_with_the_same_weights(tmp_path: Path, ch
     assert not (folder / STATE).exists()
 
 
+@pytest.mark.slow
 def test_killed_at_three_moments_it_ends_with_the_same_weights(tmp_path: Path) -> None:
     """SIGKILL, so that nothing can be tidied up: in the first epoch, after a save, and near the end."""
     code = ("import sys, torch; torch.set_num_threads(1); import rnabench.training.loop as loop; "
@@ -258,10 +260,9 @@ def test_the_digest_ignores_where_files_lie_and_nothing_else() -> None:
     places = [recipe(dataset="folder", data_dir=place, dataset_name="mine") for place in ("here", "there")]
     assert places[0].digest() == places[1].digest()
     assert recipe(step_size=2 / 255).digest() == base.digest()  # the same value, said or not
-    digests = {base.digest()}
-    for name, value in {"space": "bn+ln", "seed": 1, "lr": 0.2, "steps": 3, "dataset_name": "x", "augment": False,
-                        "eps": 0.2, "layer_based": True, "precision": "bf16", "n_train": 64}.items():
-        digests.add(recipe(**{name: value}).digest())
+    digests = {base.digest()} | {recipe(**{name: value}).digest() for name, value in {
+        "space": "bn+ln", "seed": 1, "lr": 0.2, "steps": 3, "dataset_name": "x", "augment": False, "eps": 0.2,
+        "layer_based": True, "precision": "bf16", "n_train": 64}.items()}
     assert len(digests) == 11
 
 

@@ -72,6 +72,7 @@ def test_recorded_and_replayed_it_changes_the_network_as_when_run(
     torch.testing.assert_close(replayed, plain, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("granularity", ["batch", "sample"])
 def test_compiled_it_changes_the_network_as_when_run(granularity: str, device: str) -> None:
