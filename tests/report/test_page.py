@@ -178,7 +178,7 @@ def test_a_failed_check_is_seen_at_the_number_the_folder_and_the_check(tmp_path:
 def test_tables_can_be_sorted_and_read_aloud(page: Page) -> None:
     headings = [attributes for tag, attributes in page.tags if tag == "th" and attributes["scope"] == "col"]
     assert headings
-    assert all(attributes["aria-sort"] == "none" for attributes in headings)
+    assert not any("aria-sort" in attributes for attributes in headings), "the script says so, which sorts"
     tags = [tag for tag, _ in page.tags]
     assert tags.count("caption") == tags.count("table") == len(page.tables)
 

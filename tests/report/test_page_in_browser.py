@@ -37,8 +37,10 @@ addEventListener("load", () => {
       orders.push([button.parentElement.ariaSort, [...table.tBodies].map((body) => [...body.rows].slice(1).map(
         (row) => row.cells[1].firstChild.textContent))]);
     }
+    const sortable = [...document.querySelectorAll("thead th")].every(
+      (each) => each.ariaSort !== null && each.children.length === 1 && each.firstElementChild.type === "button");
     const heads = [...table.tBodies].every((body) => body.rows[0].cells[0].scope === "rowgroup");
-    parent.postMessage({ width, scrolled: root.scrollWidth, wider, orders, heads,
+    parent.postMessage({ width, scrolled: root.scrollWidth, wider, orders, heads, sortable,
       dark: matchMedia("(prefers-color-scheme: dark)").matches }, "*");
   }, 300);
 });
@@ -84,6 +86,7 @@ def test_no_overflow_no_message_and_a_click_sorts(page: Path, tmp_path: Path, da
         assert each["scrolled"] <= each["width"]
         assert not each["wider"]
         assert each["heads"], "the heading of a group stays its first row"
+        assert each["sortable"]
         first, second, third = each["orders"]
         assert [order for order, _ in each["orders"]] == ["descending", "ascending", "none"]
         for down, up, drawn in zip(first[1], second[1], third[1], strict=True):
