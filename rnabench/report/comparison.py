@@ -137,7 +137,9 @@ def _scale(recipe: Recipe, records: Sequence[Record], paper: Paper) -> str:
     networks = ", ".join(dict.fromkeys(with_parts(f"{record.model.arch} width {record.model.width}", dict(record.model))
                                        if record.model.arch else f"{record.label} (imported)" for record in records))
     here = list(dict.fromkeys(record.data.name for record in records))
-    theirs = [model.dataset for model in recipe.defined.values()]
+    rows = published(str(recipe.published))
+    theirs = [row["dataset"] for row in rows if any(is_row(row, model) for model in recipe.defined.values())] or [
+        row["dataset"] for row in rows]
     other = "" if set(here) <= set(theirs) else (
         f" Measured on {', '.join(here)} and not, as {paper.called}'s numbers, on {', '.join(dict.fromkeys(theirs))}: "
         "compare the order of the rows, not the numbers.")
