@@ -38,6 +38,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     import matplotlib.pyplot as plt
     from PIL import Image
 
+    _take_literally(figure)
     files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
     drawn, png, svg = BytesIO(), BytesIO(), BytesIO()
     figure.savefig(drawn, format="png", dpi=160, metadata={"Software": None})
@@ -48,6 +49,19 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         write_bytes(file, content.getbuffer())
     plt.close(figure)
     return files
+
+
+def _take_literally(figure: Figure) -> None:
+    """A name that has a `$` is no mathematics, as which it would be set, or refused; numbers along an axis are."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+    numbers = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)
+               if not isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter)
+               for label in axis.get_ticklabels(which="both")}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in numbers:
+            text.set_parse_math(False)
 
 
 def few_colours(image: Image.Image, count: int = 256) -> Image.Image:
