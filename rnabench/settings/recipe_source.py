@@ -75,8 +75,8 @@ Content = dict[str, Any]
 class Profile(Part):
     """Changes to a recipe that fit it to a machine; every part is merged into the recipe's own part of that name.
 
-    `studies` is merged into every figure, below `figures`. `norms` renames normalisers in all spaces: at a quarter of
-    the width, `gn32: gn8` keeps the size of the groups.
+    `studies` is merged into every figure, below `figures`, of which `null` leaves one out. `norms` renames normalisers
+    in all spaces: at a quarter of the width, `gn32: gn8` keeps the size of the groups.
     """
 
     summary: str = ""
@@ -87,7 +87,7 @@ class Profile(Part):
     evaluate: dict[str, Any] = Field({})
     table: list[str] | None = None
     studies: dict[str, Any] = Field({})
-    figures: dict[str, dict[str, Any]] = Field({})
+    figures: dict[str, dict[str, Any] | None] = Field({})
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,9 @@ def _under(profile: Profile, content: Content) -> Content:
                for name, own in part(content, "figures").items()}
     changes = profile.model_dump(exclude_unset=True, exclude={"summary", "norms", "studies"})
     content = _deep(content | ({"figures": figures} if figures else {}), changes)
+    if figures:
+        left_out = {name for name, own in profile.figures.items() if own is None}
+        content["figures"] = {name: own for name, own in content["figures"].items() if name not in left_out}
     shared = part(content, "train").get("space")
     for own in part(content, "models").values():
         if profile.norms and isinstance(own, dict) and not is_imported(own) and isinstance(

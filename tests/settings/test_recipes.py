@@ -138,6 +138,12 @@ def test_a_base_a_profile_and_other_data(tmp_path: Path) -> None:
     assert (big.models["two"].space, big.evaluate.n_examples, big.figures["f"].study.n_examples) == (
         "gn32+ln", 9, None)
     assert tiny.defined["two"].space == "gn32+ln"
+    text = file.read_text()
+    file.write_text(text.replace("{tiny: {", "{tiny: {figures: {f: null}, "))
+    without = load_recipe(file, "tiny")
+    assert (without.figures, without.table, set(without.models)) == ({}, ("two",), {"two"})
+    assert load_recipe(file, "big") == big
+    file.write_text(text)
     other = load_recipe(file, "tiny", {"dataset": "digits"})
     assert {(model.dataset, model.data_dir) for model in other.models.values()} == {("digits", None)}
     moved = load_recipe(file, "tiny", {"data_dir": "there"})
