@@ -158,7 +158,7 @@ BAD = [
     (["train", "--dataset", "folder", "--data-dir", "/nonexistent/images"], "data-dir", "train"),
     (["train", "--eps", "8"], "--eps", "8/255"),
     (["train", "--eps", "-0.1"], "--eps", "0 to 1"),
-    (["train", "--epochs", "0"], "--epochs", "at least 1"),
+    (["train", "--epochs", "0"], "--epochs", "1 or more, or weights that are used as they are (init)"),
     (["train", "--epochs", "many"], "--epochs", "many"),
     (["train", "--epocs", "3"], "--epocs", "--epochs"),
     (["train", "--objective", "blackbox"], "--objective", "black-box"),
