@@ -1,5 +1,5 @@
 """How much memory a large evaluation takes, and how large its record is: twenty attacks and twenty draws on a thousand
-and on ten thousand images, of noise, by a network of width 2. A quarter of an hour on one core:
+and on ten thousand images, of noise, by a network of width 2. It prints a line for each:
 
     python docs/load.py
 """
