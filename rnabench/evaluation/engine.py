@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rnabench.attack.estimators import GRADIENT_COST, frozen_parameters
+from rnabench.attack.estimators import GRADIENT_COST, OnPass, frozen_parameters
 from rnabench.data.batches import Batch, BatchSource, first_images
 from rnabench.defence.defence import Defence, replayable
 from rnabench.defence.foreign import is_foreign, one_line
@@ -195,9 +195,9 @@ class _Run:
                 alive = None if standing is None else standing[place * size : place * size + count]
                 share = len(batch.indices) / count if alive is None or self.evaluator.whole else float(alive.mean())
                 within = WithinBatch(self.progress, count, share * passes)
-                self.evaluator.on_pass = within.passed
                 with said_of(where, self.foreign), one_batch(
                         self.journal, self._name(cell), place, self.stop, where) as work:
+                    self.evaluator.on_pass = _both(within.passed, work.passed)
                     outcome = self._outcome(cell, batch, place, alive).first(count)
                 parts.append(outcome.timed(outcome.seconds + work.seconds))
                 self.journal.append(self._name(cell), parts[-1].as_json())
@@ -240,6 +240,13 @@ class _Run:
         if not self.evaluator.keys.cumulative or cell.attack is None or not cell.attack.bounded or cell.probe:
             return None
         return np.asarray(np.stack([left for eps, left in self.standing.items() if eps <= self._eps(cell)]).all(0))
+
+
+def _both(tell: OnPass, then: Callable[[], None]) -> OnPass:
+    def passed(passes: float) -> None:
+        tell(passes)
+        then()
+    return passed
 
 
 @contextmanager

@@ -47,6 +47,11 @@ class Interrupted:
         if self.file is not None:
             self.file.unlink(missing_ok=True)
 
+    def passed(self) -> None:
+        """The network was asked something. Raises Stopped where no loop says in time that the work can be left."""
+        if self.stop.presses:
+            raise self.stop.stopped(self.where)
+
     def _on_item(self) -> None:
         started = time.monotonic()
         if self._caught_up is None:

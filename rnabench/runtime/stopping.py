@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 # What Ctrl-C sends, what schedulers send before they kill, what a closing terminal sends; Windows lacks the last two.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 SAME_SECONDS = 1.0  # a scheduler that signals a process and its group sends the same SIGTERM twice
+PATIENCE = 5.0  # seconds; who signals usually kills half a minute later, and a person does not wait as long
 
 
 class Stopped(Exception):
@@ -45,6 +46,13 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    @property
+    def presses(self) -> bool:
+        """Whether a signal came a while ago and the run is still there: what it is at cannot be saved, as when somebody
+        else's code attacks, and is to be given up. A time limit never presses: in slices that are shorter than such a
+        piece of work nothing would ever be done."""
+        return bool(self._first) and time.monotonic() - min(self._first.values()) >= PATIENCE
 
     @property
     def asked_by(self) -> set[int]:

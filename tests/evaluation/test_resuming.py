@@ -81,6 +81,28 @@ def test_libraries_attacks_are_left_between_their_parts(tmp_path: Path) -> None:
     assert stops > 3  # more than there are batches of natural and attacked images
 
 
+class Pressing(StopRequest):
+    """A signal that presses once that was asked so many times, and that no loop hears."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    @property
+    def presses(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("backend", ["torchattacks", "native"])
+def test_a_signal_that_presses_ends_what_cannot_be_left(backend: str, tmp_path: Path) -> None:
+    """At the next pass; the batch is done anew, the others are kept."""
+    keys = FIXED | {"attacks": ["pgd20"], "protocols": ["paper"], "attack_paths": 1, "backend": backend}
+    with pytest.raises(Stopped, match="3 of 5 images"):
+        full_evaluation(MODEL, tmp_path, stop=Pressing(40), **keys)
+    assert same(full_evaluation(MODEL, tmp_path, **keys), full_evaluation(MODEL, **keys))
+
+
 def test_images_that_are_kept_are_those_of_one_piece(tmp_path: Path) -> None:
     keys = FIXED | {"attacks": ["pgd2"], "protocols": ["paper"], "keep_images": True}
     full_evaluation(foreign(), tmp_path / "whole", **keys)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rnabench.runtime import stopping
 from rnabench.runtime.files import sha256
 from rnabench.runtime.progress import Silent
 from rnabench.runtime.stopping import SIGNALS, Stopped, StopRequest
@@ -179,3 +180,14 @@ def test_signals_are_heard_inside_the_block_only() -> None:
     with StopRequest():
         assert all(signal.getsignal(number) != handler for number, handler in zip(SIGNALS, before, strict=True))
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_signal_presses_after_a_while_and_a_time_limit_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StopRequest(max_minutes=1e-9) as stop:
+        monkeypatch.setattr(stopping, "PATIENCE", 0.0)
+        assert stop
+        assert not stop.presses
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.presses
+        monkeypatch.setattr(stopping, "PATIENCE", 60.0)
+        assert not stop.presses
