@@ -61,4 +61,3 @@ class DenseNetwork(ABC):
     @abstractmethod
     def score(cls, seen: Sequence[Seen], seed: int) -> Score:
         """Over all images; needs the `libraries`."""
-

@@ -74,4 +74,3 @@ def rescore(model: nn.Module, defence: Defence, source: BatchSource, classes: in
             parts.append(evaluator.outcome(cell, batch, first, None if alive.all() else alive).first(count))
             progress.advance(count)
     return joined(parts)
-

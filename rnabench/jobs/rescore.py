@@ -169,4 +169,3 @@ def _is_own(record: Record, target: Target) -> bool:
     used = kept.deployed.content() if kept.deployed else {}
     return (kept.weights_sha256 == found["weights_sha256"] and sources[0] == sources[1]
             and arguments[0] == arguments[1] and used == target.deployed)
-

@@ -148,5 +148,3 @@ def _published(standing: Standing) -> Cell:
         return Cell(NONE, "none for it")
     natural = "" if stated.natural is None else f"; natural {stated.natural:.2f}"
     return Cell(f"{stated.accuracy:.2f}", f"{stated.attack}{natural}")
-
-
