@@ -102,7 +102,8 @@ def run_evaluation(model: nn.Module, folder: Path | None = None, images: ImageSe
 def full_evaluation(model: nn.Module, folder: Path | None = None, images: ImageSet | None = None,
                     stop: StopRequest | None = None, defence: Defence | None = None, progress: Progress | None = None,
                     **keys: object) -> Evaluation:
-    source = ResidentSource(images or random_images(), torch.device("cpu"))
+    device = next(model.parameters(), torch.empty(0)).device
+    source = ResidentSource(images or random_images(), device)
     settings = EvaluationSettings.model_validate({"attacks": ["pgd2"], "draws": 3, "batch_size": 4, **keys})
     journal = Journal(folder and folder / "progress", "digest")
     found = evaluate(model, defence or model, source, 10, settings, journal,  # type: ignore[arg-type]

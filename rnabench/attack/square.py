@@ -17,6 +17,7 @@ from rnabench.settings.attacks import ATTACKS, CrossCheck
 
 SHARE = 0.8  # of the image that the first square covers
 BLOCK = 64  # queries whose random numbers are drawn at once
+COMPACT = 8  # queries after which what is broken is left out: to ask which it is, the host waits for the device
 
 
 @ATTACKS.register("square")
@@ -58,15 +59,18 @@ class Square(Attack):
         stripes = _signs(uniform(channels, 1, width))
         start = threat.project(images + eps * stripes, images)
         found = estimator.estimate(start, labels, margin, gradient=False)
-        best = Kept(images=start, loss=found.loss.clone(), wrong=found.wrong.clone(), numbers=None)
+        best = Kept(images=start, loss=found.loss.clone(), wrong=found.wrong.clone(), numbers=None, rows=None)
         across = torch.arange(width, device=images.device).view(1, 1, 1, -1)
         down = torch.arange(height, device=images.device).view(1, 1, -1, 1)
         for query in resumable(range(self.queries), best):
             if query % BLOCK == 0:
                 best.numbers = uniform(BLOCK, 2 + channels)
-            rows = (best.wrong < 1).nonzero().squeeze(1)
+            if query % COMPACT == 0:  # in between, what is broken stays as it is
+                best.rows = (best.wrong < 1).nonzero().squeeze(1)
+            rows = best.rows
             if not len(rows):
                 break
+            standing = best.wrong[rows] < 1
             now, drawn = best.images[rows], best.numbers[rows, query % BLOCK]
             side = min(max(round((self._size(query) * height * width) ** 0.5), 1), height, width)
             top, left = (drawn[:, k].mul(room - side + 1).floor().view(-1, 1, 1, 1)
@@ -83,9 +87,9 @@ class Square(Attack):
                 new = estimator.estimate(tried, labels[rows], margin, rows, gradient=False)
                 old_loss, old_wrong = best.loss[rows], best.wrong[rows]
                 better = (new.loss > old_loss) | (new.wrong > old_wrong)
-            best.images[rows] = torch.where(better.view(-1, 1, 1, 1), tried, now)
-            best.loss[rows] = torch.where(better, new.loss, old_loss)
-            best.wrong[rows] = torch.where(better, new.wrong, old_wrong)
+            best.images[rows] = torch.where((standing & better).view(-1, 1, 1, 1), tried, now)
+            best.loss[rows] = torch.where(standing, torch.where(better, new.loss, old_loss), best.loss[rows])
+            best.wrong[rows] = torch.where(standing, torch.where(better, new.wrong, old_wrong), best.wrong[rows])
         strongest: Tensor = best.images
         return strongest
 

@@ -220,9 +220,9 @@ class Trainer:
 
     def _check_finite(self) -> None:
         """A state that has diverged is never saved."""
-        weights = all(bool(tensor.isfinite().all()) for network in {self.model, self.judged}
-                      for tensor in network.state_dict().values())
-        if not (weights and math.isfinite(self.state.loss)):
+        weights = torch.stack([tensor.isfinite().all() for network in {self.model, self.judged}
+                               for tensor in network.state_dict().values()]).all()  # the device is asked once
+        if not (bool(weights) and math.isfinite(self.state.loss)):
             raise NumericalError(f"loss or weights: not finite in epoch {self.state.epoch + 1}; expected numbers; this "
                                  "recipe diverges: train another, with a smaller --lr or --precision fp32")
 

@@ -16,9 +16,9 @@ from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
 from rnabench.training.step import TrainingStep
 from rnabench.training.update import CapturedUpdate, Update
+from tests.simulated_gpu import simulated_gpu
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
-
+CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))
 
 RATE = 0.125  # and its halves are float32 numbers, as which a recorded update holds its rate
 
@@ -63,7 +63,7 @@ CASES: list[tuple[str, dict[str, object]]] = [
 ]
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize(("space", "settings"), CASES)
 def test_recorded_and_replayed_it_changes_the_network_as_when_run(
         space: str, settings: dict[str, object], device: str) -> None:
@@ -73,7 +73,27 @@ def test_recorded_and_replayed_it_changes_the_network_as_when_run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("space", "settings"), [CASES[number] for number in (0, 2, 3, 7, 9)])
+def test_so_it_does_under_the_rules_of_cuda(space: str, settings: dict[str, object]) -> None:
+    with simulated_gpu():
+        plain, replayed = (after(update_of(kind, space, "cuda", settings), "cuda") for kind in ("plain", "captured"))
+        torch.testing.assert_close(replayed, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_a_recorded_step_does_not_wait_for_the_device() -> None:
+    with simulated_gpu() as gpu:
+        update = update_of("captured", "bn+in", "cuda", {"batch_size": 8})
+        given = [batch(number, "cuda") for number in range(5)]
+        update(given[0], 0, 0, RATE)
+        gpu.waits.clear()
+        for number in range(1, 5):
+            update(given[number], 0, number, RATE)
+    assert gpu.waits == []
+    assert len(gpu.recordings) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("granularity", ["batch", "sample"])
 def test_compiled_it_changes_the_network_as_when_run(granularity: str, device: str) -> None:
     settings: dict[str, object] = {"granularity": granularity, "steps": 1}
