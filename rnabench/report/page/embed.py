@@ -20,7 +20,7 @@ from rnabench.report.figure import few_colours
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PIXELS_PER_POINT, PNG_SCALE = 4 / 3, 96 / 160  # figures are saved with 160 dots per inch; a CSS inch has 96 pixels
 PAGE_WIDTH, QUALITY = 900, 40  # pixels of the widest image on the page, and WebP's quality of what was wider
-FEW = 32  # colours of an image on the page that is no wider: lines and letters need no more
+FEW = 24  # colours of an image on the page that is no wider: lines and letters need no more
 DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # or another format under the name of a PNG
 Encoded = tuple[str, bytes, int, int]
 """An image's type and bytes, and its width and height on the page in CSS pixels (0: not known)."""

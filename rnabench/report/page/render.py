@@ -67,7 +67,10 @@ def _shown(folder: ResultFolder, taken: set[str]) -> tuple[ResultFolder, Section
 def render(sections: Sequence[Section], standing: Sequence[Group]) -> str:
     """The page's HTML, with its style and script inside."""
     title = sections[0].title if len(sections) == 1 else "Robustness results"
-    return _template().render(title=title, sections=sections, leaderboard=standing, columns=COLUMNS) + "\n"
+    widest = max((len(table.headings) for section in sections for block in section.blocks for table in block.tables),
+                 default=0)
+    return _template().render(title=title, sections=sections, leaderboard=standing, columns=COLUMNS,
+                              widest=widest) + "\n"
 
 
 @cache
