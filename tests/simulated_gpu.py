@@ -9,8 +9,8 @@ that waits happens inside a recording. A recording (`torch.cuda.graph`) runs not
 replayed. A replay does the same operations on the same memory, whatever Python would do by then, and recordings of one
 pool overwrite each other: the first one's freed memory is where a later one's results lie. Here that is NaN as well.
 
-What is not: speed, number formats (all is computed by the CPU's kernels, so that float64 and float32 are those of a
-CPU), autocast, streams, compiled and handwritten kernels.
+What is not: speed, streams, compiled and handwritten kernels. All is computed by the CPU's kernels, in its formats, and
+autocast is that of the CPU.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ class OfHost(torch.Generator):
 
     def __new__(cls, device: object = None) -> OfHost:  # type: ignore[misc]
         return super().__new__(cls)
+
+
+class CastOnHost(torch.autocast):
+    def __init__(self, device_type: str, *how: Any, **more: Any) -> None:
+        super().__init__("cpu", *how, **more)
 
 
 @contextmanager
@@ -75,7 +80,8 @@ def simulated_gpu() -> Iterator[Gpu]:
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     with (mock.patch.multiple(torch.cuda, **there), mock.patch.object(Tensor, "pin_memory", lambda self, *_: self),
-          made_by("tensor"), made_by("as_tensor"), mock.patch.object(torch, "Generator", OfHost)):
+          made_by("tensor"), made_by("as_tensor"), mock.patch.object(torch, "Generator", OfHost),
+          mock.patch.object(torch, "autocast", CastOnHost)):
         gpu = Gpu()
         here.append(gpu)
         try:

@@ -80,6 +80,22 @@ def test_so_it_does_under_the_rules_of_cuda(space: str, settings: dict[str, obje
         torch.testing.assert_close(replayed, plain, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
+def test_so_it_does_in_bf16() -> None:
+    """Whose products, rounded to 8 bits, are in the recording as well."""
+    losses = []
+    for kind in ("plain", "captured"):
+        with simulated_gpu() as gpu:
+            update = update_of(kind, "bn+in", "cuda", {})
+            update.model.float().precision = "bf16"
+            given = [batch(number, "cuda") for number in range(2)]
+            losses.append([float(update(Batch(each.images.float(), each.labels, each.indices), 0, number, RATE)[0])
+                           for number, each in enumerate(given)])
+            recorded = {held.dtype for recording in gpu.recordings for _, held in recording.made}
+        assert (torch.bfloat16 in recorded) == (kind == "captured")
+    torch.testing.assert_close(*losses, rtol=0.05, atol=0.05)
+
+
 def test_a_recorded_step_does_not_wait_for_the_device() -> None:
     with simulated_gpu() as gpu:
         update = update_of("captured", "bn+in", "cuda", {"batch_size": 8})
