@@ -13,8 +13,8 @@ from rnabench.report.table_files import markdown_table, write_markdown
 from rnabench.runtime.files import write_text
 from rnabench.settings.documents import Unreadable, read_json
 
-HEADINGS = ("case", "format", "ms", "fastest - slowest", "images/s", "TFLOP/s", "of the chip", "launches/gradient",
-            "memory", "speed / textbook", "time / bn step")
+HEADINGS = ("case", "format", "ms", "fastest - slowest", "images/s", "TFLOP/s", "of a matrix product",
+            "launches/gradient", "memory", "speed / textbook", "time / bn step")
 FIRST = ("textbook step, bn", "training step, bn")  # what the ratios refer to
 
 
@@ -80,7 +80,7 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
         return
     yield (f"Medians of {result['repeats']} rounds, each of which runs every case once. Launches are counted where a "
            "case runs as it comes, neither compiled nor captured; memory is what its first run adds at its peak.")
-    yield "The chip: a matrix product of " + ", ".join(
+    yield "A matrix product of " + ", ".join(
         f"{precision} runs at {rate / 1e12:,.3g} TFLOP/s" for precision, rate in rates.items()) + "."
 
 

@@ -1,4 +1,4 @@
-"""How much arithmetic something does, and how much this device could do: what share of the chip is used."""
+"""How much arithmetic something does a second, and what share that is of the rate of a matrix product."""
 
 from __future__ import annotations
 

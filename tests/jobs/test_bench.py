@@ -49,7 +49,7 @@ def test_wrong_values_are_one_line(tmp_path: Path) -> None:
         read_bench(tmp_path / "bench.json")
 
 
-@pytest.mark.parametrize("folder", ["bench-cpu", "bench-h200"])
+@pytest.mark.parametrize("folder", ["bench-h200", "bench-h200-compiled"])
 def test_older_results_are_read(folder: str) -> None:
     """They have the fastest round alone; the ratios are those of the table that was made of them."""
     result = read_bench(RESULTS / folder / "bench.json")
