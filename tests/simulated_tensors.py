@@ -88,9 +88,9 @@ class Recording:
     """What stands in the place of torch.cuda.CUDAGraph."""
 
     def __init__(self) -> None:
-        self.work: list[tuple[Any, Any, Any, list[Tensor]]] = []
-        self.made: list[tuple[weakref.ref[OnGpu], Tensor]] = []
-        self.allocated: list[Tensor] = []
+        self.work: list[tuple[Any, Any, Any, list[Tensor]]] = []  # operation, arguments, keywords, where results lie
+        self.made: list[tuple[weakref.ref[OnGpu], Tensor]] = []  # what Python got, and may have let go since; the same
+        self.allocated: list[Tensor] = []  # results with memory of their own
         self.pool: object = None
         self.earlier_freed: list[Tensor] = []
 

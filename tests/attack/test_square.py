@@ -172,3 +172,20 @@ def test_under_draws_it_makes_more_fresh_draws_wrong() -> None:
     found = Square(queries=60).run(estimator, images, labels, noise(16), Linf(0.1))
     fresh = [float(estimator.wrong(x, labels, at_least=200).mean()) for x in (images, found)]
     assert fresh[1] > fresh[0] + 0.05
+
+
+@pytest.mark.parametrize("space", ["bn", "bn+in"])
+def test_when_broken_images_are_left_out_changes_no_image(space: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is seldom asked which they are; until then they stay as they are."""
+    model, images = lively_model(space), random_images(12)
+    path = model.space.sample(torch.Generator().manual_seed(0))
+    labels = model.on(path)(images).argmax(1)
+
+    def attacked(compact: int) -> Tensor:
+        monkeypatch.setattr("rnabench.attack.square.COMPACT", compact)
+        draws = ExampleStreams(0, "path", indices=range(12))
+        estimator: Estimator = OnePath(model, path) if space == "bn" else Expectation(
+            model, lambda repeats: model.space.sample_each(draws, repeats), 3)
+        return Square(queries=40).run(estimator, images, labels, noise(12), Linf(0.2))  # breaks some of them
+
+    assert torch.equal(attacked(8), attacked(1))

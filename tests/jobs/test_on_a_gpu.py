@@ -16,7 +16,7 @@ from tests.simulated_tensors import Gpu
 
 pytestmark = pytest.mark.slow
 TRAIN = ("train --space bn+in --arch resnet20 --width 2 --n-train 96 --n-holdout 16 --epochs 2 --steps 1 "
-         "--batch-size 32 --select last")
+         "--batch-size 32 --no-drop-last --select last")
 
 
 @pytest.fixture(autouse=True)

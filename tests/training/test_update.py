@@ -98,7 +98,7 @@ def test_so_it_does_in_bf16() -> None:
 
 def test_a_recorded_step_does_not_wait_for_the_device() -> None:
     with simulated_gpu() as gpu:
-        update = update_of("captured", "bn+in", "cuda", {"batch_size": 8})
+        update = update_of("captured", "bn+in", "cuda", {})
         given = [batch(number, "cuda") for number in range(5)]
         update(given[0], 0, 0, RATE)
         gpu.waits.clear()
