@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.norm.layers import Norm
-from rnabench.norm.statistics import EPS, affine_map, moments, plain_formulas, take
+from rnabench.norm.statistics import EPS, affine_map, moments, no_leaves, plain_formulas, take
 from rnabench.settings.spaces import NORMS, Spellings
 
 
@@ -56,7 +56,7 @@ def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
     """
     if plain_formulas():
         return _plain(x, weight, bias, groups)
-    result: Tensor = _GroupNorm.apply(x, weight, bias, groups)  # type: ignore[no-untyped-call]
+    result: Tensor = _GroupNorm.apply(x, *no_leaves(weight, bias), groups)  # type: ignore[no-untyped-call]
     return result
 
 

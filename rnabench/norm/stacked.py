@@ -92,38 +92,40 @@ class Stack:
 def stacked(x: Tensor, choice: Tensor, stack: Stack, options: Sequence[Norm],
             one_by_one: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Sample i of x by option `choice[i]`. `one_by_one` computes the same, differentiable any number of times."""
-    affine = [option.weight for option in options] + [option.bias for option in options]
+    weights, biases = [option.weight for option in options], [option.bias for option in options]
     running = [(options[number].running_mean, options[number].running_var) for number in stack.running]
-    result: Tensor = _Stacked.apply(x, choice, stack, running, one_by_one, *affine)  # type: ignore[no-untyped-call]
+    # stacked here rather than inside: a Function has `no_leaves`
+    result: Tensor = _Stacked.apply(x, choice, torch.stack(weights), torch.stack(biases),  # type: ignore[no-untyped-call]
+                                    stack, running, one_by_one, [*weights, *biases])
     return result
 
 
 class _Stacked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, choice: Tensor, stack: Stack, running: Sequence[tuple[Tensor, Tensor]],
-                one_by_one: Callable[[Tensor, Tensor], Tensor], *affine: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, choice: Tensor, weights: Tensor, biases: Tensor, stack: Stack,
+                running: Sequence[tuple[Tensor, Tensor]], one_by_one: Callable[[Tensor, Tensor], Tensor],
+                affine: Sequence[Tensor]) -> Tensor:
         averages, places = stack.averages(*mean_and_variance(x), running), stack.places(choice)
         picked = averages[:, places]
         picked[1].addcmul_(picked[0], picked[0], value=-1)
         mean, variance = picked.to(torch.promote_types(x.dtype, torch.float32)).unbind()
         variance = variance + EPS
         factor = torch.rsqrt(variance)
-        weight, bias = (torch.stack(part)[choice] for part in (affine[: len(affine) // 2], affine[len(affine) // 2 :]))
-        scale = weight * factor
-        ctx.stack, ctx.one_by_one, ctx.size = stack, one_by_one, averages.shape[1]
-        ctx.save_for_backward(x, choice, places, mean, variance, factor, scale, *affine)
-        return affine_map(x, scale, torch.addcmul(bias, mean, scale, value=-1))
+        scale = weights[choice] * factor
+        ctx.stack, ctx.one_by_one, ctx.affine, ctx.size = stack, one_by_one, affine, averages.shape[1]
+        ctx.save_for_backward(x, choice, places, mean, variance, factor, scale)
+        return affine_map(x, scale, torch.addcmul(biases[choice], mean, scale, value=-1))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, choice, places, mean, variance, factor, scale, *affine = ctx.saved_tensors
+        x, choice, places, mean, variance, factor, scale = ctx.saved_tensors
         (grad,), needs = grads, ctx.needs_input_grad
         if torch.is_grad_enabled():  # somebody differentiates this in turn
-            inputs = [x, None, None, None, None, *affine]
-            wanted = [each for each, needed in zip(inputs, needs, strict=True) if needed]
-            found = iter(torch.autograd.grad(ctx.one_by_one(x, choice), wanted, grad, create_graph=True,
-                                             materialize_grads=True))
-            return tuple(next(found) if needed else None for needed in needs)
+            wanted = [each for each in (x, *ctx.affine) if each.requires_grad]
+            found = dict(zip(wanted, torch.autograd.grad(ctx.one_by_one(x, choice), wanted, grad, create_graph=True,
+                                                         materialize_grads=True), strict=True))
+            both = torch.stack([found.get(each, torch.zeros_like(each)) for each in ctx.affine])
+            return found.get(x), None, *both.chunk(2), *[None] * 4
         # by chain rule over y = (x - mean) * factor * weight + bias
         total = grad.sum((2, 3), dtype=mean.dtype)
         moved = torch.addcmul((grad * x.to(mean.dtype)).sum((2, 3)), mean, total, value=-1)
@@ -135,9 +137,8 @@ class _Stacked(torch.autograd.Function):
             offset, slope = (slopes / (x.shape[2] * x.shape[3])).to(mean.dtype).unbind()
             grad_x = torch.addcmul(torch.addcmul(offset[:, :, None, None], x, slope[:, :, None, None], value=2),
                                    grad, scale[:, :, None, None]).to(x.dtype)
-        by_option: list[Tensor | None] = [None] * len(affine)
-        if any(needs[5:]):
-            chosen = (choice == torch.arange(len(affine) // 2, device=choice.device)[:, None]).double()
-            both = torch.stack([moved * factor, total]).double()
-            by_option = [each.to(affine[0].dtype) for part in chosen @ both for each in part]
-        return grad_x, None, None, None, None, *by_option
+        by_option: Sequence[Tensor | None] = (None, None)
+        if needs[2] or needs[3]:
+            chosen = (choice == torch.arange(len(ctx.affine) // 2, device=choice.device)[:, None]).double()
+            by_option = (chosen @ torch.stack([moved * factor, total]).double()).to(ctx.affine[0].dtype).unbind()
+        return grad_x, None, *by_option, *[None] * 4

@@ -47,6 +47,24 @@ def test_frozen_and_traced_it_computes_the_same(label: str) -> None:
     assert not own & {tensor.data_ptr() for tensor in (*plain.parameters(), *plain.buffers())}
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("label", ALL)
+def test_no_parameter_enters_a_function_of_ours(label: str, rows: int) -> None:
+    """As `no_leaves` says: two threads that run the network would come to a standstill."""
+    model, images = lively_model(f"{label}+gn4+gn8"), torch.rand(5, 3, 8, 8)
+    waiting = [model.on(model.space.sample(torch.Generator().manual_seed(0), rows))(images).grad_fn]
+    seen, ours = set(waiting), set()
+    while waiting:
+        node = waiting.pop()
+        before = {each for each, _ in node.next_functions if each is not None}
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            ours.add(type(node).__name__)
+            assert not [each for each in before if hasattr(each, "variable")], node
+        waiting += before - seen
+        seen |= before
+    assert ours & {"_StackedBackward", "_GroupNormBackward", "_ScaleShiftBackward"}
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("label", ALL)
 def test_its_statistics_and_dtype(label: str, training: bool) -> None:
