@@ -83,15 +83,16 @@ def timed(case: Callable[[], object], on_cuda: bool) -> tuple[float, float]:
 
     On a CPU the first are those in which a core worked for this thread, which has its part in all that PyTorch
     computes; those in which it waited for a core do not count. Threads that wait for each other count as working,
-    though, so beside much load it is at most what one thread takes alone. On CUDA, and on Windows, which counts in
-    steps of 16 ms, there is the clock on the wall only.
+    though, and where one has no core for a moment they wait a hundredfold: beside much load both are at most what one
+    thread takes alone. On CUDA, and on Windows, which counts in steps of 16 ms, there is the clock on the wall only.
     """
     own, wall = _clocked(case, on_cuda)
     threads = torch.get_num_threads()
     if not on_cuda and threads > 1 and wall > NOTEWORTHY * own:
         torch.set_num_threads(1)
         try:
-            own = min(own, _clocked(case, on_cuda)[0])
+            alone, wall_alone = _clocked(case, on_cuda)
+            own, wall = min(own, alone), min(wall, wall_alone)
         finally:
             torch.set_num_threads(threads)
     return own, wall

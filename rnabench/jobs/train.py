@@ -30,7 +30,7 @@ from rnabench.runtime.files import sha256, write_text, writing
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
 from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.ranks import ALONE, Ranks
-from rnabench.runtime.rate import Arithmetic, matrix_rate
+from rnabench.runtime.rate import Arithmetic
 from rnabench.runtime.stopping import StopRequest
 from rnabench.runtime.watch import Watch
 from rnabench.settings.algorithms import outdated, training_versions
@@ -184,8 +184,8 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     side = DATASETS[recipe.dataset].size or next(data.train.in_order(1)).images.shape[-1]
     alike = network_like(recipe, len(data.classes), device, recipe.precision)
     taught_by = teacher.network if teacher else None
-    arithmetic = ranks.by_first(lambda: Arithmetic(
-        training_flops(alike, side, recipe, taught_by), ranks.count * matrix_rate(device, recipe.precision)))
+    arithmetic = ranks.by_first(lambda: Arithmetic.on(
+        device, recipe.precision, training_flops(alike, side, recipe, taught_by), ranks.count))
     description |= {"arithmetic": asdict(arithmetic)}
     trainer = Trainer(model, recipe, data, folder, progress, stop, arithmetic, taught_by, ranks)
     left = (recipe.epochs - trainer.epochs_done) / ranks.count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,16 +31,23 @@ class Work:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Floating-point operations that an image takes, and those that a large matrix product does here in a second."""
+    """Floating-point operations that an image takes, and those that a large matrix product does here in a second: None
+    on a CPU, where that is no ceiling (a convolution may be faster) and says more about who else is at work."""
 
     per_image: float
-    matrix_rate: float
+    matrix_rate: float | None
+
+    @classmethod
+    def on(cls, device: torch.device, precision: Precision, per_image: float, count: int = 1) -> Self:
+        """On `count` such devices."""
+        return cls(per_image, None if device.type == "cpu" else count * matrix_rate(device, precision))
 
     def share(self, images_per_second: float) -> str:
         """What of the device is used, in words."""
         rate = self.per_image * images_per_second
         scale, unit = (1e12, "TFLOP/s") if rate >= 1e12 else (1e9, "GFLOP/s")
-        return f"{rate / scale:,.3g} {unit}, {rate / self.matrix_rate:.1%} of a matrix product's"
+        used = f", {rate / self.matrix_rate:.1%} of a matrix product's" if self.matrix_rate else ""
+        return f"{rate / scale:,.3g} {unit}{used}"
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ from torch import nn
 from rnabench.attack.estimators import OnePath, frozen_parameters
 from rnabench.model.factory import build_model
 from rnabench.norm.layers import frozen_statistics
-from rnabench.runtime.rate import matrix_rate, seconds, work_of
+from rnabench.runtime.rate import Arithmetic, matrix_rate, seconds, work_of
 
 
 def test_a_product_has_two_operations_for_each_multiplication_and_views_are_no_work() -> None:
@@ -56,3 +56,8 @@ def test_the_rate_of_a_product_is_that_of_the_clock() -> None:
     rate = matrix_rate(device, "fp32", 2)
     taken = min(seconds(lambda: torch.rand(512, 512) @ torch.rand(512, 512), device) for _ in range(2))
     assert rate > 0.2 * 2 * 512**3 / taken
+
+
+def test_a_share_is_told_of_a_gpu_alone() -> None:
+    assert Arithmetic(2e9, 1e14).share(5000) == "10 TFLOP/s, 10.0% of a matrix product's"
+    assert Arithmetic.on(torch.device("cpu"), "fp32", 2e6, 2).share(5000) == "10 GFLOP/s"

@@ -28,7 +28,8 @@ COLUMNS = (
     Column("natural %", True, "accuracy without an attack"),
     Column("paper's protocol %", True, "what the worst bounded attack leaves that freezes one path; others predict"),
     Column("adaptive worst case %", True, "what is left where every image meets the attack that is worst for it, of "
-           "those that average over paths: the number to rely on"),
+           "those that average over paths: the number to rely on. Rows compare where the same stands beneath: a "
+           "deterministic network meets all attacks of its recipe here, and a random one may have met fewer"),
     Column("after all tries %", True, "images that stay right under all these attacks on every draw: what an attacker "
            "leaves who may try that often; of a deterministic network tries change nothing"),
     Column("cost", True, "millions of parameters, and how many forward passes a prediction takes"),
