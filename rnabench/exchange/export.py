@@ -74,7 +74,7 @@ def export_state(folder: File, released: bool, out: File) -> int:
             raise InvalidValue(name, value, f"{PARTS[name]!r}, as all that the released code has")
         state = released_state(model, described["arch"])
     torch.save({name: tensor.contiguous() for name, tensor in state.items()}, content := BytesIO())
-    write_bytes(out, content.getbuffer())
+    write_bytes(out, content)
     return len(state)
 
 
@@ -101,7 +101,7 @@ def export_torchscript(folder: File, path: str | None, seed: int, out: File) -> 
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             frozen(model, chosen), torch.rand(2, 3, size, size), check_trace=False)
         torch.jit.save(traced, content := BytesIO(), _extra_files={ABOUT: json.dumps(about)})
-    write_bytes(out, content.getbuffer())
+    write_bytes(out, content)
     return f"path {chosen}" if model.space.is_random else "its only path"
 
 

@@ -99,12 +99,12 @@ class Norm(nn.Module):
     @property
     def taken(self) -> Mapping[Statistic, Source]:
         """Where each statistic comes from, in the mode that the layer is in."""
-        return self._sources[self.training]
+        return self._sources[1 if self.training else 0]  # torch 2.11 compiles no index that is a bool
 
     @property
     def needs(self) -> frozenset[Statistic]:
         """The statistics of the input that the result depends on, in the mode that the layer is in."""
-        return self._needs[self.training]
+        return self._needs[1 if self.training else 0]
 
     @property
     def mixes_batch(self) -> bool:

@@ -20,6 +20,17 @@ class PathNotSet(RnabenchError):
     """A choice layer was forwarded outside `use_path`, or in another thread."""
 
 
+class Key:
+    """Names a layer in paths: a replica on another device has the same one, a deep copy one of its own.
+
+    Not a plain `object`, which no network that is compiled by torch 2.11 may look up.
+    """
+
+
+Choices = dict[Key, int | Tensor]
+"""By layer, the number of an option, or int64 [R] with one for each sample (or [1])."""
+
+
 class _Blocks(threading.local):
     """The `use_path` blocks that this thread is in, the innermost last: what each says to its layers."""
 
@@ -28,10 +39,6 @@ class _Blocks(threading.local):
 
 
 _blocks = _Blocks()
-
-Choices = dict[object, int | Tensor]
-"""By layer, the number of an option, or int64 [R] with one for each sample (or [1])."""
-
 
 class PathLayer(nn.Module):
     """A layer with a place in every path, where the number of one of its options stands; `names` are those of all.
@@ -42,7 +49,7 @@ class PathLayer(nn.Module):
     def __init__(self, names: Names) -> None:
         super().__init__()
         self.names = names
-        self.key = object()  # names the layer in paths: a replica on another device has the same, a deep copy its own
+        self.key = Key()
 
     @property
     def current(self) -> int | Tensor | None:
@@ -118,7 +125,7 @@ def choose_alike_within(network: nn.Module) -> None:
 def choice_layers(network: nn.Module) -> dict[str, PathLayer]:
     """The layers of a network that choose by their module name, in the order of a path's choices; of those that choose
     alike, the first."""
-    layers: dict[object, tuple[str, PathLayer]] = {}
+    layers: dict[Key, tuple[str, PathLayer]] = {}
     for name, module in network.named_modules():
         if isinstance(module, PathLayer):
             layers.setdefault(module.key, (name, module))

@@ -46,7 +46,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     with matplotlib.rc_context({"svg.hashsalt": "rnabench"}):
         figure.savefig(svg, format="svg", metadata={"Date": None})
     for file, content in zip(files, (png, svg), strict=True):
-        write_bytes(file, content.getbuffer())
+        write_bytes(file, content)
     plt.close(figure)
     return files
 

@@ -16,7 +16,8 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 
 from rnabench.errors import InvalidValue, RnabenchError
@@ -66,12 +67,14 @@ def write_text(target: Path, text: str) -> None:
     write_bytes(target, text.encode(errors="backslashreplace"))  # a folder that it names may be no UTF-8
 
 
-def write_bytes(target: Path, content: bytes | memoryview) -> None:
+def write_bytes(target: Path, content: bytes | BytesIO) -> None:
     """Write a file atomically, with its folders. Raises RnabenchError where it cannot be written."""
-    with writing(target):
+    with writing(target), ExitStack() as after:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # a view that an error's traceback kept would crash the interpreter (CPython 3.12.1) when it is collected
+        view = content if isinstance(content, bytes) else after.enter_context(content.getbuffer())
         with atomic(target) as temporary:
-            temporary.write_bytes(content)
+            temporary.write_bytes(view)
 
 
 @contextmanager

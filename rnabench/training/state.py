@@ -45,7 +45,7 @@ class State:
     def save(self, folder: Path) -> None:
         """Replace the folder's state atomically."""
         torch.save({item.name: getattr(self, item.name) for item in fields(self)}, content := BytesIO())
-        write_bytes(folder / FILE, content.getbuffer())
+        write_bytes(folder / FILE, content)
 
     @classmethod
     def load(cls, folder: Path, digest: str) -> State | None:

@@ -179,7 +179,7 @@ State = tuple[list[Tensor], list[list[float]]]
 def _save(state: State, file: Path | None, piece: str) -> None:
     if file is not None and state[1]:
         torch.save({"piece": piece, "tensors": state[0], "curve": state[1]}, content := BytesIO())
-        write_bytes(file, content.getbuffer())
+        write_bytes(file, content)
 
 
 def _load(probe: Probe, file: Path | None, piece: str) -> list[list[float]]:
