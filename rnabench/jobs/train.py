@@ -40,6 +40,7 @@ from rnabench.settings.evaluation import EvaluationSettings
 from rnabench.settings.file_names import shortened
 from rnabench.settings.parts import unusual_parts, with_parts
 from rnabench.settings.training import TrainingSettings
+from rnabench.training.compiled import check_compiled
 from rnabench.training.loop import Trainer
 from rnabench.training.objective import check_network
 from rnabench.training.shared import check_last_batch, check_ranks
@@ -193,6 +194,9 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     ranks.by_first(lambda: _describe(description, folder))
     started = time.time()
     try:
+        if recipe.compile:
+            with number_formats(recipe.precision, device):
+                check_compiled(model, min(recipe.batch_size, len(data.train)), side)
         with _watched(trainer, log):
             weights, chosen = trainer.run()
     except RuntimeError as error:

@@ -15,8 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnabench.runtime.agreement import check_agreement
+
 Tensors = tuple[Tensor, ...]
 WARM_UP = 3  # runs before recording, in which libraries choose kernels and allocate their workspaces
+ROUNDING = 0.3  # of sums in no fixed order, of which an attack makes more
 
 
 class Captured:
@@ -45,11 +48,18 @@ class Captured:
         if self.device.type == "cuda":
             with recording(self.device) as stream:
                 for _ in range(WARM_UP):
-                    self.function(*self._inputs)
+                    start = [each.clone() for each in self.state]
+                    results = self.function(*self._inputs)
+                expected = [each.clone() for each in (*results, *self.state)]
                 graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # runs nothing
                     self._outputs = self.function(*self._inputs)
             self._replay = graph.replay
+            with torch.no_grad():
+                fill(self.state, start)
+                graph.replay()
+                ours = [*self._outputs, *self.state]
+                check_agreement("--capture", _moved(expected, start), _moved(ours, start), ROUNDING)
         else:
             self._outputs = tuple(each.clone() for each in self.function(*self._inputs))
             self._replay = self._run
@@ -58,6 +68,12 @@ class Captured:
 
     def _run(self) -> None:
         fill(self._outputs, self.function(*self._inputs))
+
+
+def _moved(found: Sequence[Tensor], start: Sequence[Tensor]) -> list[Tensor]:
+    """Results, then how far the state that follows them went from where it was."""
+    results = len(found) - len(start)
+    return [*found[:results], *(after.double() - before for after, before in zip(found[results:], start, strict=True))]
 
 
 @dataclass
@@ -90,7 +106,7 @@ class CapturedPass:
         with recording(device) as stream, torch.enable_grad():
             for _ in range(WARM_UP):
                 logits = self.run(*self._inputs)
-                torch.autograd.grad(logits, self._inputs[0], torch.ones_like(logits))
+                (gradient,) = torch.autograd.grad(logits, self._inputs[0], torch.ones_like(logits))
             self._slope = torch.zeros_like(logits, requires_grad=False)
             self._graphs = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
             how: dict[str, Any] = {"pool": shared.pool, "stream": stream, "capture_error_mode": "thread_local"}
@@ -99,6 +115,9 @@ class CapturedPass:
             with torch.cuda.graph(self._graphs[1], **how):
                 (self.gradient,) = torch.autograd.grad(live, self._inputs[0], self._slope)
             self.logits = live.detach()
+        self._graphs[0].replay()
+        self.backward(torch.ones_like(self.logits))
+        check_agreement("--capture", [logits, gradient], [self.logits, self.gradient], ROUNDING)
 
     def forward(self, inputs: Sequence[Tensor]) -> int:
         """Fill `logits`; returns the number of this turn."""

@@ -71,10 +71,11 @@ def write_bytes(target: Path, content: bytes | BytesIO) -> None:
     """Write a file atomically, with its folders. Raises RnabenchError where it cannot be written."""
     with writing(target), ExitStack() as after:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # a view that an error's traceback kept would crash the interpreter (CPython 3.12.1) when it is collected
+        # a view that an error's traceback kept, as Path.write_bytes has one of its own, would crash the interpreter
+        # when it is collected (CPython 3.12.1)
         view = content if isinstance(content, bytes) else after.enter_context(content.getbuffer())
-        with atomic(target) as temporary:
-            temporary.write_bytes(view)
+        with atomic(target) as temporary, temporary.open("wb") as file:
+            file.write(view)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rnabench.errors import NumericalError
 from rnabench.runtime.captured import Captured, CapturedPass, Shared, replayed
 from tests.simulated_gpu import simulated_gpu
 from tests.simulated_tensors import CUDA
@@ -69,7 +70,7 @@ def test_a_recording_forbids_to_wait(waits: object) -> None:
             waits(x)  # type: ignore[operator]
 
 
-def test_what_python_decides_is_frozen_in_a_recording() -> None:
+def test_what_python_decides_is_frozen_in_a_recording_which_is_refused() -> None:
     """The fault that a test on a CPU does not see: there every call runs the function."""
     calls: list[int] = []
 
@@ -77,10 +78,24 @@ def test_what_python_decides_is_frozen_in_a_recording() -> None:
         calls.append(1)
         return (x + len(calls),)
 
+    with simulated_gpu(), pytest.raises(NumericalError, match=r"--capture: .* off by 33%"):
+        Captured(counted, [], CUDA)(torch.zeros(1, device="cuda"))
+    assert len(calls) == 4  # three runs to warm up, of which the last gave 3, and the recording
+
+
+def test_a_recording_that_leaves_something_as_it_was_is_refused() -> None:
+    calls: list[int] = []
+
+    def work(x: Tensor) -> tuple[Tensor]:
+        calls.append(1)
+        if len(calls) < 4:
+            weight.add_(x)
+        return (x * 2,)
+
     with simulated_gpu():
-        captured = Captured(counted, [], CUDA)
-        results = [float(captured(torch.zeros(1, device="cuda"))[0]) for _ in range(3)]
-    assert results == [4, 4, 4]  # three runs to warm up, and the recording
+        weight = torch.ones(2, device="cuda")
+        with pytest.raises(NumericalError, match=r"--capture: .*\(1 of 2 tensors are zeros\)"):
+            Captured(work, [weight], CUDA)(torch.ones(2, device="cuda"))
 
 
 def passes(device: torch.device, count: int) -> list[CapturedPass]:

@@ -1,0 +1,36 @@
+"""Whether a faster way of computing something computes the same: compilers and recordings have been wrong in silence,
+where pieces that were made for one use (parameters without gradients, one path) served another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rnabench.errors import NumericalError
+
+LEAST = 1e-4  # of the usual norm: a tensor of zeros that should have less is rounding, not missing
+
+
+def check_agreement(option: str, right: Sequence[Tensor], found: Sequence[Tensor], rounding: float) -> None:
+    """Raises NumericalError, which says to do without `option`, where `found` is not finite, has nothing but zeros in
+    the place of a tensor, or is off by more than the share `rounding` in most tensors: single ones may be rounding
+    alone, as is the gradient of a bias that a normaliser takes out again.
+
+    Numbers of `right` that are not finite are left to those who use them.
+    """
+    expected, got = ([each.detach().double() for each in tensors] for tensors in (right, found))
+    norms, ours = (torch.stack([each.norm() for each in tensors]) for tensors in (expected, got))
+    distances = torch.stack([(one - other).norm() for one, other in zip(got, expected, strict=True)])
+    used = (norms > 0) | (ours != 0)  # of options that no path used, both are zero
+    if not norms.isfinite().all() or not used.any():
+        return
+    off = (distances / norms)[used].nan_to_num(nan=float("inf")).median()
+    missing = int(((ours == 0) & (norms > LEAST * norms[used].median())).sum())
+    wrong = ("numbers are not finite" if not ours.isfinite().all() else
+             f"{missing} of {len(got)} tensors are zeros" if missing else
+             f"numbers are off by {float(off):.0%}" if off > rounding else "")
+    if wrong:
+        raise NumericalError(f"{option}: torch {torch.__version__} computes something else with it here ({wrong}); "
+                             f"do without {option}")
