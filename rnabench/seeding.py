@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -20,6 +23,7 @@ MASK = 0xFFFFFFFF  # 32 bits
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85
+_globals = threading.RLock()
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -35,6 +39,31 @@ def stream(seed: int, *names: str | int, device: torch.device | str = "cpu") -> 
     `ExampleStreams`.
     """
     return torch.Generator(device=device).manual_seed(derive(seed, *names))
+
+
+@contextmanager
+def alone_with_globals() -> Iterator[None]:
+    """Inside, no other thread of this package seeds global generators, or puts them back."""
+    with _globals:
+        yield
+
+
+@contextmanager
+def globals_at(seed: int | None = None) -> Iterator[None]:
+    """Inside, torch's global generator of the CPU starts from `seed`, if there is one; afterwards it is as it was."""
+    with alone_with_globals(), torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _renew() -> None:
+    global _globals
+    _globals = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a process that was forked has no thread that would let go of it
+    os.register_at_fork(after_in_child=_renew)
 
 
 def philox(counter: Sequence[Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

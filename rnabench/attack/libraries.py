@@ -21,6 +21,7 @@ from rnabench.attack.estimators import OnePath, OnPath
 from rnabench.attack.threat import Threat
 from rnabench.errors import InvalidValue
 from rnabench.path.path import Path
+from rnabench.seeding import alone_with_globals
 from rnabench.settings.attacks import Parameters
 
 
@@ -68,7 +69,7 @@ def guarded(seed: int) -> Iterator[None]:
     states, trace = (np.random.get_state(), random.getstate()), sys.gettrace()
     logger = logging.getLogger("auto-attack")
     level = logger.level
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with alone_with_globals(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
             torch.manual_seed(seed)
             np.random.seed(seed % 2**32)

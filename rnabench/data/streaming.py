@@ -22,7 +22,7 @@ from rnabench.errors import DataUnavailable, RnabenchError
 from rnabench.runtime.launch import launched
 from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.runtime.stopping import SIGNALS
-from rnabench.seeding import derive
+from rnabench.seeding import derive, globals_at
 from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
 
 MOST_PIXELS = 2**26  # that an image may have once it is made larger, before it is cropped
@@ -113,9 +113,7 @@ class _Decoded(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
                 raise DataUnavailable(f"data-dir: {str(file)!r} is {opened.width}x{opened.height} pixels; expected "
                                       f"sides that differ less: the shorter one is made {self.resize} pixels")
             image = rgb(opened)
-        with torch.random.fork_rng(devices=[]):
-            if seed is not None:  # torchvision's transforms draw from the global generator
-                torch.default_generator.manual_seed(seed)
+        with globals_at(seed):  # from which torchvision's transforms draw
             pixels: Any = self.cropped(image) if seed is None else self.augmented(image)
         return torch.from_numpy(np.array(pixels)), label
 

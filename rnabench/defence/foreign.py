@@ -77,10 +77,11 @@ class ForeignModel(nn.Module):
 
     def _gradient_reaches(self, images: Tensor) -> bool:
         """Whether the gradient of the margin between class 0 and the best other one is not zero everywhere."""
-        images = images.detach().requires_grad_()
         try:
-            logits = self.on(Path.of(FIRST))(images).float()
-            (gradient,) = torch.autograd.grad((logits[:, 1:].amax(1) - logits[:, 0]).sum(), images)
+            with torch.inference_mode(False), torch.enable_grad():  # also where the caller wants none
+                images = images.detach().clone().requires_grad_()
+                logits = self.on(Path.of(FIRST))(images).float()
+                (gradient,) = torch.autograd.grad((logits[:, 1:].amax(1) - logits[:, 0]).sum(), images)
         except torch.OutOfMemoryError:
             raise
         except Exception:  # autograd's, which comes in many wordings, or that of a backward of the network's own

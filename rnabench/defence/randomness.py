@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.model.classifier import RandomizedClassifier
-from rnabench.seeding import derive
+from rnabench.seeding import alone_with_globals, derive
 
 CHOICES, OWN, ARGUMENT = "choice layers", "its own generator", "the generator it is called with"
 UNFIXED = "something that no seed fixes"
@@ -118,14 +118,15 @@ class Randomness:
     @contextmanager
     def _at(self, seeds: Mapping[str, int]) -> Iterator[None]:
         """All sources at these seeds inside the block, and afterwards as they were."""
-        before = [source.state() for source in self.sources]
-        try:
-            for source in self.sources:
-                source.seed(seeds[source.name])
-            yield
-        finally:
-            for source, state in zip(self.sources, before, strict=True):
-                source.restore(state)
+        with alone_with_globals():
+            before = [source.state() for source in self.sources]
+            try:
+                for source in self.sources:
+                    source.seed(seeds[source.name])
+                yield
+            finally:
+                for source, state in zip(self.sources, before, strict=True):
+                    source.restore(state)
 
 
 def _takes_generator(network: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from rnabench.dense.network import DenseNetwork
 from rnabench.dense.segmentation import Segmentation
 from rnabench.errors import CheckpointError, InvalidValue, RnabenchError, one_of
 from rnabench.model.saved import check_weights
+from rnabench.seeding import globals_at
 
 COUNTER = ".num_batches_tracked"  # torchvision's own files have none for detectors; nothing depends on them
 HEADS = ("classifier.4.weight", "classifier.low_classifier.weight", "roi_heads.box_predictor.cls_score.weight")
@@ -43,7 +44,7 @@ def build(name: str, classes: int, auxiliary: bool = False) -> torch.nn.Module:
     Leaves torch's global generator as it was. Raises InvalidValue."""
     kind_of(name)
     more = {"aux_loss": True} if auxiliary else {}
-    with torch.random.fork_rng(devices=[]):
+    with globals_at():
         made: torch.nn.Module = get_model(name, weights=None, weights_backbone=None, num_classes=classes, **more)
     return made
 

@@ -78,7 +78,8 @@ def evaluate(
     recorded: AbstractContextManager[None] = nullcontext()
     if keys.capture and isinstance(model, RandomizedClassifier) and next(model.parameters()).is_cuda:
         recorded = recorded_passes(model)
-    with in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model), recorded:
+    with (torch.inference_mode(False), torch.enable_grad(),  # whatever the caller wants none for
+          in_mode(model, training=False), frozen_parameters(model), frozen_statistics(model), recorded):
         with said_of("before the first batch", run.foreign):
             run.announce([cell for cell in todo if chosen(cell)])
         found: list[Outcome | None] = []

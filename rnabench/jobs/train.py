@@ -28,6 +28,7 @@ from rnabench.runtime.device import check_precision, find_device, memory_ran_out
 from rnabench.runtime.environment import device_description, git_revision, versions
 from rnabench.runtime.files import sha256, write_text, writing
 from rnabench.runtime.locks import check_locks, claimed, is_claimed
+from rnabench.runtime.plain import plain
 from rnabench.runtime.progress import Progress, about
 from rnabench.runtime.ranks import ALONE, Ranks
 from rnabench.runtime.rate import Arithmetic
@@ -96,7 +97,8 @@ def train(
         return finished
     with ExitStack() as held:
         ranks.by_first(lambda: _claim(folder, progress, held))
-        held.enter_context(number_formats(recipe.precision, device))
+        for state in (number_formats(recipe.precision, device), torch.inference_mode(False), torch.enable_grad()):
+            held.enter_context(state)
         if (finished := ranks.by_first(lambda: _same_run(recipe, folder, data.fingerprint, refresh))) is not None:
             return finished
         with ranks.together():
@@ -172,7 +174,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
         "data": {"name": recipe.title, "train_examples": len(data.train), "holdout_examples": len(data.holdout),
                  "fingerprint": data.fingerprint},
         "seeds": {"seed": recipe.seed, "streams": "derived by name; see rnabench.seeding"},
-        "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": str(folder)} | (
+        "execution": {"device": device_name, "max_minutes": stop.max_minutes, "out": plain(folder)} | (
             {"ranks": ranks.count} if ranks.several else {}),
         "versions": versions(), "git": git_revision(),
         "device": device_description(str(device), recipe.precision, recipe.capture),
@@ -195,8 +197,7 @@ def _run(recipe: TrainingSettings, folder: Path, data: TrainingData, progress: P
     started = time.time()
     try:
         if recipe.compile:
-            with number_formats(recipe.precision, device):
-                check_compiled(model, min(recipe.batch_size, len(data.train)), side)
+            check_compiled(model, min(recipe.batch_size, len(data.train)), side)
         with _watched(trainer, log):
             weights, chosen = trainer.run()
     except RuntimeError as error:

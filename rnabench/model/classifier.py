@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.errors import InvalidValue
+from rnabench.norm.held import held
 from rnabench.norm.layers import norm_layers
 from rnabench.path.choice import PathLayer, PathNotSet, choices_of, use_choices, use_path
 from rnabench.path.path import Path
@@ -21,13 +22,13 @@ from rnabench.settings.base import Precision
 @contextmanager
 def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
     """The whole model in one mode inside the block; afterwards every module is in the mode that it was in."""
-    before = {module: module.training for module in model.modules()}
-    model.train(training)
-    try:
-        yield
-    finally:
+    def restore(before: dict[nn.Module, bool]) -> None:
         for module, mode in before.items():
             module.training = mode
+
+    with held(model, "training", lambda: {module: module.training for module in model.modules()},
+              lambda: model.train(training), restore):
+        yield
 
 
 Granularity = Literal["batch", "sample"]
@@ -90,8 +91,7 @@ class RandomizedClassifier(nn.Module):
     def batch_dependent(self) -> bool:
         """Whether a prediction depends on the image's batch mates: in evaluation mode some normaliser takes statistics
         of the batch."""
-        with in_mode(self, training=False):
-            return any(norm.mixes_batch for norm in norm_layers(self).values())
+        return any(norm.mixes_batch_at_inference for norm in norm_layers(self).values())
 
     @property
     def on_host(self) -> bool:

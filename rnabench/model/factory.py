@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from rnabench.errors import InvalidValue
@@ -12,7 +11,7 @@ from rnabench.model.defended import Undefended, defended
 from rnabench.model.denoising import DenoiseAt, add_denoising
 from rnabench.model.normalizers import InputNormalization, norm_factory
 from rnabench.path.choice import choose_alike_within
-from rnabench.seeding import derive
+from rnabench.seeding import derive, globals_at
 from rnabench.settings.architectures import ARCHITECTURES, operators_of, space_of
 from rnabench.settings.datasets import Channels, published_statistics
 from rnabench.settings.parts import NONE, RELU
@@ -61,8 +60,7 @@ def build_model(
         add_denoising(network, denoise, denoise_at, arch)  # drawn behind the network's own weights
         return network
 
-    with torch.random.fork_rng(devices=[]):  # torch's initialisers draw from the global generator
-        torch.default_generator.manual_seed(derive(seed, "initial weights"))
+    with globals_at(derive(seed, "initial weights")):  # from which torch's initialisers draw
         network = defended(Undefended(InputNormalization(mean, std), another(), another, arch), defence)
     use_activation(network, activation, arch)
     choose_alike_within(network)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rnabench.model.normalizers import NormFactory
 from rnabench.norm.layers import norm_layers
 from rnabench.norm.shared_batch import anywhere
-from rnabench.norm.statistics import plain_formulas
+from rnabench.norm.statistics import no_leaves, plain_formulas
 from rnabench.path.choice import ChoiceLayer, choice_layers, choose_alike, use_choices
 
 LETTERS = "abcdefghijklmnop"  # name operators of one kind
@@ -66,7 +66,7 @@ class SeparateChoice(OperatorChoice):
 
 def _reordered(x: Tensor, order: Tensor) -> Tensor:
     """x with row `order[i]` in place i; `order` has every row once."""
-    result: Tensor = _Reordered.apply(x, order)  # type: ignore[no-untyped-call]
+    result: Tensor = _Reordered.apply(*no_leaves(x), order)  # type: ignore[no-untyped-call]
     return result
 
 

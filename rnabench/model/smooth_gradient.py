@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnabench.norm.statistics import no_leaves
+
 SHARPNESS = 10.0  # of parametric softplus, whose derivative it is (5.3)
 
 
@@ -28,7 +30,7 @@ class SmoothGradientReLU(nn.ReLU):
     """max(x, 0), whose derivative is said to be sigma(10 x)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        result: Tensor = _SmoothBackward.apply(input)  # type: ignore[no-untyped-call]
+        result: Tensor = _SmoothBackward.apply(*no_leaves(input))  # type: ignore[no-untyped-call]
         return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import cast
@@ -15,6 +16,8 @@ from rnabench.norm.stacked import Stack, stackable, stacked
 from rnabench.norm.statistics import plain_formulas, sample_statistics, scale_shift
 from rnabench.path.choice import ChoiceLayer
 from rnabench.settings.deployment import StatisticsFrom
+
+_one_at_a_time = threading.RLock()
 
 Modes = tuple[tuple[bool, StatisticsFrom], ...]
 """Of each option, whether it is in training mode and where its statistics of batches come from."""
@@ -51,16 +54,17 @@ class NormChoice(ChoiceLayer):
     def _again(self, modes: Modes, x: Tensor, choice: Tensor) -> Tensor:
         """`one_by_one` as in an earlier forward pass of stacked options, whatever has changed since."""
         options = [cast(Norm, option) for option in self.options]
-        before = [(option.training, option.statistics, option.update_running) for option in options]
-        try:
-            for option, (training, statistics) in zip(options, modes, strict=True):
-                option.training, option.update_running = training, False
-                option.take_statistics(statistics)
-            return self.one_by_one(x, choice)
-        finally:
-            for option, (training, statistics, moving) in zip(options, before, strict=True):
-                option.training, option.update_running = training, moving
-                option.take_statistics(statistics)
+        with _one_at_a_time:  # another thread's would put back what this one sets
+            before = [(option.training, option.statistics, option.update_running) for option in options]
+            try:
+                for option, (training, statistics) in zip(options, modes, strict=True):
+                    option.training, option.update_running = training, False
+                    option.take_statistics(statistics)
+                return self.one_by_one(x, choice)
+            finally:
+                for option, (training, statistics, moving) in zip(options, before, strict=True):
+                    option.training, option.update_running = training, moving
+                    option.take_statistics(statistics)
 
     def one_by_one(self, x: Tensor, choice: Tensor) -> Tensor:
         """The same for any options: each makes its own scale and shift for all samples."""

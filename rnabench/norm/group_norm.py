@@ -56,7 +56,7 @@ def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
     """
     if plain_formulas():
         return _plain(x, weight, bias, groups)
-    result: Tensor = _GroupNorm.apply(x, *no_leaves(weight, bias), groups)  # type: ignore[no-untyped-call]
+    result: Tensor = _GroupNorm.apply(*no_leaves(x, weight, bias), groups)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, get_args
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnabench.errors import InvalidValue, one_of
+from rnabench.norm.held import held
 from rnabench.norm.shared_batch import is_shared, whole
 from rnabench.norm.statistics import (
     EPS,
@@ -112,6 +113,11 @@ class Norm(nn.Module):
         return "batch" in self.taken.values()
 
     @property
+    def mixes_batch_at_inference(self) -> bool:
+        """The same in evaluation mode, whatever mode the layer is in."""
+        return "batch" in self.active._sources[0].values()
+
+    @property
     def moves(self) -> bool:
         """Whether a forward pass, in the mode that the layer is in, moves running statistics."""
         return self._follows and self.update_running
@@ -181,7 +187,8 @@ class Norm(nn.Module):
             used = torch.ones((), device=self.weight.device)
         for name, value in kept.items():
             running: Tensor = getattr(self, f"running_{name}")
-            running.lerp_(value.to(running.dtype), self.momentum * used.to(value.dtype))
+            # by `.data`: torch's BN keeps its buffers for the backward pass, does not read them, but counts changes
+            running.data.lerp_(value.to(running.dtype), self.momentum * used.to(value.dtype))
         self.num_batches_tracked.add_(used.long())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -261,14 +268,14 @@ def use_bgn_conventions(network: nn.Module, momentum: float, unbiased: bool) -> 
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
     """Inside the block no forward pass moves a running statistic, in training mode either; restores what was set."""
     layers = [module for module in network.modules() if isinstance(module, Norm)]
-    previous = [layer.update_running for layer in layers]
-    try:
-        for layer in layers:
-            layer.update_running = False
-        yield
-    finally:
-        for layer, value in zip(layers, previous, strict=True):
+
+    def move(values: Iterable[bool]) -> None:
+        for layer, value in zip(layers, values, strict=True):
             layer.update_running = value
+
+    with held(network, "update_running", lambda: [layer.update_running for layer in layers],
+              lambda: move([False] * len(layers)), move):
+        yield
 
 
 @contextmanager

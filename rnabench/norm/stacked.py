@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rnabench.norm.layers import Norm
 from rnabench.norm.shared_batch import is_shared
-from rnabench.norm.statistics import EPS, affine_map, mean_and_variance
+from rnabench.norm.statistics import EPS, affine_map, mean_and_variance, no_leaves
 
 
 def stackable(options: Sequence[Norm]) -> bool:
@@ -95,7 +95,7 @@ def stacked(x: Tensor, choice: Tensor, stack: Stack, options: Sequence[Norm],
     weights, biases = [option.weight for option in options], [option.bias for option in options]
     running = [(options[number].running_mean, options[number].running_var) for number in stack.running]
     # stacked here rather than inside: a Function has `no_leaves`
-    result: Tensor = _Stacked.apply(x, choice, torch.stack(weights), torch.stack(biases),  # type: ignore[no-untyped-call]
+    result: Tensor = _Stacked.apply(*no_leaves(x), choice, torch.stack(weights), torch.stack(biases),  # type: ignore[no-untyped-call]
                                     stack, running, one_by_one, [*weights, *biases])
     return result
 

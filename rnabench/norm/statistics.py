@@ -150,7 +150,7 @@ _transforms_active: Callable[[], bool] = getattr(torch._C, "_are_functorch_trans
 
 
 def no_leaves(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """These as a `torch.autograd.Function` may have them: leaves of autograd, such as a layer's parameters, as views.
+    """These as a `torch.autograd.Function` may have them: leaves of autograd, such as parameters and images, as views.
 
     To enter a leaf in a graph torch takes the leaf's lock, and, once it has it, Python's (2.15). A Function holds
     Python's all the while: two threads that run one network would wait for each other without end.
@@ -163,7 +163,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance over H, W of x [N, C, H, W]: two tensors [N, C], in float32 or better."""
     if plain_formulas():
         return mean_and_variance(x)
-    mean, var = _Moments.apply(x)  # type: ignore[no-untyped-call]
+    mean, var = _Moments.apply(*no_leaves(x))  # type: ignore[no-untyped-call]
     return mean, var
 
 
@@ -187,5 +187,5 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x * scale + shift for x [N, C, H, W] and scale, shift [N, C] or [1, C] (both alike); the result has x's dtype."""
     if plain_formulas():
         return affine_map(x, scale, shift)
-    result: Tensor = _ScaleShift.apply(x, *no_leaves(scale, shift))  # type: ignore[no-untyped-call]
+    result: Tensor = _ScaleShift.apply(*no_leaves(x, scale, shift))  # type: ignore[no-untyped-call]
     return result

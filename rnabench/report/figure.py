@@ -22,20 +22,18 @@ TITLE: dict[str, Any] = {"fontsize": 9, "loc": "left"}
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure of so many inches, and its axes; nothing needs a screen."""
-    import matplotlib
+    """A figure of so many inches, and its axes. Without pyplot: its figures need a screen or are a notebook's."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write <stem>.png (of 256 colours, a quarter of the bytes) and <stem>.svg, the same bytes for the same figure, and
-    close it."""
+    """Write <stem>.png (of 256 colours, a quarter of the bytes) and <stem>.svg, the same bytes for the same figure."""
     import matplotlib
-    import matplotlib.pyplot as plt
     from PIL import Image
 
     _take_literally(figure)
@@ -47,7 +45,6 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         figure.savefig(svg, format="svg", metadata={"Date": None})
     for file, content in zip(files, (png, svg), strict=True):
         write_bytes(file, content)
-    plt.close(figure)
     return files
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Generic, TypeVar
@@ -21,6 +22,7 @@ from rnabench.errors import InvalidValue, RnabenchError, one_of
 
 T = TypeVar("T")
 Registered = TypeVar("Registered")
+_loading = threading.RLock()  # one for all registries: two that ask each other would stand still
 
 
 class Registry(Generic[T]):
@@ -73,9 +75,15 @@ class Registry(Generic[T]):
         return self.get(name)
 
     def _load(self) -> None:
-        """Import whatever registers. A module that asks for a name while it is imported sees what is there by then."""
-        if self._state != "not loaded":
+        """Import whatever registers, while other threads wait. A module that asks for a name while it is imported sees
+        what is there by then."""
+        if self._state == "loaded":
             return
+        with _loading:
+            if self._state == "not loaded":
+                self._import_all()
+
+    def _import_all(self) -> None:
         self._state = "loading"
         try:
             room = importlib.import_module(self.room)

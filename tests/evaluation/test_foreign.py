@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,11 @@ def test_every_image_of_the_batch_counts() -> None:
 def test_torchs_own_layers_are_no_source() -> None:
     assert source_sha256(torch.nn.Linear(1, 1), "no_such_module:f") is None
     assert source_sha256(Lambda(torch.sin), "no_such_module:f") is not None
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_what_the_caller_switched_off_is_no_fault_of_the_network(off: Callable[[], AbstractContextManager[object]]
+                                                                  ) -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))
+    with off():
+        assert ForeignModel(network, torch.rand(4, 3, 8, 8), 10).differentiable

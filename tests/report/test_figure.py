@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.text import Text
 from PIL import Image
@@ -27,3 +29,14 @@ def test_a_name_is_no_mathematics(name: str, tmp_path: Path) -> None:
     assert not any(text.get_parse_math() for text in named)
     assert any(text.get_parse_math() for text in texts if "mathdefault" in text.get_text()), "ten to a power"
     assert svg.stat().st_size
+
+
+def test_a_notebooks_own_figures_are_left_alone() -> None:
+    before = matplotlib.get_backend()
+    try:
+        matplotlib.use("svg")
+        new_figure(3, 2)
+        assert matplotlib.get_backend() == "svg"
+        assert not plt.get_fignums()
+    finally:
+        matplotlib.use(before)
