@@ -18,6 +18,7 @@ from rnabench.report.scores import contradiction
 from rnabench.report.stored import PackedBits, Stored, pack, unpack
 from rnabench.report.study_record import STUDY_FORMAT, StudyRecord
 from rnabench.runtime.files import write_text
+from rnabench.runtime.plain import plain
 from rnabench.scoring.outcome import from_bits
 from rnabench.settings.base import problems
 from rnabench.settings.documents import Unreadable, read_json
@@ -59,7 +60,7 @@ def read_record(file: Path) -> Record:
 
 def write_record(record: Record, file: Path) -> None:
     """Atomically."""
-    write_text(file, _lines({"format": FORMAT} | record.content()) + "\n")
+    write_text(file, _lines(plain({"format": FORMAT} | record.content())) + "\n")
 
 
 def read_study(file: Path) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def records_in(place: Path) -> Iterator[tuple[Path, Record]]:
 
 def write_study_record(study: dict[str, Any], file: Path) -> None:
     """Write the record of a study, long lists packed."""
-    content = json.loads(json.dumps(study))  # lists where there were tuples, as a reader will see it
+    content = plain(study)  # lists where there were tuples, as a reader will see it
     StudyRecord.model_validate(content)
     write_text(file, json.dumps(content | {"results": pack(content["results"])}, separators=(",", ":")) + "\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -189,3 +190,11 @@ def test_every_committed_record_fits_its_schema() -> None:
             seen[name] += 1
     assert all(seen.values())
     assert not checks["record.schema.json"].is_valid(json.loads(OLDER.read_text()))
+
+
+def test_a_record_may_name_a_folder_that_is_no_utf_8(tmp_path: Path) -> None:
+    """As a program sees it that runs under another locale, for instance; the rest of the name is kept."""
+    record = read_record(next((ROOT / "results" / "quickstart").glob("*.json")))
+    odd = record.model_copy(update={"model": record.model.model_copy(update={"label": os.fsdecode(b"r\xfcn")})})
+    write_record(odd, tmp_path / "record.json")
+    assert read_record(tmp_path / "record.json").model.label == "r\\udcfcn"
