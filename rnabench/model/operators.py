@@ -34,7 +34,7 @@ class OperatorChoice(ChoiceLayer):
             result: Tensor = self.options[counts.index(len(x))](x)
             return result
         order = choice.argsort(stable=True)  # samples of one operator side by side
-        inner = {layer.key: layer.current for option in self.options for layer in choice_layers(option).values()}
+        inner = {layer.key.number: layer.current for option in self.options for layer in choice_layers(option).values()}
         within = {key: torch.split(each[order], counts) for key, each in inner.items()
                   if isinstance(each, Tensor) and len(each) > 1}  # choices inside of operators go with their samples
         parts = []

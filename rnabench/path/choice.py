@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
+from itertools import count, zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,25 @@ class PathNotSet(RnabenchError):
 
 
 class Key:
-    """Names a layer in paths: a replica on another device has the same one, a deep copy one of its own.
+    """Names a layer in paths by a number: a replica on another device has the same one, a deep copy one of its own."""
 
-    Not a plain `object`, which no network that is compiled by torch 2.11 may look up.
-    """
+    def __init__(self) -> None:
+        self.number = next(_numbers)
+
+    def __deepcopy__(self, memo: object) -> Key:
+        return Key()
+
+    def __reduce__(self) -> tuple[type[Key], tuple[()]]:
+        return Key, ()
 
 
-Choices = dict[Key, int | Tensor]
-"""By layer, the number of an option, or int64 [R] with one for each sample (or [1])."""
+_numbers = count()
+
+Choices = dict[int, int | Tensor]
+"""By the number of a layer's key, that of an option, or int64 [R] with one for each sample (or [1]).
+
+By a number, since a network that torch 2.11 compiles takes objects of one class for the same key, in silence.
+"""
 
 
 class _Blocks(threading.local):
@@ -56,8 +67,8 @@ class PathLayer(nn.Module):
         """The choice that this thread has set: the option's number for the whole batch, or an int64 tensor [N] (or [1])
         with one per sample, which makes the forward pass free of branches. None outside of `use_path`."""
         for choices in reversed(_blocks.open):
-            if self.key in choices:
-                return choices[self.key]
+            if self.key.number in choices:
+                return choices[self.key.number]
         return None
 
     def chosen(self) -> int | Tensor:
@@ -125,10 +136,10 @@ def choose_alike_within(network: nn.Module) -> None:
 def choice_layers(network: nn.Module) -> dict[str, PathLayer]:
     """The layers of a network that choose by their module name, in the order of a path's choices; of those that choose
     alike, the first."""
-    layers: dict[Key, tuple[str, PathLayer]] = {}
+    layers: dict[int, tuple[str, PathLayer]] = {}
     for name, module in network.named_modules():
         if isinstance(module, PathLayer):
-            layers.setdefault(module.key, (name, module))
+            layers.setdefault(module.key.number, (name, module))
     return dict(layers.values())
 
 
@@ -160,7 +171,7 @@ def choices_of(network: nn.Module, path: Path, *, as_tensor: bool = False) -> Ch
         choices = table.to(device, non_blocking=True).T.contiguous().unbind(0)
     else:
         choices = table[0].tolist()
-    return {layer.key: choice for layer, choice in zip(layers, choices, strict=True)}
+    return {layer.key.number: choice for layer, choice in zip(layers, choices, strict=True)}
 
 
 @contextmanager

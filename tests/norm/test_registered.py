@@ -47,6 +47,29 @@ def test_frozen_and_traced_it_computes_the_same(label: str) -> None:
     assert not own & {tensor.data_ptr() for tensor in (*plain.parameters(), *plain.buffers())}
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("label", ALL)
+def test_what_is_compiled_for_one_path_serves_all(label: str, training: bool) -> None:
+    """Where a graph breaks, pieces of it may be used where they do not belong, in silence (torch 2.11)."""
+    torch._dynamo.reset()
+    plain, compiled = (lively_model(f"{label}+gn4", layers=2).train(training) for _ in range(2))
+    graphs: list[object] = []
+
+    def counted(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled.network.compile(backend=counted, fullgraph=True)
+    images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    made = []
+    for row in ((0, 1), (1, 0), (0, 0)):
+        with use_path(compiled, Path.of(*row), as_tensor=True):
+            ours = compiled(images)
+        torch.testing.assert_close(ours, plain.on(Path.of(*row))(images), rtol=1e-4, atol=1e-5)
+        made.append(len(graphs))
+    assert made[0] == made[-1]
+
+
 @pytest.mark.parametrize("rows", [1, 5])
 @pytest.mark.parametrize("label", ALL)
 def test_no_leaf_enters_a_function_of_ours(label: str, rows: int) -> None:

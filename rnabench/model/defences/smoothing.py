@@ -31,7 +31,7 @@ class Smoothed(nn.Sequential):
         (noise, normalization), network = cast(nn.Sequential, self[0]), self[1]
         copies = noise(input, self.votes)
         # a choice for each image inside of the network is one for each of its copies
-        inside = {layer.key: layer.chosen() for layer in choice_layers(network).values()}
+        inside = {layer.key.number: layer.chosen() for layer in choice_layers(network).values()}
         with use_choices({key: choice.repeat_interleave(self.votes) for key, choice in inside.items()
                           if isinstance(choice, Tensor) and len(choice) > 1}):
             votes = network(normalization(copies)).float().log_softmax(1).unflatten(0, (-1, self.votes))
