@@ -27,7 +27,8 @@ def check_agreement(option: str, right: Sequence[Tensor], found: Sequence[Tensor
     if not norms.isfinite().all() or not used.any():
         return
     off = (distances / norms)[used].nan_to_num(nan=float("inf")).median()
-    missing = int(((ours == 0) & (norms > LEAST * norms[used].median())).sum())
+    several = torch.tensor([each.numel() > 1 for each in got], device=ours.device)  # one number, a count say, may be 0
+    missing = int((several & (ours == 0) & (norms > LEAST * norms[used].median())).sum())
     wrong = ("numbers are not finite" if not ours.isfinite().all() else
              f"{missing} of {len(got)} tensors are zeros" if missing else
              f"numbers are off by {float(off):.0%}" if off > rounding else "")

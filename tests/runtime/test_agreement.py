@@ -12,20 +12,21 @@ from rnabench.runtime.agreement import check_agreement
 
 
 def gradients() -> list[Tensor]:
-    """Of many tensors, one that no path uses, and one that is nothing but rounding."""
+    """Of many tensors, a number of hits, one that no path uses, and one that is nothing but rounding."""
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(7, 3, generator=generator) for _ in range(20)] + [torch.zeros(4), 1e-9 * torch.ones(5)]
+    return [*(torch.randn(7, 3, generator=generator) for _ in range(20)), torch.tensor(1.0), torch.zeros(4),
+            1e-9 * torch.ones(5)]
 
 
 def test_rounding_agrees() -> None:
     right = gradients()
     found = [each * (1 + 1e-4 * torch.randn_like(each)) for each in right]
-    found[-1] = torch.zeros(5)
+    found[-1], found[-3] = torch.zeros(5), torch.tensor(0.0)
     check_agreement("--fast", right, found, 0.01)
 
 
 @pytest.mark.parametrize(("spoil", "said"), [
-    (lambda found: found[3].zero_(), "1 of 22 tensors are zeros"),
+    (lambda found: found[3].zero_(), "1 of 23 tensors are zeros"),
     (lambda found: found[3].fill_(float("nan")), "not finite"),
     (lambda found: [each.add_(0.1 * torch.randn_like(each)) for each in found], "off by 10%"),
 ])
