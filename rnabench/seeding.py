@@ -50,11 +50,17 @@ def alone_with_globals() -> Iterator[None]:
 
 @contextmanager
 def globals_at(seed: int | None = None) -> Iterator[None]:
-    """Inside, torch's global generator of the CPU starts from `seed`, if there is one; afterwards it is as it was."""
+    """Inside, torch's global generator of the CPU starts from `seed`, if there is one, and numbers are float32 where
+    nothing else is said; afterwards both are as they were."""
     with alone_with_globals(), torch.random.fork_rng(devices=[]):
-        if seed is not None:
-            torch.default_generator.manual_seed(seed)
-        yield
+        kind = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            if seed is not None:
+                torch.default_generator.manual_seed(seed)
+            yield
+        finally:
+            torch.set_default_dtype(kind)
 
 
 def _renew() -> None:

@@ -90,6 +90,17 @@ def test_forward_passes_on_any_paths_share_a_backward_pass() -> None:
     (model.on(one)(images).sum() + model.on(each)(images).sum()).backward()
 
 
+def test_weights_are_float32_whatever_the_host_prefers() -> None:
+    right = build_model("resnet18", "bn+in", width=2).state_dict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = build_model("resnet18", "bn+in", width=2).state_dict()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(found[name].dtype == value.dtype and torch.equal(found[name], value) for name, value in right.items())
+
+
 def test_seeds_nest() -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
