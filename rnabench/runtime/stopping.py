@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from types import FrameType, TracebackType
+from typing import ClassVar
 
 # What Ctrl-C sends, what schedulers send before they kill, what a closing terminal sends; Windows lacks the last two.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
@@ -26,17 +27,22 @@ class StopRequest:
     at once, by KeyboardInterrupt.
     """
 
+    _open: ClassVar[list[StopRequest]] = []
+
     def __init__(self, max_minutes: float | None = None, signals: Collection[int] = SIGNALS) -> None:
         self.max_minutes, self.signals = max_minutes, signals
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self._first: dict[int, float] = {}  # by signal, the time when it first came
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._entered = 0
 
     def __bool__(self) -> bool:
         return bool(self._first) or (self._deadline is not None and time.monotonic() >= self._deadline)
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
+        self._entered += 1
+        if threading.current_thread() is threading.main_thread() and self not in self._open:
+            self._open.append(self)
             self._previous = {number: signal.signal(number, self._on_signal) for number in self.signals
                               if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
         return self
@@ -44,8 +50,16 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._entered -= 1
+        if self._entered or self not in self._open or threading.current_thread() is not threading.main_thread():
+            return
+        self._open.remove(self)
         for number, handler in self._previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            later = [other for other in self._open if other._previous.get(number) == self._on_signal]
+            if later:  # it goes on, as coroutines may, and puts back what there was before both
+                later[0]._previous[number] = handler
+            elif signal.getsignal(number) == self._on_signal:  # else somebody has set another since
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     @property
     def presses(self) -> bool:

@@ -191,3 +191,16 @@ def test_a_signal_presses_after_a_while_and_a_time_limit_never(monkeypatch: pyte
         assert stop.presses
         monkeypatch.setattr(stopping, "PATIENCE", 60.0)
         assert not stop.presses
+
+
+@pytest.mark.parametrize("first_to_end", [0, 1])
+def test_requests_that_overlap_put_back_what_there_was_before_both(first_to_end: int) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    requests = [StopRequest(), StopRequest()]
+    for request in (*requests, requests[0]):  # one of them twice
+        request.__enter__()
+    for request in (requests[0], requests[first_to_end]):
+        request.__exit__(None, None, None)
+    assert signal.getsignal(signal.SIGTERM) not in (before, signal.SIG_DFL)
+    requests[1 - first_to_end].__exit__(None, None, None)
+    assert signal.getsignal(signal.SIGTERM) == before
