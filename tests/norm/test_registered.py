@@ -47,7 +47,7 @@ def test_frozen_and_traced_it_computes_the_same(label: str) -> None:
     assert not own & {tensor.data_ptr() for tensor in (*plain.parameters(), *plain.buffers())}
 
 
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("label", ALL)
 def test_what_is_compiled_for_one_path_serves_all(label: str, training: bool) -> None:
     """Where a graph breaks, pieces of it may be used where they do not belong, in silence (torch 2.11)."""
