@@ -59,8 +59,7 @@ class SeparateChoice(OperatorChoice):
         result = super().mixed(x, choice)
         taken = [anywhere((choice == number).any()) for number in range(len(self.options))] if kept else []
         for number, buffer, before in kept:
-            # by `.data`: torch's BN keeps its buffers for the backward pass, does not read them, but counts changes
-            buffer.data.copy_(torch.where(taken[number], buffer, before))
+            buffer.copy_(torch.where(taken[number], buffer, before))
         return result
 
 

@@ -187,8 +187,7 @@ class Norm(nn.Module):
             used = torch.ones((), device=self.weight.device)
         for name, value in kept.items():
             running: Tensor = getattr(self, f"running_{name}")
-            # by `.data`: torch's BN keeps its buffers for the backward pass, does not read them, but counts changes
-            running.data.lerp_(value.to(running.dtype), self.momentum * used.to(value.dtype))
+            running.lerp_(value.to(running.dtype), self.momentum * used.to(value.dtype))
         self.num_batches_tracked.add_(used.long())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -228,7 +227,9 @@ class BatchGroupNorm(Norm):
             self.expect_several(len(x), x.shape[2] * x.shape[3])
         if track:
             self.num_batches_tracked.add_(1)
-        mean, var = (None, None) if of_batch and not track else (self.running_mean, self.running_var)
+        mean, var = (None, None) if of_batch else (self.running_mean, self.running_var)
+        if track:  # torch keeps them for a backward pass that does not read them: later changes are no fault
+            mean, var = self.running_mean.data, self.running_var.data
         return F.batch_norm(x, mean, var, self.weight, self.bias, of_batch, self.momentum, EPS)
 
     def plain(self) -> nn.Module:
@@ -290,11 +291,10 @@ def statistics_from(network: nn.Module, where: StatisticsFrom) -> Iterator[None]
     if where not in get_args(StatisticsFrom):
         raise InvalidValue("statistics", where, one_of(get_args(StatisticsFrom)), get_args(StatisticsFrom))
     layers = [module for module in network.modules() if isinstance(module, Norm)]
-    previous = [layer.statistics for layer in layers]
-    try:
-        for layer in layers:
-            layer.take_statistics(where)
+    def take_from(sources: Iterable[StatisticsFrom]) -> None:
+        for layer, source in zip(layers, sources, strict=True):
+            layer.take_statistics(source)
+
+    with held(network, "statistics", lambda: [layer.statistics for layer in layers],
+              lambda: take_from([where] * len(layers)), take_from):
         yield
-    finally:
-        for layer, before in zip(layers, previous, strict=True):
-            layer.take_statistics(before)

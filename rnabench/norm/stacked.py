@@ -124,7 +124,7 @@ class _Stacked(torch.autograd.Function):
             wanted = [each for each in (x, *ctx.affine) if each.requires_grad]
             found = dict(zip(wanted, torch.autograd.grad(ctx.one_by_one(x, choice), wanted, grad, create_graph=True,
                                                          materialize_grads=True), strict=True))
-            both = torch.stack([found.get(each, torch.zeros_like(each)) for each in ctx.affine])
+            both = torch.stack([found[each] if each in found else torch.zeros_like(each) for each in ctx.affine])
             return found.get(x), None, *both.chunk(2), *[None] * 4
         # by chain rule over y = (x - mean) * factor * weight + bias
         total = grad.sum((2, 3), dtype=mean.dtype)

@@ -51,6 +51,7 @@ class _Blocks(threading.local):
 
 _blocks = _Blocks()
 
+
 class PathLayer(nn.Module):
     """A layer with a place in every path, where the number of one of its options stands; `names` are those of all.
 

@@ -21,15 +21,15 @@ def check_agreement(option: str, right: Sequence[Tensor], found: Sequence[Tensor
     Numbers of `right` that are not finite are left to those who use them.
     """
     expected, got = ([each.detach().double() for each in tensors] for tensors in (right, found))
-    norms, ours = (torch.stack([each.norm() for each in tensors]) for tensors in (expected, got))
+    norms, got_norms = (torch.stack([each.norm() for each in tensors]) for tensors in (expected, got))
     distances = torch.stack([(one - other).norm() for one, other in zip(got, expected, strict=True)])
-    used = (norms > 0) | (ours != 0)  # of options that no path used, both are zero
+    used = (norms > 0) | (got_norms != 0)  # of options that no path used, both are zero
     if not norms.isfinite().all() or not used.any():
         return
     off = (distances / norms)[used].nan_to_num(nan=float("inf")).median()
-    several = torch.tensor([each.numel() > 1 for each in got], device=ours.device)  # one number, a count say, may be 0
-    missing = int((several & (ours == 0) & (norms > LEAST * norms[used].median())).sum())
-    wrong = ("numbers are not finite" if not ours.isfinite().all() else
+    several = torch.tensor([each.numel() > 1 for each in got], device=norms.device)  # one number, a count say, may be 0
+    missing = int((several & (got_norms == 0) & (norms > LEAST * norms[used].median())).sum())
+    wrong = ("numbers are not finite" if not got_norms.isfinite().all() else
              f"{missing} of {len(got)} tensors are zeros" if missing else
              f"numbers are off by {float(off):.0%}" if off > rounding else "")
     if wrong:

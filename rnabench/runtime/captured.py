@@ -28,6 +28,8 @@ class Captured:
     It must do the same work whatever its inputs hold, look at no value on the host, and draw no random numbers: what
     changes from call to call is an input. `state` are the tensors that it changes in place; the warm-up leaves them as
     they were. Results are overwritten by the next call.
+
+    The first call raises NumericalError where what is replayed is not what the function did just before.
     """
 
     def __init__(self, function: Callable[..., Tensors], state: Iterable[Tensor], device: torch.device) -> None:
@@ -90,6 +92,8 @@ class CapturedPass:
 
     Graphs that share their memory overwrite each other's activations: a backward pass that does not follow its own
     forward pass at once runs that again.
+
+    Raises NumericalError where what is replayed is not what `run` did just before.
     """
 
     def __init__(self, run: Callable[..., Tensor], inputs: Sequence[Tensor], device: torch.device, shared: Shared

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -69,11 +69,11 @@ def write_text(target: Path, text: str) -> None:
 
 def write_bytes(target: Path, content: bytes | BytesIO) -> None:
     """Write a file atomically, with its folders. Raises RnabenchError where it cannot be written."""
-    with writing(target), ExitStack() as after:
+    # a view that an error's traceback kept, as Path.write_bytes has one of its own, would crash the interpreter when it
+    # is collected (CPython 3.12.1)
+    viewed = nullcontext(content) if isinstance(content, bytes) else content.getbuffer()
+    with writing(target), viewed as view:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # a view that an error's traceback kept, as Path.write_bytes has one of its own, would crash the interpreter
-        # when it is collected (CPython 3.12.1)
-        view = content if isinstance(content, bytes) else after.enter_context(content.getbuffer())
         with atomic(target) as temporary, temporary.open("wb") as file:
             file.write(view)
 

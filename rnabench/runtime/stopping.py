@@ -27,7 +27,7 @@ class StopRequest:
     at once, by KeyboardInterrupt.
     """
 
-    _open: ClassVar[list[StopRequest]] = []
+    _open: ClassVar[list[StopRequest]] = []  # those inside of their blocks, in the order in which they came
 
     def __init__(self, max_minutes: float | None = None, signals: Collection[int] = SIGNALS) -> None:
         self.max_minutes, self.signals = max_minutes, signals

@@ -1,8 +1,6 @@
-"""A compiled network has the gradients of the plain one, in the modes and with the shapes of its training."""
+"""A compiled network has the gradients of the plain one, in training mode and with the shapes of its training."""
 
 from __future__ import annotations
-
-import copy
 
 import torch
 from torch import Tensor
@@ -10,7 +8,8 @@ from torch.nn import functional as F
 
 from rnabench.attack.estimators import frozen_parameters
 from rnabench.errors import NumericalError
-from rnabench.model.classifier import RandomizedClassifier
+from rnabench.model.classifier import RandomizedClassifier, in_mode
+from rnabench.norm.layers import frozen_statistics
 from rnabench.path.choice import use_path
 from rnabench.runtime.agreement import check_agreement
 from rnabench.runtime.device import memory_ran_out
@@ -21,8 +20,9 @@ ROUNDING: dict[Precision, float] = {"fp32": 0.01, "tf32": 0.1, "bf16": 0.3}  # s
 
 
 def check_compiled(model: RandomizedClassifier, images: int, side: int) -> None:
-    """As a training goes: images' gradients of frozen parameters, then the parameters' own, twice over, on two paths;
-    for so many images of noise. The network is left as it was, and what has been compiled serves the training.
+    """As a training goes: images' gradients with parameters and statistics frozen, then the parameters' own; on two
+    paths, for so many `images` of noise of `side` pixels. The network is left as it was, and what has been compiled
+    serves the training.
 
     Raises NumericalError where torch cannot compile the network, or its gradients are others then (torch 2.11 took
     what it had compiled for an attack, so that some weights had none).
@@ -32,11 +32,11 @@ def check_compiled(model: RandomizedClassifier, images: int, side: int) -> None:
     x = torch.rand(images, 3, side, side, generator=noise).to(device, memory_format=torch.channels_last)
     labels = torch.arange(images, device=device) % 2
     rows = images if model.granularity == "sample" else 1
-    kept, training = copy.deepcopy(dict(model.named_buffers())), model.training
-    model.train()
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
         for _ in range(2):
-            with use_path(model, model.space.sample(noise, rows), as_tensor=True):
+            path = model.space.sample(noise, rows)
+            with in_mode(model, training=True), use_path(model, path, as_tensor=True):
                 with torch.compiler.set_stance("force_eager"):
                     plain = _gradients(model, x, labels)
                 check_agreement("--compile", plain, _gradients(model, x, labels), ROUNDING[model.precision])
@@ -47,14 +47,14 @@ def check_compiled(model: RandomizedClassifier, images: int, side: int) -> None:
         raise NumericalError(f"--compile: torch {torch.__version__} cannot compile this network ({reason[:200]}); "
                              "do without --compile") from error
     finally:
-        model.train(training)
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(kept[name])
 
 
 def _gradients(model: RandomizedClassifier, images: Tensor, labels: Tensor) -> list[Tensor]:
-    with frozen_parameters(model):
+    """Of the mean loss: by the images, then by every parameter."""
+    with frozen_parameters(model), frozen_statistics(model):
         leaf = images.clone().requires_grad_()
         (of_images,) = torch.autograd.grad(F.cross_entropy(model(leaf), labels), leaf)
     parameters = [each for each in model.parameters() if each.requires_grad]
