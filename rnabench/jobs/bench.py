@@ -17,13 +17,13 @@ from rnabench.attack.estimators import Expectation, OnePath, frozen_parameters
 from rnabench.attack.gradient import BIM
 from rnabench.attack.threat import Linf
 from rnabench.data.batches import Batch
-from rnabench.errors import InvalidValue, one_of
+from rnabench.errors import InvalidValue, NumericalError, one_of
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.model.factory import build_model
 from rnabench.model.recorded import recorded_passes
 from rnabench.norm.layers import BatchGroupNorm
 from rnabench.path.path import Path
-from rnabench.runtime.device import check_precision, find_device, number_formats
+from rnabench.runtime.device import check_precision, find_device, memory_ran_out, number_formats
 from rnabench.runtime.environment import device_description, versions
 from rnabench.runtime.progress import Progress
 from rnabench.runtime.rate import matrix_rate, seconds, work_of
@@ -32,6 +32,7 @@ from rnabench.settings.architectures import ARCHITECTURES, operators_of
 from rnabench.settings.base import Precision
 from rnabench.settings.parts import with_parts
 from rnabench.settings.training import TrainingSettings
+from rnabench.training.compiled import check_compiled
 from rnabench.training.step import TrainingStep
 from rnabench.training.update import CapturedUpdate, Update
 
@@ -54,8 +55,9 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
     """Seconds of every case in every one of `formats` (the recipe's precision, if there are none), in `repeats` rounds
     that run every case once; what it computes, and the rate of a matrix product beside it.
 
-    Ratios are of times within this one run. Raises InvalidValue for `repeats` below 1, a format that is not there and
-    an architecture without normalisation layers.
+    Ratios are of times within this one run. A case that cannot be recorded, or not rightly, has a reason in the place
+    of its numbers, under `refused`. Raises InvalidValue for `repeats` below 1, a format that is not there and an
+    architecture without normalisation layers, and NumericalError for a network that cannot be compiled rightly.
     """
     if not ARCHITECTURES[recipe.arch].normalised:
         raise InvalidValue("--arch", recipe.arch, "a network with normalisation layers, which are what is compared")
@@ -67,8 +69,9 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
             raise InvalidValue("--formats", precision, one_of(FORMATS), FORMATS)
         check_precision(precision, device)
     measured: list[dict[str, Any]] = []
+    refused: list[dict[str, str]] = []
     for precision in formats or (recipe.precision,):
-        measured += _measured(recipe.model_copy(update={"precision": precision}), repeats, device, progress)
+        measured += _measured(recipe.model_copy(update={"precision": precision}), repeats, device, progress, refused)
     width = recipe.width or ARCHITECTURES[recipe.arch].width
     network = with_parts(f"{recipe.arch}, width {width}", recipe.network)
     return {
@@ -76,21 +79,30 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
                  f"{', compiled' if recipe.compile else ''}, on {_in_words(device)}",
         "device": device_description(str(device), recipe.precision), "versions": versions(),
         "recipe": recipe.model_dump(mode="json"), "repeats": repeats, "cases": measured,
+        "refused": refused,
     }
 
 
-def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, progress: Progress
-              ) -> Iterator[dict[str, Any]]:
+def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, progress: Progress,
+              refused: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
     rate = matrix_rate(device, recipe.precision)
     with number_formats(recipe.precision, device):
-        cases = list(_cases(recipe, device))
-        uncompiled = list(_cases(recipe.model_copy(update={"compile": False}), device)) if recipe.compile else cases
-        counted, memory = [], []
-        for case, plain in zip(cases, uncompiled, strict=True):
+        cases, counted, memory = [], [], []
+        wanted = list(_cases(recipe, device))
+        uncompiled = list(_cases(recipe.model_copy(update={"compile": False}), device)) if recipe.compile else wanted
+        for case, plain in zip(wanted, uncompiled, strict=True):
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
                 before = torch.cuda.memory_allocated(device)
-            case.run()  # warm-up: memory, kernels' own choices, compiling, recording
+            try:
+                case.run()  # warm-up: memory, kernels' own choices, compiling, recording
+            except (NumericalError, RuntimeError) as error:
+                if case.plain is None or not (isinstance(error, NumericalError) or memory_ran_out(error)):
+                    raise
+                refused.append({"case": case.name, "precision": recipe.precision, "why": str(error).splitlines()[0]})
+                progress.line(f"{recipe.precision}: {case.name}: {refused[-1]['why']}")
+                continue
+            cases.append(case)
             memory.append(torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None)
             counted.append(work_of(plain.plain or plain.run))
         times: list[list[float]] = [[] for _ in cases]
@@ -180,8 +192,11 @@ def _model(recipe: TrainingSettings, device: torch.device) -> RandomizedClassifi
 
 def _step(recipe: TrainingSettings, batch: Batch, device: torch.device, captured: bool = False
           ) -> Callable[[], object]:
-    """One step of `rnabench train`."""
-    update = (CapturedUpdate if captured else Update)(TrainingStep(_model(recipe, device), recipe))
+    """One step of `rnabench train`, which checks what it compiles as that does."""
+    model = _model(recipe, device)
+    if recipe.compile:
+        check_compiled(model, recipe.batch_size, ARCHITECTURES[recipe.arch].image_size)
+    update = (CapturedUpdate if captured else Update)(TrainingStep(model, recipe))
     return lambda: update(batch, 0, 0, recipe.lr)
 
 

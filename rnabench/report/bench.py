@@ -82,6 +82,8 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
            "case runs as it comes, neither compiled nor captured; memory is what its first run adds at its peak.")
     yield "A matrix product of " + ", ".join(
         f"{precision} runs at {rate / 1e12:,.3g} TFLOP/s" for precision, rate in rates.items()) + "."
+    for each in result.get("refused", []):
+        yield f"Not measured: {each['case']}, {each['precision']}: {each['why']}."
 
 
 def write_bench(result: Mapping[str, Any], folder: Path, other: Mapping[str, Any] | None = None) -> None:

@@ -3,14 +3,30 @@ where pieces that were made for one use (parameters without gradients, one path)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from rnabench.errors import NumericalError
+from rnabench.runtime.device import memory_ran_out
 
 LEAST = 1e-4  # of the usual norm: a tensor of zeros that should have less is rounding, not missing
+
+
+@contextmanager
+def refusing(option: str, what: str) -> Iterator[None]:
+    """Raises NumericalError, which says to do without `option`, where torch cannot do `what`: its own RuntimeError
+    inside the block, unless memory ran out."""
+    try:
+        yield
+    except RuntimeError as error:
+        if memory_ran_out(error):
+            raise
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise NumericalError(f"{option}: torch {torch.__version__} cannot {what} ({reason[:200]}); do without {option}"
+                             ) from error
 
 
 def check_agreement(option: str, right: Sequence[Tensor], found: Sequence[Tensor], rounding: float) -> None:

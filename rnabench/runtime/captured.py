@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnabench.runtime.agreement import check_agreement
+from rnabench.runtime.agreement import check_agreement, refusing
 
 Tensors = tuple[Tensor, ...]
 WARM_UP = 3  # runs before recording, in which libraries choose kernels and allocate their workspaces
@@ -29,7 +29,8 @@ class Captured:
     changes from call to call is an input. `state` are the tensors that it changes in place; the warm-up leaves them as
     they were. Results are overwritten by the next call.
 
-    The first call raises NumericalError where what is replayed is not what the function did just before.
+    The first call raises NumericalError where torch cannot record the function, or what is replayed is not what it did
+    just before.
     """
 
     def __init__(self, function: Callable[..., Tensors], state: Iterable[Tensor], device: torch.device) -> None:
@@ -54,7 +55,7 @@ class Captured:
                     results = self.function(*self._inputs)
                 expected = [each.clone() for each in (*results, *self.state)]
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # runs nothing
+                with onto(graph, stream):
                     self._outputs = self.function(*self._inputs)
             self._replay = graph.replay
             with torch.no_grad():
@@ -93,7 +94,7 @@ class CapturedPass:
     Graphs that share their memory overwrite each other's activations: a backward pass that does not follow its own
     forward pass at once runs that again.
 
-    Raises NumericalError where what is replayed is not what `run` did just before.
+    Raises NumericalError where torch cannot record `run`, or what is replayed is not what it did just before.
     """
 
     def __init__(self, run: Callable[..., Tensor], inputs: Sequence[Tensor], device: torch.device, shared: Shared
@@ -113,10 +114,9 @@ class CapturedPass:
                 (gradient,) = torch.autograd.grad(logits, self._inputs[0], torch.ones_like(logits))
             self._slope = torch.zeros_like(logits, requires_grad=False)
             self._graphs = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-            how: dict[str, Any] = {"pool": shared.pool, "stream": stream, "capture_error_mode": "thread_local"}
-            with torch.cuda.graph(self._graphs[0], **how):
+            with onto(self._graphs[0], stream, shared.pool):
                 live = self.run(*self._inputs)
-            with torch.cuda.graph(self._graphs[1], **how):
+            with onto(self._graphs[1], stream, shared.pool):
                 (self.gradient,) = torch.autograd.grad(live, self._inputs[0], self._slope)
             self.logits = live.detach()
         self._graphs[0].replay()
@@ -196,3 +196,11 @@ def recording(device: torch.device) -> Iterator[torch.cuda.Stream]:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def onto(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream, pool: Any = None) -> Iterator[None]:
+    """Record what the block does, of which nothing runs. Raises NumericalError where that cannot be recorded."""
+    with (refusing("--capture", "record this here"),
+          torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local")):
+        yield

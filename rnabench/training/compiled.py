@@ -7,12 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnabench.attack.estimators import frozen_parameters
-from rnabench.errors import NumericalError
 from rnabench.model.classifier import RandomizedClassifier, in_mode
 from rnabench.norm.layers import frozen_statistics
 from rnabench.path.choice import use_path
-from rnabench.runtime.agreement import check_agreement
-from rnabench.runtime.device import memory_ran_out
+from rnabench.runtime.agreement import check_agreement, refusing
 from rnabench.seeding import stream
 from rnabench.settings.base import Precision
 
@@ -39,13 +37,9 @@ def check_compiled(model: RandomizedClassifier, images: int, side: int) -> None:
             with in_mode(model, training=True), use_path(model, path, as_tensor=True):
                 with torch.compiler.set_stance("force_eager"):
                     plain = _gradients(model, x, labels)
-                check_agreement("--compile", plain, _gradients(model, x, labels), ROUNDING[model.precision])
-    except RuntimeError as error:
-        if memory_ran_out(error):
-            raise
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise NumericalError(f"--compile: torch {torch.__version__} cannot compile this network ({reason[:200]}); "
-                             "do without --compile") from error
+                with refusing("--compile", "compile this network"):
+                    ours = _gradients(model, x, labels)
+                check_agreement("--compile", plain, ours, ROUNDING[model.precision])
     finally:
         with torch.no_grad():
             for name, buffer in model.named_buffers():

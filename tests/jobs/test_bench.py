@@ -6,10 +6,13 @@ import copy
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
-from rnabench.errors import InvalidValue
-from rnabench.jobs.bench import measure
-from rnabench.report.bench import display_rows, headings, read_bench, write_bench
+from rnabench.errors import InvalidValue, NumericalError
+from rnabench.jobs import bench
+from rnabench.jobs.bench import Case, measure
+from rnabench.report.bench import display_rows, headings, lines, read_bench, write_bench
 from rnabench.runtime.progress import Silent
 from rnabench.settings.base import from_options
 from rnabench.settings.training import TrainingSettings
@@ -37,6 +40,25 @@ def test_cases_ratios_and_an_earlier_result(tmp_path: Path) -> None:
     assert all(len(row) == len(headings(True)) for row in rows)
     assert {row[0]: row[-1] for row in rows} == {name: "1.50 x" if name == "training step, in" else "1.00 x"
                                                  for name in cases}
+
+
+@pytest.mark.parametrize("error", [NumericalError("--capture: something else"), torch.OutOfMemoryError("none left")])
+def test_what_cannot_be_recorded_is_named_and_the_rest_measured(monkeypatch: pytest.MonkeyPatch, error: Exception
+                                                                ) -> None:
+    def work() -> Tensor:
+        return torch.ones(9, 9) @ torch.ones(9, 9)
+
+    def fails() -> None:
+        raise error
+
+    plain = [Case("textbook step, bn", 1, work), Case("training step, bn", 1, work)]
+    monkeypatch.setattr(bench, "_cases", lambda *_: [*plain, Case("training step, bn, captured", 1, fails, work)])
+    result = measure(TrainingSettings(), 1, "cpu", Silent())
+    assert [each["case"] for each in result["cases"]] == [each.name for each in plain]
+    assert f"Not measured: training step, bn, captured, fp32: {error}." in list(lines(result))
+    monkeypatch.setattr(bench, "_cases", lambda *_: [*plain, Case("training step, in", 1, fails)])
+    with pytest.raises(type(error)):  # what is not about recording ends the bench
+        measure(TrainingSettings(), 1, "cpu", Silent())
 
 
 def test_wrong_values_are_one_line(tmp_path: Path) -> None:

@@ -83,6 +83,12 @@ def test_what_python_decides_is_frozen_in_a_recording_which_is_refused() -> None
     assert len(calls) == 4  # three runs to warm up, of which the last gave 3, and the recording
 
 
+def test_what_cannot_be_recorded_is_refused_in_one_line() -> None:
+    with simulated_gpu(), pytest.raises(NumericalError, match=r"^--capture: torch .* cannot record this here \(.*"
+                                        r"capturing.*\); do without --capture$"):
+        Captured(lambda x: (x[x > 0],), [], CUDA)(torch.ones(2, device="cuda"))
+
+
 def test_a_recording_that_leaves_something_as_it_was_is_refused() -> None:
     calls: list[int] = []
 
