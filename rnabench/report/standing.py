@@ -13,6 +13,7 @@ from rnabench.report.record import Record, ThreatKept, WorstCase
 from rnabench.report.scores import averaging
 from rnabench.report.staleness import reasons
 from rnabench.report.table import percent
+from rnabench.report.verdict import Beside, beside_baselines
 from rnabench.scoring.trainings import spread
 from rnabench.settings.architectures import WITHOUT_NORMS
 from rnabench.settings.deployment import with_use
@@ -63,7 +64,8 @@ class Standing:
     worst case over those that average over paths, for each image the attack that is worst for it (both: of a
     deterministic network, all bounded attacks at that eps). `after_tries`: the share of images that are right under all
     of these attacks on every draw, so `adaptive.draws` tries (of a deterministic network any number: they change
-    nothing); None where `adaptive` is none.
+    nothing); None where `adaptive` is none. `beside`: a randomised one
+    beside its deterministic baseline, where both met the same attacks; None without a baseline.
     """
 
     method: Method
@@ -71,6 +73,7 @@ class Standing:
     paper: Measured
     adaptive: Measured
     after_tries: float | None
+    beside: Beside | None
     published: Published | None
     is_baseline: bool
 
@@ -113,14 +116,15 @@ def standings(records: Sequence[Record], table: PaperTable | None) -> list[Stand
     """All attacked networks of a result folder, each once, in the records' order; `table` is the folder's that has
     published numbers, if it has one."""
     baselines = {record.baseline.digest for record in records if record.baseline}
-    found = []
-    for method in methods(records):
+    among, found = methods(records), []
+    beside = {each.method.name: each for each in beside_baselines(among)}
+    for method in among:
         threat, rows = method.records[0].threat, method_rows(method.records)
         adaptive = _adaptive(method)
         worst = spread_of([record.headline.worst_of_draws for record in method.records if record.headline])[0]
         found.append(Standing(
             method, _natural(rows), _paper(method, rows), adaptive, worst if isinstance(adaptive, Score) else None,
-            published_of(table, method.title, threat.eps) if table else None,
+            beside.get(method.name), published_of(table, method.title, threat.eps) if table else None,
             any(record.digest in baselines for record in method.records)))
     return found
 

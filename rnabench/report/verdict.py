@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from rnabench.report.methods import Method, methods
 from rnabench.report.record import Record
@@ -12,14 +13,36 @@ from rnabench.scoring.significance import ERROR_RATE, holm
 from rnabench.scoring.trainings import Compared, compare
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A randomised method beside its deterministic baseline: how the worst cases under the same averaging attacks
+    compare, or a sentence on why they cannot be. `p_value` is corrected for all `tests` comparisons of the folder; the
+    interval is not."""
+
+    method: Method
+    baseline: Method
+    found: Compared | str
+    p_value: float
+    tests: int
+
+    @property
+    def told_apart(self) -> bool:
+        return self.p_value < ERROR_RATE
+
+
 def verdicts(records: Sequence[Record]) -> list[str]:
-    """For each randomised method whose records name a baseline among `records`, which of the two is more robust; all
-    verdicts share one error rate."""
-    pairs = _pairs(methods(records))
+    """For each randomised method whose records name a baseline among `records`, which of the two is more robust."""
+    return [each.found if isinstance(each.found, str) else _verdict(each, each.found)
+            for each in beside_baselines(methods(records))]
+
+
+def beside_baselines(among: Sequence[Method]) -> list[Beside]:
+    """Each randomised method whose records name a baseline among these methods; all share one error rate."""
+    pairs = _pairs(among)
     found = [_compared(method, baseline) for method, baseline in pairs]
     made = [each for each in found if isinstance(each, Compared)]
     corrected = iter(holm([each.difference.p_value for each in made]))
-    return [each if isinstance(each, str) else _verdict(method, baseline, each, next(corrected), len(made))
+    return [Beside(method, baseline, each, 1.0 if isinstance(each, str) else next(corrected), len(made))
             for (method, baseline), each in zip(pairs, found, strict=True)]
 
 
@@ -59,8 +82,9 @@ def _worst_cases(method: Method, attacks: Collection[str] | None = None) -> list
     return [] if None in found else [each.outcome for each in found if each is not None]
 
 
-def _verdict(method: Method, baseline: Method, found: Compared, p_value: float, tests: int) -> str:
+def _verdict(beside: Beside, found: Compared) -> str:
     """Which is more robust under the adaptive suite (or what was run of it), with the difference on the same images."""
+    method, baseline = beside.method, beside.baseline
     records = (*method.records, *baseline.records)
     is_adaptive = all(record.headline and record.headline.adaptive_suite for record in method.records)
     suite = ("the adaptive suite" if is_adaptive else
@@ -68,9 +92,9 @@ def _verdict(method: Method, baseline: Method, found: Compared, p_value: float, 
     low, high = found.difference.interval()
     numbers = (f"worst case {100 * found.first:.1f} % against {100 * found.second:.1f} %, "
                f"{100 * found.difference.gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}], {found.basis}")
-    if p_value >= ERROR_RATE:
+    if not beside.told_apart:
         said = f"{method.name} and its deterministic baseline {baseline.name} cannot be told apart"
-        seen_from = found.difference.detectable(0.8, 1 - ERROR_RATE / tests)
+        seen_from = found.difference.detectable(0.8, 1 - ERROR_RATE / beside.tests)
         numbers += (f"; a difference of {100 * seen_from:.1f} points could have been seen" if seen_from < 1 else
                     "; no difference could have been seen")
     else:

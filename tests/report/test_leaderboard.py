@@ -20,6 +20,7 @@ from rnabench.report.paper_table import published_of, read_paper_table
 from rnabench.report.record import Record
 from rnabench.report.record_file import records_in, write_record
 from rnabench.report.standing import Score, standings
+from rnabench.report.verdict import verdicts
 from rnabench.settings.attacks import parse_attack
 from tests.report.records import beside, changed, model, trainings
 from tests.report.test_page import Page
@@ -27,7 +28,8 @@ from tests.report.test_report import record
 
 RESULTS = Path(__file__).parents[2] / "results"
 NAMES = ("quickstart", "table1-cpu", "robustnorm-random-cpu", "table5-smoke")
-ADAPTIVE = [column.heading for column in COLUMNS].index("adaptive worst case %") - 1  # of a row's cells
+PLACES = {column.heading: place for place, column in enumerate(COLUMNS, start=-1)}  # of a row's cells
+ADAPTIVE, ABOVE = PLACES["adaptive worst case %"], PLACES["above its baseline"]
 
 
 def groups_of(*roots: Path) -> tuple[Group, ...]:
@@ -77,7 +79,8 @@ def test_numbers_are_those_of_the_records(name: str, groups: tuple[Group, ...]) 
         by_method.setdefault(found.method, []).append(found)
     rows = {row.name: row for group in groups for row in group.rows if row.folder == name}
     for method, records in by_method.items():
-        natural, paper, adaptive, tries = (accuracy(cell.text) for cell in rows[method].cells[:4])
+        natural, paper, adaptive, tries = (accuracy(rows[method].cells[PLACES[heading]].text) for heading in (
+            "natural %", "paper's protocol %", "adaptive worst case %", "after all tries %"))
         eps, protocol = records[0].threat.eps, "paper" if records[0].model.randomised else "any"
         worst = min(np.mean([same.accuracy for each in records for same in each.results
                              if (same.attack, same.protocol) == (result.attack, protocol)])
@@ -93,6 +96,31 @@ def test_numbers_are_those_of_the_records(name: str, groups: tuple[Group, ...]) 
         assert tries <= adaptive
 
 
+def test_what_randomness_is_worth_is_the_gap_to_the_baseline_under_the_same_attacks(groups: tuple[Group, ...]
+                                                                                    ) -> None:
+    """A row's own worst case less the one that stands beneath; what is told apart has an interval without zero, and is
+    so in the verdict."""
+    ends = set()
+    for row in (row for group in groups for row in group.rows if row.cells[ABOVE].text != NONE):
+        said = re.fullmatch(r"[bn]+ ([\d.]+); ([-+][\d.]+) to ([-+][\d.]+)(: not told apart)?", row.cells[ABOVE].note,
+                            re.IGNORECASE)
+        assert said, row.cells[ABOVE]
+        gap, theirs, low, high = (float(each) for each in (row.cells[ABOVE].text, *said.groups()[:3]))
+        own = accuracy(row.cells[ADAPTIVE].text)
+        assert own is not None
+        assert gap == pytest.approx(own - theirs, abs=0.16)
+        assert low < gap < high
+        assert said[4] or low > 0 or high < 0
+        (verdict,) = (each for each in verdicts([found for _, found in records_in(RESULTS / row.folder)])
+                      if f", {row.name} " in each)
+        assert f"{gap:+.1f} points" in verdict
+        assert (f"is {'more' if gap > 0 else 'less'} robust" in verdict) == (said[4] is None)
+        ends.add(said[4])
+    assert len(ends) == 2, "both are there"
+    for row in (row for group in groups for row in group.rows):
+        assert not row.marks or "deterministic" not in row.marks[0][0] or row.cells[ABOVE].text == NONE
+
+
 def test_marks_and_counts_of_a_method_of_several_trainings(tmp_path: Path) -> None:
     several = trainings("RNA", [0.5, 0.6])
     alone = model("BN", 0.7, 1)
@@ -102,7 +130,7 @@ def test_marks_and_counts_of_a_method_of_several_trainings(tmp_path: Path) -> No
         write_record(changed(each, algorithms={"pgd": 0}), tmp_path / f"{each.label}.json")
     rows = {row.name: row for group in groups_of(tmp_path) for row in group.rows}
     assert set(rows) == {"RNA", "BN"}
-    counts = {name: row.cells[[column.heading for column in COLUMNS].index("trainings") - 1].text
+    counts = {name: row.cells[PLACES["trainings"]].text
               for name, row in rows.items()}
     assert counts == {"RNA": "2", "BN": "1"}
     assert [mark for mark, _ in rows["BN"].marks] == ["deterministic baseline", "stale"]

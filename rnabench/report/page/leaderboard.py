@@ -30,6 +30,9 @@ COLUMNS = (
     Column("adaptive worst case %", True, "what is left where every image meets the attack that is worst for it, of "
            "those that average over paths: the number to rely on. Rows compare where the same stands beneath: a "
            "deterministic network meets all attacks of its recipe here, and a random one may have met fewer"),
+    Column("above its baseline", True, "a random network's worst case less that of its recipe's deterministic baseline "
+           "where both meet the same attacks on the same images, in points, with a 95 % interval: what the randomness "
+           "is worth. The two are told apart at an error rate of 5 % for all comparisons of the recipe"),
     Column("after all tries %", True, "images that stay right under all these attacks on every draw: what an attacker "
            "leaves who may try that often; of a deterministic network tries change nothing"),
     Column("cost", True, "millions of parameters, and how many forward passes a prediction takes"),
@@ -94,7 +97,8 @@ def _order(standing: Standing) -> tuple[bool, float]:
 def _row(standing: Standing, section: Section) -> Row:
     cells = (
         _score(standing, standing.natural), _score(standing, standing.paper), _score(standing, standing.adaptive),
-        _after_tries(standing), _cost(standing), _checks(standing), Cell(str(standing.trainings)), _published(standing))
+        _beside(standing), _after_tries(standing), _cost(standing), _checks(standing), Cell(str(standing.trainings)),
+        _published(standing))
     return Row(standing.method.name, network_text(standing.network), _marks(standing), cells, section.id, section.title,
                section.name)
 
@@ -116,6 +120,18 @@ def _score(standing: Standing, found: Measured) -> Cell:
     if found is natural or isinstance(natural, str) or found.images != natural.images:
         said.append(f"{found.images:,} images")
     return Cell(found.shown, ", ".join(said))
+
+
+def _beside(standing: Standing) -> Cell:
+    beside = standing.beside
+    if beside is None:
+        return Cell(NONE, "no deterministic baseline" if standing.network.randomised else "deterministic")
+    if isinstance(beside.found, str):
+        return Cell(NONE, standing.adaptive if isinstance(standing.adaptive, str) else beside.found)
+    (low, high), theirs = beside.found.difference.interval(), beside.found.second
+    told = "" if beside.told_apart else ": not told apart"
+    return Cell(f"{100 * beside.found.difference.gap:+.1f}",
+                f"{beside.baseline.name} {100 * theirs:.1f}; {100 * low:+.1f} to {100 * high:+.1f}{told}")
 
 
 def _after_tries(standing: Standing) -> Cell:
