@@ -60,6 +60,9 @@ class OnGpu(Tensor):
             return found.to(dtype=dtype or self.dtype, **how)
         return super().to(dtype=dtype or self.dtype, **how)
 
+    def new_tensor(self, data: Any, **how: Any) -> Tensor:  # type: ignore[override]
+        return torch.tensor(data, **({"dtype": self.dtype, "device": CUDA} | how))
+
     def cpu(self, *_: Any, **__: Any) -> Tensor:
         return self.to("cpu")
 

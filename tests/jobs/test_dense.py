@@ -20,6 +20,7 @@ from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.settings.dense import DenseSettings
 from tests.dense.subjects import CLASSES, SEGMENTS, lively_network, lively_segmentation, save, write_folder
 from tests.helpers import AfterBatches, visible
+from tests.simulated_gpu import simulated_gpu
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = DenseSettings(classes=CLASSES, steps=4, gamma=2 / 255, permuted=2)
@@ -77,6 +78,18 @@ def test_from_options_to_files(place: Path, tmp_path: Path, capsys: pytest.Captu
     written = (tmp_path / "out" / "dense.json").read_bytes()
     assert command(place, "--out", str(tmp_path / "out")) == 0  # the same is not made again
     assert (tmp_path / "out" / "dense.json").read_bytes() == written
+
+
+@pytest.mark.slow
+def test_on_a_gpu_it_is_the_same(place: Path) -> None:
+    def cells(device: str) -> list[dict[str, object]]:
+        work = load_dense(named(place, "first", "second"), place / "data", SETTINGS, device)
+        found: list[dict[str, object]] = run_dense(work, place / f"{device}.json", Silent(), StopRequest())["cells"]
+        return found
+
+    with simulated_gpu():
+        on_gpu = cells("cuda")
+    assert on_gpu == cells("cpu")
 
 
 def test_a_stopped_run_goes_on_to_the_same_numbers(place: Path, tmp_path: Path) -> None:
