@@ -19,6 +19,8 @@ def push(
     repo_id: Annotated[str, typer.Argument(help=FROM_OR_TO)],
     private: Annotated[bool, o.option("Make a repository that is not there yet a private one.", o.RUN, "--private")
                        ] = False,
+    bf16: Annotated[bool, o.option("Round the weights to bfloat16: half the size, and another network, to be attacked "
+                                   "anew.", o.RUN, "--bf16")] = False,
 ) -> Answer:
     """Share a finished run: its weights, how it was trained, and the card of its newest record.
 
@@ -30,7 +32,7 @@ def push(
     from rnabench.jobs.share import push as share
 
     place = repository(repo_id, private)
-    revision = share(run, place)
+    revision = share(run, place, bf16)
     console().print(f"pushed {run} to {place.name}" + (f", revision {revision}" if revision else ""), soft_wrap=True)
     console().print(f"others: rnabench pull {place.address}" + (f"@{revision}" if revision else ""), soft_wrap=True)
     return {"run": run, "repository": place.address, "revision": revision or None}

@@ -30,7 +30,7 @@ MOST_BYTES = {WEIGHTS: 8 << 30, RUN_FILE: 4 << 20, LOG: 16 << 20, CARD: 4 << 20,
 REQUIRED = WEIGHTS, RUN_FILE
 OF_LIST = Bounds(64 << 10, 1_000)
 SAID = ("format", "status", "digest", "algorithms", "recipe", "resolved", "model", "data", "seeds", "versions", "git",
-        "device", "init", "teacher", "arithmetic", "selected", "source", "conversion", "weights_sha256")
+        "device", "init", "teacher", "arithmetic", "selected", "source", "conversion", "rounded", "weights_sha256")
 """What is told of a run; not how it was called, which names places of one machine."""
 
 
@@ -57,10 +57,7 @@ class Listing(BaseModel):
 def publish(run: Path, texts: Mapping[str, str], repository: Repository) -> str:
     """Put a finished run into a repository, with `texts` (CARD, INFO, AGAIN) beside; returns what names this version of
     it there. Raises CheckpointError for a run that cannot be used, and the repository's errors."""
-    said = read_run(run, whole=True)
-    if said.get("status") not in USABLE:
-        raise CheckpointError(f"RUN: {str(run)!r} is {said.get('status', 'of no known status')}; expected a finished "
-                              "run: the same `rnabench train` command goes on where it stopped")
+    said = read_usable(run)
     load_model(run)  # whole, and the weights that it says
     with TemporaryDirectory(prefix="rnabench-") as place, writing(Path(place)):
         folder = Path(place)
@@ -74,6 +71,15 @@ def publish(run: Path, texts: Mapping[str, str], repository: Repository) -> str:
         listing = Listing.model_validate({"files": dict(sorted(files.items()))})
         write_text(folder / LISTED, listing.model_dump_json(indent=1) + "\n")
         return repository.publish(folder, [*MOST_BYTES, LISTED])
+
+
+def read_usable(run: Path) -> dict[str, Any]:
+    """Its run.json. Raises CheckpointError unless that says that the run is finished."""
+    said = read_run(run, whole=True)
+    if said.get("status") not in USABLE:
+        raise CheckpointError(f"RUN: {str(run)!r} is {said.get('status', 'of no known status')}; expected a finished "
+                              "run: the same `rnabench train` command goes on where it stopped")
+    return said
 
 
 def shared(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from rnabench.exchange.parcel import AGAIN, CARD, INFO, publish, take
+from rnabench.exchange.parcel import AGAIN, CARD, INFO, publish, read_usable, take
 from rnabench.exchange.repository import Repository
-from rnabench.model.runs import WEIGHTS, read_run
+from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS
+from rnabench.model.saved import load_model, rounded, save_weights
 from rnabench.report.card import card_of
 from rnabench.report.record import Record
 from rnabench.report.record_file import reading, records_in
 from rnabench.report.table_files import without_html
-from rnabench.runtime.files import sha256
+from rnabench.runtime.files import sha256, write_text, writing
 from rnabench.settings.parts import with_parts
 
 HUB_FIELDS = """\
@@ -25,14 +30,31 @@ tags: [adversarial-robustness, randomised-defence]
 """
 
 
-def push(run: Path, repository: Repository) -> str:
+def push(run: Path, repository: Repository, bf16: bool = False) -> str:
     """Put a finished run into a repository, with the card of its newest record; returns what names this version of it.
+    With `bf16` its weights are rounded to bfloat16: half the size, and a network that no record is of.
 
     Raises CheckpointError for a run that cannot be used, RnabenchError for a damaged record, and the repository's
     errors.
     """
-    said = read_run(run, whole=True)  # before all that takes time
-    return publish(run, _texts(run, said, repository.address), repository)
+    said = read_usable(run)  # before all that takes time
+    if not bf16:
+        return publish(run, _texts(run, said, repository.address), repository)
+    with TemporaryDirectory(prefix="rnabench-") as place:
+        said = _rounded(run, said, Path(place))
+        return publish(Path(place), _texts(Path(place), said, repository.address), repository)
+
+
+def _rounded(run: Path, said: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the run with rounded weights into a folder; returns its run.json."""
+    with writing(folder):
+        save_weights(rounded(load_model(run).state_dict()), folder)
+        with suppress(FileNotFoundError):
+            shutil.copyfile(run / LOG, folder / LOG)
+        said |= {"rounded": {"to": "bfloat16", "from_sha256": sha256(run / WEIGHTS)},
+                 "weights_sha256": sha256(folder / WEIGHTS)}
+        write_text(folder / RUN_FILE, json.dumps(said, indent=1) + "\n")
+    return said
 
 
 def pull(repository: Repository, runs: Path) -> tuple[Path, bool]:
@@ -49,6 +71,8 @@ def _texts(run: Path, said: dict[str, Any], address: str) -> dict[str, str]:
     records = [(file, record) for file, record in records_in(run) if record.model.weights_sha256 == weights]
     use = (f"## Use\n\n```sh\nrnabench pull {shlex.quote(address)}\n```\n\nThe weights are safetensors of SHA-256 "
            f"`{said.get('weights_sha256', 'unknown')}`; `pull` compares the hash of every file before it keeps any.\n")
+    if of := said.get("rounded"):
+        use += f"\nThey are rounded to {of['to']}, from those of SHA-256 `{of['from_sha256']}`.\n"
     if not records:
         return {CARD: HUB_FIELDS + without_html(f"\n# {_title(said)}\n\nNot attacked yet.\n\n{use}")}
     file, newest = max(records, key=lambda each: _made(each[1]))

@@ -60,6 +60,13 @@ class DataSaid(_Said):
     fingerprint: str | None = None
 
 
+class RoundedSaid(_Said):
+    """Weights that were rounded after training."""
+
+    to: Literal["bfloat16"]
+    from_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class RunSaid(_Said):
     """Of a run whose network can be built."""
 
@@ -71,6 +78,7 @@ class RunSaid(_Said):
     algorithms: Versions | None = None
     selected: dict[str, Any] | None = None
     teacher: TeacherSaid | None = None
+    rounded: RoundedSaid | None = None
     weights_sha256: str | None = None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
@@ -27,6 +28,13 @@ def save_weights(model_state: dict[str, Any], folder: Path) -> None:
     """Write `model.safetensors` atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
     write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "rnabench"}))
+
+
+def rounded(model_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with weights of convolutions and linear layers in bfloat16, which are nearly all of it; what normalises
+    keeps its format."""
+    return {name: tensor.bfloat16() if tensor.is_floating_point() and tensor.dim() > 1 else tensor
+            for name, tensor in model_state.items()}
 
 
 def describe_model(

@@ -107,7 +107,7 @@ def test_a_page_of_the_reference_names_all_there_is(page: str, names: list[str])
 def test_every_option_that_is_named_exists(every_option: set[str]) -> None:
     for file in [*WRITTEN, ROOT / "results" / "README.md"]:
         for span in CODE.findall(re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)):
-            for option in re.findall(r"(?<![\w-])--[a-z][a-z_-]*", span):
+            for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]*", span):
                 assert option in every_option, f"{file.name}: {span}"
 
 
