@@ -28,7 +28,7 @@ def attack(
     model_weights: o.ModelWeights = None,
     baseline: Annotated[Optional[Path], o.option("Record (JSON) of the deterministic baseline on the same images, to "
                                                  "compare with.", o.MODEL)] = None,
-    transfer_from: Annotated[Optional[str], o.option(
+    transfer_from: Annotated[o.Texts, o.option(
         "Run folder: attacks named transfer-..., as in --attacks transfer-pgd20, and one of the sanity checks make "
         "their images on its network; of several, comma-separated, on all together.", o.MODEL)] = None,
     list_: Annotated[bool, o.option("List suites, attacks and protocols, and stop.", o.ATTACK, "--list")] = False,
@@ -92,7 +92,7 @@ def attack(
         raise InvalidValue("--baseline", str(baseline), "a record of the same images (data set, number, order)")
     if transfer_from:
         try:
-            target = with_surrogate(target, [Path(folder) for folder in transfer_from.split(",")], settings)
+            target = with_surrogate(target, [Path(folder) for folder in transfer_from], settings)
         except CheckpointError as error:
             raise CheckpointError(f"--transfer-from: {str(error).removeprefix('run: ')}") from None
     digest = identity(target, settings)
@@ -164,7 +164,7 @@ def crosscheck(
     data: o.Data,
     settings: Annotated[EvaluationSettings, only("eps", "seed", n_examples=Change(
         default=256, help="Test images (fewer for the slowest attacks)."))],
-    attacks: Annotated[Optional[str], o.option("Some of the attacks only, comma-separated.", o.ATTACK)] = None,
+    attacks: Annotated[o.Texts, o.option("Some of the attacks only, comma-separated.", o.ATTACK)] = None,
     device: o.Device = "auto",
     out: Annotated[Optional[Path], o.option("Also write crosscheck.json and crosscheck.md there.", o.RUN)] = None,
 ) -> Answer:
@@ -178,7 +178,7 @@ def crosscheck(
     from rnabench.report.crosscheck import HEADINGS, display_rows, title, write_crosscheck
 
     by_name = cases()
-    names = attacks.split(",") if attacks else list(by_name)
+    names = list(attacks or by_name)
     for name in names:
         if name not in by_name:
             raise InvalidValue("--attacks", name, one_of(by_name), by_name)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Answer | None]
 JSON = "as_json"
+SEVERAL = ",...>"  # ends the metavar of an option whose one text holds several values
 
 
 def command(function: Function, name: str) -> Callable[..., None]:
@@ -250,6 +251,8 @@ def _plain(annotation: Any) -> tuple[Any, list[Any]]:
 
 
 def _metavar(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"<{get_args(kind)[0].__name__ if get_args(kind)[0] in (int, float) else 'str'}{SEVERAL}"
     if get_origin(kind) is Literal:
         return f"<{'|'.join(get_args(kind))}>"
     return {int: "<int>", float: "<float>", Path: "<path>"}.get(kind, "<str>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -9,13 +10,13 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from rnabench import __version__
 from rnabench.cli.answer import Answer
 from rnabench.cli.attack import attack, crosscheck
 from rnabench.cli.card import card
-from rnabench.cli.command import command
+from rnabench.cli.command import SEVERAL, command
 from rnabench.cli.conform import conform
 from rnabench.cli.dense import dense
 from rnabench.cli.doctor import doctor
@@ -34,6 +35,7 @@ from rnabench.runtime.launch import launched, tells_errors
 from rnabench.runtime.stopping import Stopped
 
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
+COMPLETING = "_RNABENCH_COMPLETE"  # set by a shell's completion, which `--install-completion` installs
 RANK_SECONDS = 5.0
 
 COMMANDS: dict[str, Callable[..., Answer | None]] = {
@@ -46,6 +48,20 @@ COMMANDS: dict[str, Callable[..., Answer | None]] = {
 LOOKS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
+class Command(TyperCommand):
+    """Of an option that is given again the last one counts, so that scripts can change each other's. Not of lists:
+    `--attacks fgsm --attacks pgd20` would lose an attack without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            typed = self.make_parser(ctx).parse_args(args=list(args))[2]
+            for each in typed:
+                if str(each.metavar).endswith(SEVERAL) and typed.count(each) > 1:
+                    raise RnabenchError(f"{each.opts[0]}: given {typed.count(each)} times; expected one list, joined "
+                                        "by commas")
+        return super().parse_args(ctx, args)
+
+
 class Commands(TyperGroup):
     """Gives a command its options when it is asked for, so that a list of all commands needs no settings."""
 
@@ -54,7 +70,7 @@ class Commands(TyperGroup):
         if name != "train" and launched() is not None:
             raise InvalidValue("torchrun", name, "train: other commands are started by themselves")
         single = typer.Typer(**LOOKS, add_completion=False)
-        single.command(name)(command(COMMANDS[str(name)], str(name)))
+        single.command(name, cls=Command)(command(COMMANDS[str(name)], str(name)))
         return name, typer.main.get_command(single), rest
 
 
@@ -102,6 +118,8 @@ def _run(arguments: list[str] | None) -> NoReturn:
             sys.exit(STOPPED)
         raise
     except SystemExit as error:  # nothing of ours ends so: success is never claimed for somebody else's code
+        if COMPLETING in os.environ:
+            raise  # a shell has asked what may follow, and was told
         _fail(f"the code of a network ended the program (SystemExit: {error}); expected logits")
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # which click takes for Ctrl-D, although nothing was asked

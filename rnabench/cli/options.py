@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+Texts = Optional[tuple[str, ...]]  # joined by commas
 A_FILE = "a file"  # metadata of an option `out`: without it, a folder is written
 DATA, MODEL, ATTACK, TRAINING, RUN = PANELS = ("Data", "Network", "Attack", "Training", "Run")  # as they are listed
 
@@ -72,7 +73,7 @@ Resume = Annotated[bool, option("Go on with what is there, or start anew.", RUN)
 Refresh = Annotated[bool, option("Make anew what older versions of the algorithms made.", RUN, "--refresh")]
 MaxMinutes = Annotated[Optional[float], option("Stop cleanly after so many minutes (exit code 3); the same command "
                                                "goes on.  [default: no limit]", RUN)]
-Log = Annotated[Optional[tuple[str, ...]], option(
+Log = Annotated[Texts, option(
     "Show scalars while it works, comma-separated: tensorboard, wandb, trackio. They change no result.  "
     "[default: nowhere]", RUN)]
 AsJson = Annotated[bool, option("Print the result as JSON.", RUN, "--json")]

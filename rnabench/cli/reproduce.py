@@ -29,10 +29,9 @@ def reproduce(
                                                "smoke.  [default: short with CUDA, else cpu]", o.RUN)] = None,
     plan: Annotated[bool, o.option("Say what would be done, what is there already and about how long it takes; run "
                                    "nothing.", o.RUN, "--plan")] = False,
-    only: Annotated[Optional[str], o.option("Some of it, with what that needs, comma-separated: `table`, names of "
-                                            "figures, and of the table model=NAME and attack=NAME; or ids of cells as "
-                                            "`--plan --json` lists them, also as @FILE, a JSON list of them.  "
-                                            "[default: all]", o.RUN)] = None,
+    only: Annotated[o.Texts, o.option("Some of it, with what that needs, comma-separated: `table`, names of figures, "
+                                      "and of the table model=NAME and attack=NAME; or ids of cells as `--plan --json` "
+                                      "lists them, also as @FILE, a JSON list of them.  [default: all]", o.RUN)] = None,
     jobs: Jobs = 1,
     cluster: Annotated[Optional[str], o.option("Have it done by workers that Slurm starts (slurm), or on this machine "
                                                "(local).  [default: neither]", o.RUN)] = None,
@@ -88,7 +87,7 @@ def reproduce(
     from rnabench.jobs.reproduce import Place
     from rnabench.jobs.reproduce import reproduce as run_recipe
 
-    chosen = loaded if only is None else choose(loaded, only, device)
+    chosen = loaded if only is None else choose(loaded, ",".join(only), device)
     place = Place(runs, out / loaded.folder, device, refresh, log or ())
     if plan:
         return _show_plan(loaded, chosen, place, jobs * (workers or 1))

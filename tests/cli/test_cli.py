@@ -167,6 +167,7 @@ BAD = [
     (["train", "--device", "gpu"], "--device", "cuda"),
     (["train", "--max-minutes", "-1"], "--max-minutes", "positive"),
     (["attack"], "RUN", "--model"),
+    (["attack", "x", "--attacks", "fgsm", "--seed", "1", "--attacks=pgd20"], "--attacks: given 2 times", "commas"),
     (["attack", "/nonexistent/run"], "run", "rnabench train"),
     (["attack", "x", "--suite", "quik"], "--suite", "quick"),
     (["attack", "x", "--protocols", "papers"], "--protocols", "paper"),

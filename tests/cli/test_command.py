@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -142,3 +143,11 @@ def test_the_help_of_a_command_loads_no_torch(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd())
     assert done.returncode == 0, done.stderr
     assert "--eps" in done.stdout
+
+
+def test_a_shell_that_asks_what_may_follow_is_told_that_alone() -> None:
+    program = "import sys; sys.argv = ['rnabench']; from rnabench.cli.main import main; main()"
+    asked = {"_RNABENCH_COMPLETE": "complete_bash", "COMP_WORDS": "rnabench attack --att", "COMP_CWORD": "2"}
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == {"--attacks", "--attack-paths"}
