@@ -15,6 +15,7 @@ import inspect
 import os
 import types
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +60,15 @@ def command(function: Function, name: str) -> Callable[..., None]:
         for option in (option for group in groups for option in group.options if not group.given):
             if option.name == "out" and typed["out"] not in (None, option.default):
                 _check_out(values["out"], option.is_file)
-        if not values.pop(JSON, False):
-            answer = function(**values)
-        else:
-            with document_alone():
+        as_document = values.pop(JSON, False)
+        try:
+            with document_alone() if as_document else nullcontext():
                 answer = function(**values)
-            if answer:  # of several processes of one training, all but the first have none
-                show(name, answer)
+        except SystemExit as error:  # nothing of ours ends so: success is never claimed for somebody else's code
+            raise RnabenchError(f"the code of a network ended the program (SystemExit: {error}); expected logits"
+                                ) from None
+        if answer and as_document:  # of several processes of one training, all but the first have none
+            show(name, answer)
         if answer and answer.get("failed"):
             raise typer.Exit(FAILED)
 

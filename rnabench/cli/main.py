@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -35,7 +34,6 @@ from rnabench.runtime.launch import launched, tells_errors
 from rnabench.runtime.stopping import Stopped
 
 STOPPED, INTERRUPTED, BAD_INPUT = 3, 130, 2
-COMPLETING = "_RNABENCH_COMPLETE"  # set by a shell's completion, which `--install-completion` installs
 RANK_SECONDS = 5.0
 
 COMMANDS: dict[str, Callable[..., Answer | None]] = {
@@ -117,10 +115,6 @@ def _run(arguments: list[str] | None) -> NoReturn:
         if isinstance(error.__context__, Stopped):
             sys.exit(STOPPED)
         raise
-    except SystemExit as error:  # nothing of ours ends so: success is never claimed for somebody else's code
-        if COMPLETING in os.environ:
-            raise  # a shell has asked what may follow, and was told
-        _fail(f"the code of a network ended the program (SystemExit: {error}); expected logits")
     except (KeyboardInterrupt, typer.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # which click takes for Ctrl-D, although nothing was asked
             raise error.__cause__ from None

@@ -145,9 +145,15 @@ def test_the_help_of_a_command_loads_no_torch(name: str) -> None:
     assert "--eps" in done.stdout
 
 
-def test_a_shell_that_asks_what_may_follow_is_told_that_alone() -> None:
-    program = "import sys; sys.argv = ['rnabench']; from rnabench.cli.main import main; main()"
-    asked = {"_RNABENCH_COMPLETE": "complete_bash", "COMP_WORDS": "rnabench attack --att", "COMP_CWORD": "2"}
-    done = subprocess.run([sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert set(done.stdout.split()) == {"--attacks", "--attack-paths"}
+def test_a_shell_that_asks_what_may_follow_is_told_that_alone(tmp_path: Path) -> None:
+    def ran(*options: str, **asked: str) -> str:
+        program = "import sys; sys.argv[0] = 'rnabench'; from rnabench.cli.main import main; main()"
+        done = subprocess.run([sys.executable, "-c", program, *options], capture_output=True, text=True,
+                              env=os.environ | {"HOME": str(tmp_path)} | asked)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    completed = ran(_RNABENCH_COMPLETE="complete_bash", COMP_WORDS="rnabench attack --att", COMP_CWORD="2")
+    assert set(completed.split()) == {"--attacks", "--attack-paths"}
+    assert "_RNABENCH_COMPLETE" in ran("--show-completion", "bash")
+    assert "installed" in ran("--install-completion", "bash")
