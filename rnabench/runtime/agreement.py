@@ -25,8 +25,8 @@ def refusing(option: str, what: str) -> Iterator[None]:
         if memory_ran_out(error):
             raise
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise NumericalError(f"{option}: torch {torch.__version__} cannot {what} ({reason[:200]}); do without {option}"
-                             ) from error
+        raise NumericalError(f"{option}: torch {torch.__version__} cannot {what} ({reason[:200]}); "
+                             + do_without(option)) from error
 
 
 def check_agreement(option: str, right: Sequence[Tensor], found: Sequence[Tensor], rounding: float) -> None:
@@ -50,4 +50,9 @@ def check_agreement(option: str, right: Sequence[Tensor], found: Sequence[Tensor
              f"numbers are off by {float(off):.0%}" if off > rounding else "")
     if wrong:
         raise NumericalError(f"{option}: torch {torch.__version__} computes something else with it here ({wrong}); "
-                             f"do without {option}")
+                             + do_without(option))
+
+
+def do_without(option: str) -> str:
+    """What to do, on the command line and in a recipe."""
+    return f"do without {option} ({option.removeprefix('--')}: false in a recipe)"

@@ -85,7 +85,7 @@ def test_what_python_decides_is_frozen_in_a_recording_which_is_refused() -> None
 
 def test_what_cannot_be_recorded_is_refused_in_one_line() -> None:
     with simulated_gpu(), pytest.raises(NumericalError, match=r"^--capture: torch .* cannot record this here \(.*"
-                                        r"capturing.*\); do without --capture$"):
+                                        r"capturing.*\); do without --capture \(capture: false in a recipe\)$"):
         Captured(lambda x: (x[x > 0],), [], CUDA)(torch.ones(2, device="cuda"))
 
 

@@ -42,5 +42,6 @@ def test_a_compiled_network_agrees_and_is_left_as_it_was(granularity: str) -> No
 
 @pytest.mark.parametrize(("backend", "said"), [(forgetful, "of .* tensors are zeros"), (failing, "cannot compile")])
 def test_another_is_refused(backend: object, said: str) -> None:
-    with pytest.raises(NumericalError, match=f"^--compile: torch .*{said}.*; do without --compile$"):
+    without = "do without --compile .compile: false in a recipe."
+    with pytest.raises(NumericalError, match=f"^--compile: torch .*{said}.*; {without}$"):
         check_compiled(compiled(backend, "bn"), 4, 16)
