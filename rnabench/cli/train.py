@@ -93,6 +93,8 @@ def bench(
     repeats: Annotated[int, o.option("Rounds; each measures every case once.", o.RUN)] = 3,
     formats: Annotated[o.Texts, o.option("Number formats to compare, such as fp32,bf16; instead of --precision.",
                                          o.RUN)] = None,
+    cases: Annotated[o.Texts, o.option("Of the cases those with one of these texts in their names, comma-separated, "
+                                       "such as captured,PGD.  [default: all]", o.RUN)] = None,
     against: Annotated[Optional[Path], o.option("Compare the ratios with those of an earlier bench.json.",
                                                 o.RUN)] = None,
     out: Annotated[Optional[Path], o.option("Also write bench.json and bench.md there.", o.RUN)] = None,
@@ -106,7 +108,7 @@ def bench(
     from rnabench.jobs.bench import measure
 
     with LiveProgress() as progress:
-        result = measure(settings, repeats, device, progress, formats or ())
+        result = measure(settings, repeats, device, progress, formats or (), cases or ())
     show_table(result["title"], headings(other is not None), display_rows(result, other), text_columns=2)
     for line in lines(result):
         console().print(line)

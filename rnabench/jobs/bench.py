@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
@@ -23,6 +24,7 @@ from rnabench.model.factory import build_model
 from rnabench.model.recorded import recorded_passes
 from rnabench.norm.layers import BatchGroupNorm
 from rnabench.path.path import Path
+from rnabench.report.bench import FIRST
 from rnabench.runtime.device import check_precision, find_device, memory_ran_out, number_formats
 from rnabench.runtime.environment import device_description, versions
 from rnabench.runtime.progress import Progress
@@ -37,6 +39,7 @@ from rnabench.training.step import TrainingStep
 from rnabench.training.update import CapturedUpdate, Update
 
 EOT_SAMPLES, PGD_STEPS, APGD_STEPS = 20, 20, 10
+TOLD_SECONDS = 10.0  # a first run that takes longer, to compile, is told of
 FORMATS = get_args(get_args(Precision)[0])
 
 
@@ -51,13 +54,14 @@ class Case:
 
 
 def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: Progress,
-            formats: Sequence[str] = ()) -> dict[str, Any]:
+            formats: Sequence[str] = (), parts: Sequence[str] = ()) -> dict[str, Any]:
     """Seconds of every case in every one of `formats` (the recipe's precision, if there are none), in `repeats` rounds
-    that run every case once; what it computes, and the rate of a matrix product beside it.
+    that run every case once; what it computes, and the rate of a matrix product beside it. With `parts`, of cases that
+    have one of these texts in their names, and of the two that ratios refer to.
 
     Ratios are of times within this one run. A case that cannot be recorded, or not rightly, has a reason in the place
-    of its numbers, under `refused`. Raises InvalidValue for `repeats` below 1, a format that is not there and an
-    architecture without normalisation layers, and NumericalError for a network that cannot be compiled rightly.
+    of its numbers, under `refused`. Raises InvalidValue for `repeats` below 1, a format or part that is not there and
+    an architecture without normalisation layers, and NumericalError for a network that cannot be compiled rightly.
     """
     if not ARCHITECTURES[recipe.arch].normalised:
         raise InvalidValue("--arch", recipe.arch, "a network with normalisation layers, which are what is compared")
@@ -68,10 +72,17 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
         if precision not in FORMATS:
             raise InvalidValue("--formats", precision, one_of(FORMATS), FORMATS)
         check_precision(precision, device)
+    names = [case.name for case in _cases(recipe, device)]
+    parts = [part.strip() for part in parts]
+    for part in parts:
+        if not any(part in name for name in names):
+            raise InvalidValue("--cases", part, f"a part of the name of one: {'; '.join(names)}")
+    chosen = {name for name in names if name in FIRST or not parts or any(part in name for part in parts)}
     measured: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     for precision in formats or (recipe.precision,):
-        measured += _measured(recipe.model_copy(update={"precision": precision}), repeats, device, progress, refused)
+        measured += _measured(recipe.model_copy(update={"precision": precision}), chosen, repeats, device, progress,
+                              refused)
     width = recipe.width or ARCHITECTURES[recipe.arch].width
     network = with_parts(f"{recipe.arch}, width {width}", recipe.network)
     return {
@@ -83,14 +94,17 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
     }
 
 
-def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, progress: Progress,
-              refused: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+def _measured(recipe: TrainingSettings, chosen: Collection[str], repeats: int, device: torch.device,
+              progress: Progress, refused: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
     rate = matrix_rate(device, recipe.precision)
     with number_formats(recipe.precision, device):
         cases, counted, memory = [], [], []
         wanted = list(_cases(recipe, device))
         uncompiled = list(_cases(recipe.model_copy(update={"compile": False}), device)) if recipe.compile else wanted
         for case, plain in zip(wanted, uncompiled, strict=True):
+            if case.name not in chosen:
+                continue
+            started = time.monotonic()
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
                 before = torch.cuda.memory_allocated(device)
@@ -102,6 +116,8 @@ def _measured(recipe: TrainingSettings, repeats: int, device: torch.device, prog
                 refused.append({"case": case.name, "precision": recipe.precision, "why": str(error).splitlines()[0]})
                 progress.line(f"{recipe.precision}: {case.name}: {refused[-1]['why']}")
                 continue
+            if (took := time.monotonic() - started) > TOLD_SECONDS:
+                progress.line(f"{recipe.precision}: {case.name}: the first run took {took:.0f} s")
             cases.append(case)
             memory.append(torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None)
             counted.append(work_of(plain.plain or plain.run))
@@ -130,11 +146,24 @@ def _cases(recipe: TrainingSettings, device: torch.device) -> Iterator[Case]:
         ours = recipe.model_copy(update={"space": space, "granularity": granularity, "operators": operators})
         path = f", path per {granularity}" if ours.options > 1 else ""
         name = f"training step, {space}{f', {operators} operators' if operators != single else ''}{path}"
-        plain = _step(ours, batch, device)
+        plain = _made_once(partial(_step, ours, batch, device))
         yield Case(name, recipe.steps + 1, plain)
         if device.type == "cuda":
-            yield Case(f"{name}, captured", recipe.steps + 1, _step(ours, batch, device, captured=True), plain)
+            yield Case(f"{name}, captured", recipe.steps + 1, 
+                       _made_once(partial(_step, ours, batch, device, captured=True)), plain)
     yield from _attacks(recipe, batch, device, generator)
+
+
+def _made_once(make: Callable[[], Callable[[], object]]) -> Callable[[], object]:
+    """What `make` returns, made when it is first run: networks of cases that are not chosen are not compiled."""
+    made: list[Callable[[], object]] = []
+
+    def run() -> object:
+        if not made:
+            made.append(make())
+        return made[0]()
+
+    return run
 
 
 def _attacks(recipe: TrainingSettings, batch: Batch, device: torch.device, generator: torch.Generator

@@ -61,6 +61,25 @@ def test_what_cannot_be_recorded_is_named_and_the_rest_measured(monkeypatch: pyt
         measure(TrainingSettings(), 1, "cpu", Silent())
 
 
+def test_of_some_cases_the_others_are_not_even_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the two that ratios refer to."""
+    made: list[str] = []
+
+    def case(name: str) -> Case:
+        def work() -> None:
+            if name not in made:
+                made.append(name)
+            torch.ones(9, 9).sum()
+        return Case(name, 1, work)
+
+    names = ["textbook step, bn", "training step, bn", "training step, in", "PGD-20, bn", "APGD-10, bn"]
+    monkeypatch.setattr(bench, "_cases", lambda *_: map(case, names))
+    result = measure(TrainingSettings(), 1, "cpu", Silent(), parts=[" PGD-20"])
+    assert [each["case"] for each in result["cases"]] == made == [*names[:2], "PGD-20, bn"]
+    with pytest.raises(InvalidValue, match="--cases: 'step, gn' is not valid"):
+        measure(TrainingSettings(), 1, "cpu", Silent(), parts=["step, gn"])
+
+
 def test_wrong_values_are_one_line(tmp_path: Path) -> None:
     recipe = from_options(TrainingSettings, {"width": 2, "batch_size": 2})
     for repeats, formats in ((0, []), (1, ["fp8"]), (1, ["tf32"])):
