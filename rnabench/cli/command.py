@@ -229,7 +229,7 @@ def _option(name: str, field: FieldInfo, change: Change | None, given: bool) -> 
                    str(default))
     info = next((copy(each) for each in metadata if isinstance(each, OptionInfo)), None) or _info(
         field, change or Change(), default is None)
-    info.metavar = None if kind is bool else _metavar(str if written_by else kind)
+    info.metavar = None if kind is bool else _metavar(str if written_by and get_origin(kind) is not tuple else kind)
     return Option(name, str if written_by else kind, default, info, A_FILE in metadata)
 
 

@@ -64,11 +64,13 @@ class Commands(TyperGroup):
     """Gives a command its options when it is asked for, so that a list of all commands needs no settings."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        name, _, rest = super().resolve_command(ctx, args)
+        name, found, rest = super().resolve_command(ctx, args)
+        if name is None:  # a shell asks what may follow a command that is none
+            return name, found, rest
         if name != "train" and launched() is not None:
             raise InvalidValue("torchrun", name, "train: other commands are started by themselves")
         single = typer.Typer(**LOOKS, add_completion=False)
-        single.command(name, cls=Command)(command(COMMANDS[str(name)], str(name)))
+        single.command(name, cls=Command)(command(COMMANDS[name], name))
         return name, typer.main.get_command(single), rest
 
 

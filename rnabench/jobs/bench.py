@@ -80,7 +80,7 @@ def measure(recipe: TrainingSettings, repeats: int, device_name: str, progress: 
     chosen = {name for name in names if name in FIRST or not parts or any(part in name for part in parts)}
     measured: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
-    for precision in formats or (recipe.precision,):
+    for precision in dict.fromkeys(formats or (recipe.precision,)):
         measured += _measured(recipe.model_copy(update={"precision": precision}), chosen, repeats, device, progress,
                               refused)
     width = recipe.width or ARCHITECTURES[recipe.arch].width

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from rnabench.exchange.parcel import AGAIN, CARD, INFO, publish, read_usable, take
 from rnabench.exchange.repository import Repository
-from rnabench.model.runs import LOG, RUN_FILE, WEIGHTS
-from rnabench.model.saved import load_model, rounded, save_weights
+from rnabench.model.runs import RUN_FILE, WEIGHTS
+from rnabench.model.saved import load_model, rounded_state, save_weights
 from rnabench.report.card import card_of
 from rnabench.report.record import Record
 from rnabench.report.record_file import reading, records_in
@@ -32,13 +30,13 @@ tags: [adversarial-robustness, randomised-defence]
 
 def push(run: Path, repository: Repository, bf16: bool = False) -> str:
     """Put a finished run into a repository, with the card of its newest record; returns what names this version of it.
-    With `bf16` its weights are rounded to bfloat16: half the size, and a network that no record is of.
+    With `bf16` its weights are rounded to bfloat16, unless they are: half the size, and a network that no record is of.
 
     Raises CheckpointError for a run that cannot be used, RnabenchError for a damaged record, and the repository's
     errors.
     """
     said = read_usable(run)  # before all that takes time
-    if not bf16:
+    if not bf16 or "rounded" in said:
         return publish(run, _texts(run, said, repository.address), repository)
     with TemporaryDirectory(prefix="rnabench-") as place:
         said = _rounded(run, said, Path(place))
@@ -46,11 +44,11 @@ def push(run: Path, repository: Repository, bf16: bool = False) -> str:
 
 
 def _rounded(run: Path, said: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the run with rounded weights into a folder; returns its run.json."""
+    """Write the run with rounded weights, and without what was measured on others, into a folder; returns its
+    run.json."""
     with writing(folder):
-        save_weights(rounded(load_model(run).state_dict()), folder)
-        with suppress(FileNotFoundError):
-            shutil.copyfile(run / LOG, folder / LOG)
+        save_weights(rounded_state(load_model(run)), folder)
+        said = {name: value for name, value in said.items() if name != "selected"}
         said |= {"rounded": {"to": "bfloat16", "from_sha256": sha256(run / WEIGHTS)},
                  "weights_sha256": sha256(folder / WEIGHTS)}
         write_text(folder / RUN_FILE, json.dumps(said, indent=1) + "\n")

@@ -70,6 +70,8 @@ def load_teacher(student: TrainingSettings, folder: Path, data: TrainingData, de
     if run.get("digest") != student.teacher.digest() or run.get("status") != "finished":
         raise CheckpointError(f"--teacher: {str(folder)!r} holds no finished run of {student.teacher}, digest "
                               f"{student.teacher.digest()}; expected the run of the teacher, to be named by --teacher")
+    if "rounded" in run:
+        raise CheckpointError(f"--teacher: {str(folder)!r} holds rounded weights; expected those that were trained")
     same_split = all(getattr(student, name) == getattr(student.teacher, name) for name in SPLIT)
     if tuple(run["model"]["classes"]) != data.classes or (
             same_split and run["data"]["fingerprint"] != data.fingerprint):

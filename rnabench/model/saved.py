@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnabench.errors import CheckpointError, InvalidValue
 from rnabench.model.classifier import RandomizedClassifier
@@ -30,11 +30,11 @@ def save_weights(model_state: dict[str, Any], folder: Path) -> None:
     write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "rnabench"}))
 
 
-def rounded(model_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same with weights of convolutions and linear layers in bfloat16, which are nearly all of it; what normalises
-    keeps its format."""
-    return {name: tensor.bfloat16() if tensor.is_floating_point() and tensor.dim() > 1 else tensor
-            for name, tensor in model_state.items()}
+def rounded_state(model: RandomizedClassifier) -> dict[str, Tensor]:
+    """Its state with the weights of convolutions and linear layers in bfloat16, which are nearly all of it; all else,
+    what normalises in the first place, keeps its format."""
+    layers = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))}
+    return {name: tensor.bfloat16() if name in layers else tensor for name, tensor in model.state_dict().items()}
 
 
 def describe_model(

@@ -66,6 +66,8 @@ class Network(Stored):
     batch_dependent: bool | None = Field(default=None, description="predictions depend on an image's batch mates, so "
                                          "that evaluation.batch_size decides them; null: older, not said")
     recipe: dict[str, Any] | None = None
+    rounded: str | None = Field(default=None, description="what its weights were rounded to after training; null: they "
+                                "are those that were trained")
     imported: dict[str, Any] | None = Field(default=None, description="of a foreign network: its factory, that one's "
                                             "arguments, and the name of its file of weights")
     random_sources: list[str] | None = Field(default=None, description="of a foreign network: what it takes its "

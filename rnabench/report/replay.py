@@ -53,9 +53,10 @@ def recipe(method: Method, baseline: Method | None = None) -> str | None:
 
 
 def training_of(record: Record) -> TrainingSettings | None:
-    """How the network was trained; None where the record does not say, or its digest is of something else."""
+    """How the network was trained; None where the record does not say, where its weights were changed since, or where
+    its digest is of something else."""
     said = record.model.recipe
-    if said is None:
+    if said is None or record.model.rounded:
         return None
     place = {"data_dir": FOLDER} if said.get("dataset") == "folder" else {}
     try:

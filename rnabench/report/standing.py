@@ -117,14 +117,14 @@ def standings(records: Sequence[Record], table: PaperTable | None) -> list[Stand
     published numbers, if it has one."""
     baselines = {record.baseline.digest for record in records if record.baseline}
     among, found = methods(records), []
-    beside = {each.method.name: each for each in beside_baselines(among)}
+    beside = {id(each.method): each for each in beside_baselines(among)}  # names may stand twice
     for method in among:
         threat, rows = method.records[0].threat, method_rows(method.records)
         adaptive = _adaptive(method)
         worst = spread_of([record.headline.worst_of_draws for record in method.records if record.headline])[0]
         found.append(Standing(
             method, _natural(rows), _paper(method, rows), adaptive, worst if isinstance(adaptive, Score) else None,
-            beside.get(method.name), published_of(table, method.title, threat.eps) if table else None,
+            beside.get(id(method)), published_of(table, method.title, threat.eps) if table else None,
             any(record.digest in baselines for record in method.records)))
     return found
 
@@ -147,7 +147,8 @@ def architecture_text(network: Network) -> str:
     width = f" width {network.width}" if network.width is not None else ""
     norms = f", {network.space}" if network.space not in (None, WITHOUT_NORMS) else ""
     changes = network.deployed.model_dump(exclude_defaults=True) if network.deployed else {}
-    return with_use(f"{with_parts(f'{network.arch}{width}', dict(network))}{norms}", changes)
+    rounded = f", weights rounded to {network.rounded}" if network.rounded else ""
+    return with_use(f"{with_parts(f'{network.arch}{width}', dict(network))}{norms}{rounded}", changes)
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float | None]:

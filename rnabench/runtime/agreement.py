@@ -3,6 +3,7 @@ where pieces that were made for one use (parameters without gradients, one path)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -19,12 +20,16 @@ LEAST = 1e-4  # of the usual norm: a tensor of zeros that should have less is ro
 def refusing(option: str, what: str) -> Iterator[None]:
     """Raises NumericalError, which says to do without `option`, where torch cannot do `what`: its own RuntimeError
     inside the block, unless memory ran out."""
+    before = sys.exc_info()[1]
     try:
         yield
     except RuntimeError as error:
-        if memory_ran_out(error):
-            raise
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        first: RuntimeError = error
+        while isinstance(first.__context__, RuntimeError) and first.__context__ is not before:  # the end failed too
+            first = first.__context__
+        if memory_ran_out(first):
+            raise first from None
+        reason = next((line for line in str(first).splitlines() if line.strip()), type(first).__name__)
         raise NumericalError(f"{option}: torch {torch.__version__} cannot {what} ({reason[:200]}); "
                              + do_without(option)) from error
 

@@ -149,11 +149,15 @@ def test_a_shell_that_asks_what_may_follow_is_told_that_alone(tmp_path: Path) ->
     def ran(*options: str, **asked: str) -> str:
         program = "import sys; sys.argv[0] = 'rnabench'; from rnabench.cli.main import main; main()"
         done = subprocess.run([sys.executable, "-c", program, *options], capture_output=True, text=True,
-                              env=os.environ | {"HOME": str(tmp_path)} | asked)
+                              env=os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION":
+                                                "1"} | asked)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    completed = ran(_RNABENCH_COMPLETE="complete_bash", COMP_WORDS="rnabench attack --att", COMP_CWORD="2")
-    assert set(completed.split()) == {"--attacks", "--attack-paths"}
+    def completed(words: str) -> set[str]:
+        return set(ran(_RNABENCH_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD="2").split())
+
+    assert completed("rnabench attack --att") == {"--attacks", "--attack-paths"}
+    assert completed("rnabench nosuch --x") == set()
     assert "_RNABENCH_COMPLETE" in ran("--show-completion", "bash")
     assert "installed" in ran("--install-completion", "bash")

@@ -34,11 +34,12 @@ def test_its_weights_are_those_rounded_and_what_normalises_is_as_it_was(source: 
     ours, kept = (load_model(folder).state_dict() for folder in (half, source))
     assert ours.keys() == kept.keys()
     for name, value in kept.items():
-        expected = value.bfloat16().to(value.dtype) if value.dim() > 1 else value
+        is_image_scale = name in ("network.0.mean", "network.0.std")
+        expected = value.bfloat16().to(value.dtype) if value.dim() > 1 and not is_image_scale else value
         assert torch.equal(ours[name], expected), name
+    assert ours["network.0.std"].flatten().tolist() == pytest.approx(read_run(half)["model"]["std"], rel=1e-6)
     stored = load_file(half / "model.safetensors")
-    large = [each for each in stored.values() if each.dim() > 1]
-    assert all(each.dtype == torch.bfloat16 for each in large)
+    assert {each.dtype for name, each in stored.items() if "conv" in name} == {torch.bfloat16}
     assert (half / "model.safetensors").stat().st_size < (source / "model.safetensors").stat().st_size
 
 
@@ -50,6 +51,8 @@ def test_it_says_of_which_and_has_no_numbers_of_it(source: Path, half: Path) -> 
     assert "Not attacked yet" in card
     assert said["rounded"]["from_sha256"] in card
     assert not (half / "model_info.json").exists()
+    assert not (half / "log.csv").exists()
+    assert "selected" not in said
     assert "rounded" not in read_run(source)
 
 
@@ -57,11 +60,19 @@ def test_it_is_attacked_pulled_and_pushed_on_as_what_it_is(half: Path, tmp_path:
     assert run("pull", str(half), "--runs", str(tmp_path)) == 0
     pulled = tmp_path / "half"
     assert run("attack", str(pulled), *ATTACK, "--attacks", "fgsm") == 0
-    assert run("push", str(pulled), str(tmp_path / "again")) == 0
-    assert "Not attacked yet" not in (card := (tmp_path / "again" / "README.md").read_text())
-    assert "rounded to bfloat16" in card
-    assert run("push", str(pulled), str(tmp_path / "twice"), "--bf16") == 0
-    assert sha256(tmp_path / "twice" / "model.safetensors") == sha256(half / "model.safetensors")
+    for options in ([], ["--bf16"]):  # once more changes nothing
+        again = tmp_path / f"again{len(options)}"
+        assert run("push", str(pulled), str(again), *options) == 0
+        assert "Not attacked yet" not in (card := (again / "README.md").read_text())
+        assert card.count("rounded to bfloat16") == 2  # what was attacked, and what the weights are
+        assert sha256(again / "model.safetensors") == sha256(half / "model.safetensors")
+        assert read_run(again)["rounded"] == read_run(half)["rounded"]
+        assert not (again / "recipe.yaml").exists()  # which would train another network
+
+
+def test_it_is_not_taken_for_what_was_trained(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*TRAIN, "--space", "bn+in", "--out", str(half)) == 2
+    assert "rounded" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rounded", ["yes", {"to": "int8", "from_sha256": "0" * 64}, {"to": "bfloat16"},

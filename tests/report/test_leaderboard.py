@@ -105,7 +105,7 @@ def test_what_randomness_is_worth_is_the_gap_to_the_baseline_under_the_same_atta
         said = re.fullmatch(r"[bn]+ ([\d.]+); ([-+][\d.]+) to ([-+][\d.]+)(: not told apart)?", row.cells[ABOVE].note,
                             re.IGNORECASE)
         assert said, row.cells[ABOVE]
-        gap, theirs, low, high = (float(each) for each in (row.cells[ABOVE].text, *said.groups()[:3]))
+        gap, theirs, low, high = (float(each) for each in (row.cells[ABOVE].text.rstrip("!"), *said.groups()[:3]))
         own = accuracy(row.cells[ADAPTIVE].text)
         assert own is not None
         assert gap == pytest.approx(own - theirs, abs=0.16)
@@ -119,6 +119,26 @@ def test_what_randomness_is_worth_is_the_gap_to_the_baseline_under_the_same_atta
     assert len(ends) == 2, "both are there"
     for row in (row for group in groups for row in group.rows):
         assert not row.marks or "deterministic" not in row.marks[0][0] or row.cells[ABOVE].text == NONE
+
+
+def test_of_unlike_numbers_of_trainings_the_first_are_compared_and_a_namesake_is_another(tmp_path: Path) -> None:
+    for name in ("BN.s0", "RNA.s0", "RNA.s1", "RNA.s2"):
+        shutil.copy(RESULTS / "table1-cpu" / f"{name}.json", tmp_path)
+    alone = next(found for _, found in records_in(tmp_path) if found.label == "RNA.s1")
+    write_record(changed(alone, model={"label": "RNA", "method": "RNA"}, baseline=None), tmp_path / "RNA.json")
+    rows = {row.cells[PLACES["trainings"]].text: row.cells[ABOVE] for group in groups_of(tmp_path)
+            for row in group.rows if row.name == "RNA"}
+    found = re.match(r"first trainings, ([\d.]+) and BN ([\d.]+);", rows["3"].note)
+    assert found
+    assert float(rows["3"].text) == pytest.approx(float(found[1]) - float(found[2]), abs=0.11)
+    assert rows["1"].text == NONE
+
+
+def test_a_gap_to_rely_on_needs_two_numbers_to_rely_on(tmp_path: Path) -> None:
+    shutil.copytree(RESULTS / "randomised-defences-digits", tmp_path / "results")
+    rows = [row for group in groups_of(tmp_path) for row in group.rows if row.cells[ABOVE].text != NONE]
+    assert {"unreliable" in dict(row.marks) for row in rows} == {True, False}
+    assert all(row.cells[ABOVE].text.endswith("!") for row in rows if "unreliable" in dict(row.marks))
 
 
 def test_marks_and_counts_of_a_method_of_several_trainings(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@ rounds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import Tensor
 
 from rnabench.errors import NumericalError
-from rnabench.runtime.agreement import check_agreement
+from rnabench.runtime.agreement import check_agreement, refusing
 
 
 def gradients() -> list[Tensor]:
@@ -41,3 +44,24 @@ def test_what_is_wrong_is_refused(spoil: object, said: str) -> None:
 def test_what_is_not_finite_by_itself_is_left_to_its_user() -> None:
     right = [torch.tensor([float("inf")]), torch.ones(3)]
     check_agreement("--fast", right, [torch.zeros(1), torch.zeros(3)], 0.01)
+
+
+def test_what_ends_in_another_error_is_judged_by_the_first() -> None:
+    """To end a recording that has failed fails too; an error of before is none of it."""
+
+    @contextmanager
+    def closing() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise RuntimeError("previous error")
+
+    with pytest.raises(NumericalError, match=r"cannot do it \(what went wrong\)"), refusing("--x", "do it"), closing():
+        raise RuntimeError("what went wrong")
+    with pytest.raises(torch.OutOfMemoryError), refusing("--x", "do it"), closing():
+        raise torch.OutOfMemoryError("out of memory")
+    try:
+        raise torch.OutOfMemoryError("out of memory")
+    except RuntimeError:
+        with pytest.raises(NumericalError, match="another"), refusing("--x", "do it"):
+            raise RuntimeError("another") from None  # which leaves its context where it was

@@ -128,10 +128,14 @@ def _beside(standing: Standing) -> Cell:
         return Cell(NONE, "no deterministic baseline" if standing.network.randomised else "deterministic")
     if isinstance(beside.found, str):
         return Cell(NONE, standing.adaptive if isinstance(standing.adaptive, str) else beside.found)
-    (low, high), theirs = beside.found.difference.interval(), beside.found.second
-    told = "" if beside.told_apart else ": not told apart"
-    return Cell(f"{100 * beside.found.difference.gap:+.1f}",
-                f"{beside.baseline.name} {100 * theirs:.1f}; {100 * low:+.1f} to {100 * high:+.1f}{told}")
+    found, both = beside.found, (beside.method, beside.baseline)
+    low, high = found.difference.interval()
+    firsts = any(count < len(method.records) for count, method in zip(found.trainings, both, strict=True))
+    of = f"first trainings, {100 * found.first:.1f} and " if firsts else ""
+    doubtful = any(record.unreliable for method in both for record in method.records)
+    return Cell(f"{100 * found.difference.gap:+.1f}{'!' * doubtful}",
+                f"{of}{beside.baseline.name} {100 * found.second:.1f}; {100 * low:+.1f} to {100 * high:+.1f}"
+                f"{'' if beside.told_apart else ': not told apart'}")
 
 
 def _after_tries(standing: Standing) -> Cell:
