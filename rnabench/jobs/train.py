@@ -279,8 +279,8 @@ def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh:
         raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
                               "expected the same recipe or an empty folder")
     if "rounded" in run:
-        raise CheckpointError(f"--out: {str(folder)!r} holds rounded weights of this training; expected those that were "
-                              "trained, or another folder")
+        raise CheckpointError(f"--out: {str(folder)!r} holds rounded weights of this training; expected those "
+                              "that were trained, or another folder")
     if (run.get("data") or {}).get("fingerprint") != fingerprint:
         raise CheckpointError(f"--data-dir: the run in {str(folder)!r} was trained on other images; expected the "
                               "same images, or another --dataset-name or --out")

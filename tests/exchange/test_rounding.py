@@ -73,6 +73,9 @@ def test_it_is_attacked_pulled_and_pushed_on_as_what_it_is(half: Path, tmp_path:
 def test_it_is_not_taken_for_what_was_trained(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*TRAIN, "--space", "bn+in", "--out", str(half)) == 2
     assert "rounded" in capsys.readouterr().err
+    assert run("runs", str(half.parent), "--json") == 0
+    (listed,) = (each for each in json.loads(capsys.readouterr().out)["runs"] if Path(each["run"]).name == half.name)
+    assert [listed[name] for name in ("state", "planned", "natural", "attacked")] == ["rounded", None, None, None]
 
 
 @pytest.mark.parametrize("rounded", ["yes", {"to": "int8", "from_sha256": "0" * 64}, {"to": "bfloat16"},
