@@ -149,7 +149,7 @@ def _cases(recipe: TrainingSettings, device: torch.device) -> Iterator[Case]:
         plain = _made_once(partial(_step, ours, batch, device))
         yield Case(name, recipe.steps + 1, plain)
         if device.type == "cuda":
-            yield Case(f"{name}, captured", recipe.steps + 1, 
+            yield Case(f"{name}, captured", recipe.steps + 1,
                        _made_once(partial(_step, ours, batch, device, captured=True)), plain)
     yield from _attacks(recipe, batch, device, generator)
 

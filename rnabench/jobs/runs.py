@@ -104,7 +104,7 @@ def _listed(run: Run) -> Listed:
     size = "".join(f" {name} {model[name]}" for name in ("width", "operators") if name in model)
     space = "-".join([str(model.get("space", "-")), *unusual_parts(model).values()])
     measured = _Measured() if run.fault else _on_test_images(run) or _held_out(run)
-    planned = None if "rounded" in run.described else recipe.get("epochs")
+    planned = None if run.described.get("rounded") else recipe.get("epochs")
     return Listed(run.folder, f"{model.get('arch', '-')}{size}", space, run.data, _state(run), measured.on,
                   len(_log(run)), planned if isinstance(planned, int) and planned else None, measured.natural,
                   measured.attacked, _bytes(run.folder))
@@ -114,7 +114,7 @@ def _state(run: Run) -> str:
     if run.fault:
         return f"broken: {run.fault}"
     if run.finished:
-        return "rounded" if "rounded" in run.described else str(run.described["status"])
+        return "rounded" if run.described.get("rounded") else str(run.described["status"])
     busy = False
     with suppress(RnabenchError, OSError):  # a folder that cannot be written to has no locks
         busy = is_claimed(run.folder)

@@ -36,7 +36,7 @@ def push(run: Path, repository: Repository, bf16: bool = False) -> str:
     errors.
     """
     said = read_usable(run)  # before all that takes time
-    if not bf16 or "rounded" in said:
+    if not bf16 or said.get("rounded"):
         return publish(run, _texts(run, said, repository.address), repository)
     with TemporaryDirectory(prefix="rnabench-") as place:
         said = _rounded(run, said, Path(place))

@@ -88,7 +88,7 @@ def load_run(folder: Path, changes: Mapping[str, Any], evaluation: EvaluationSet
         "objective": run["recipe"]["objective"], "randomised": model.space.is_random,
         "batch_dependent": model.batch_dependent,
         "recipe": without_places(run["recipe"]),
-        **({"rounded": run["rounded"]["to"]} if "rounded" in run else {}),
+        **({"rounded": run["rounded"]["to"]} if run.get("rounded") else {}),
         **({"deployed": changed, "paths": model.space.count_in_digits} if changed else {}),
     }
     try:

@@ -70,7 +70,7 @@ def load_teacher(student: TrainingSettings, folder: Path, data: TrainingData, de
     if run.get("digest") != student.teacher.digest() or run.get("status") != "finished":
         raise CheckpointError(f"--teacher: {str(folder)!r} holds no finished run of {student.teacher}, digest "
                               f"{student.teacher.digest()}; expected the run of the teacher, to be named by --teacher")
-    if "rounded" in run:
+    if run.get("rounded"):
         raise CheckpointError(f"--teacher: {str(folder)!r} holds rounded weights; expected those that were trained")
     same_split = all(getattr(student, name) == getattr(student.teacher, name) for name in SPLIT)
     if tuple(run["model"]["classes"]) != data.classes or (

@@ -278,7 +278,7 @@ def _same_run(recipe: TrainingSettings, folder: Path, fingerprint: str, refresh:
                    for key, value in ours.items() if theirs.get(key) != value]
         raise CheckpointError(f"--out: {str(folder)!r} holds another run ({'; '.join(changed) or 'another version'}); "
                               "expected the same recipe or an empty folder")
-    if "rounded" in run:
+    if run.get("rounded"):
         raise CheckpointError(f"--out: {str(folder)!r} holds rounded weights of this training; expected those "
                               "that were trained, or another folder")
     if (run.get("data") or {}).get("fingerprint") != fingerprint:

@@ -90,6 +90,15 @@ def test_a_damaged_one_is_told(rounded: object, half: Path, tmp_path: Path, caps
     assert not (tmp_path / "new").exists()
 
 
+def test_none_is_none(source: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(source, tmp_path / "run"))
+    said = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(said | {"rounded": None}))
+    assert run("attack", str(folder), *ATTACK, "--attacks", "fgsm") == 0
+    assert run("push", str(folder), str(tmp_path / "new"), "--bf16") == 0
+    assert read_run(tmp_path / "new")["rounded"]
+
+
 def test_an_unfinished_run_is_refused_by_its_own_name(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
                                                       ) -> None:
     folder = Path(shutil.copytree(source, tmp_path / "begun"))
