@@ -66,7 +66,8 @@ def read_bench(file: Path) -> dict[str, Any]:
     """An earlier `bench.json`. Raises InvalidValue for another file."""
     try:
         result: dict[str, Any] = read_json(file)
-        display_rows(result)
+        if not display_rows(result):
+            raise ValueError("no case")
     except (Unreadable, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InvalidValue("--against", str(file), "a bench.json of `rnabench bench --out`") from error
     return result

@@ -64,8 +64,8 @@ class Standing:
     worst case over those that average over paths, for each image the attack that is worst for it (both: of a
     deterministic network, all bounded attacks at that eps). `after_tries`: the share of images that are right under all
     of these attacks on every draw, so `adaptive.draws` tries (of a deterministic network any number: they change
-    nothing); None where `adaptive` is none. `beside`: a randomised one beside its deterministic baseline, where both met
-    the same attacks; None without a baseline.
+    nothing); None where `adaptive` is none. `beside`: a randomised one beside its deterministic baseline, where both
+    met the same attacks; None without a baseline.
     """
 
     method: Method

@@ -85,9 +85,10 @@ def test_wrong_values_are_one_line(tmp_path: Path) -> None:
     for repeats, formats in ((0, []), (1, ["fp8"]), (1, ["tf32"])):
         with pytest.raises(InvalidValue):
             measure(recipe, repeats, "cpu", Silent(), formats)
-    (tmp_path / "bench.json").write_text('{"cases": [{"case": "nothing that was measured"}]}')
-    with pytest.raises(InvalidValue, match="--against"):
-        read_bench(tmp_path / "bench.json")
+    for text in ('{"cases": [{"case": "nothing that was measured"}]}', '{"cases": []}'):
+        (tmp_path / "bench.json").write_text(text)
+        with pytest.raises(InvalidValue, match="--against"):
+            read_bench(tmp_path / "bench.json")
 
 
 @pytest.mark.parametrize("folder", ["bench-h200", "bench-h200-compiled"])
