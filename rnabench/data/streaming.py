@@ -21,7 +21,7 @@ from rnabench.data.image_files import list_images, opened_image, rgb
 from rnabench.errors import DataUnavailable, RnabenchError
 from rnabench.runtime.launch import launched
 from rnabench.runtime.ranks import ALONE, Ranks
-from rnabench.runtime.stopping import SIGNALS
+from rnabench.runtime.stopping import SIGNALS, signals_held_back
 from rnabench.seeding import derive, globals_at
 from rnabench.settings.datasets import DATASETS, Channels, Dataset, DataSettings, Split
 
@@ -215,6 +215,8 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     if hasattr(signal, "sigwaitinfo"):  # Linux: it tells who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_the_parent_says, daemon=True).start()
+    elif hasattr(signal, "pthread_sigmask"):  # it was started with signals held back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _end_when_the_parent_says() -> None:
@@ -226,6 +228,8 @@ def _end_when_the_parent_says() -> None:
 def _with_errors_in_one_line(loader: DataLoader[Any]) -> Iterator[Any]:
     """The loader's batches. The message of a worker's error is its traceback, of which only the last line is kept."""
     try:
-        yield from loader
+        with signals_held_back():  # else one that comes before a worker is ready ends it
+            batches = iter(loader)
+        yield from batches
     except DataUnavailable as error:
         raise DataUnavailable(str(error).strip().splitlines()[-1].rpartition("DataUnavailable: ")[2]) from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import ClassVar
 
@@ -83,3 +84,16 @@ class StopRequest:
             self._first[number] = now
         elif number == signal.SIGINT or (number == signal.SIGTERM and now - self._first[number] > SAME_SECONDS):
             raise KeyboardInterrupt
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Signals that ask to stop arrive after the block. A process started in it inherits that, until it is ready."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -13,8 +13,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,7 +23,7 @@ from typing import Any
 
 from rnabench.errors import RnabenchError
 from rnabench.runtime.progress import Lines, Progress
-from rnabench.runtime.stopping import SIGNALS, Stopped, StopRequest
+from rnabench.runtime.stopping import SIGNALS, Stopped, StopRequest, signals_held_back
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0  # that a worker gets to save its state when all is interrupted at once
@@ -63,7 +63,7 @@ class _Workers:
         self.tasks, self.jobs, self.progress, self.stop = tasks, jobs, progress, stop
         self.threads = max(1, torch.get_num_threads() // jobs)
         self.context = multiprocessing.get_context("spawn")
-        with _signals_held_back():  # multiprocessing starts a helper of its own here, which SIGUSR1 would kill
+        with signals_held_back():  # multiprocessing starts a helper of its own here, which SIGUSR1 would kill
             self.stop_all = self.context.Event()
         self.running: dict[Connection, tuple[str, BaseProcess]] = {}
         self.begun: set[Connection] = set()
@@ -94,7 +94,7 @@ class _Workers:
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=_work, args=(task, self.threads, self.gpus.get(task.name), sender,
                                                            self.stop_all))
-        with _signals_held_back():
+        with signals_held_back():
             process.start()
         sender.close()
         self.running[receiver] = task.name, process
@@ -183,19 +183,6 @@ def _end_with_parent() -> None:
         parent.join()
         time.sleep(ORPHAN_SECONDS)
         os._exit(1)
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Signals that ask to stop arrive after the block. A process started in it inherits that, until it is ready."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:

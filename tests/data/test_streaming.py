@@ -21,8 +21,12 @@ from tests.data.test_data import write_folder
 READ = """
 import multiprocessing, pathlib, sys, time
 import torch
+from rnabench.data import streaming
 from rnabench.data.streaming import ImageFiles, StreamingSource
 from rnabench.runtime.stopping import StopRequest
+
+begin = streaming._leave_signals_to_the_parent
+streaming._leave_signals_to_the_parent = lambda worker: (time.sleep(worker), begin(worker))
 
 with StopRequest() as stop:
     files = ImageFiles.of(pathlib.Path(sys.argv[1]), "train", size=16)
@@ -47,7 +51,8 @@ with StopRequest() as stop:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells who sent a signal")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_signal_to_all_processes_leaves_the_parent_its_workers(name: str, tmp_path: Path) -> None:
-    """It may still need images to reach a place where it can stop; what it ends itself, ends."""
+    """It may still need images to reach a place where it can stop; what it ends itself, ends. The second worker is not
+    ready when the signal comes."""
     folder = write_folder(tmp_path, per_class=8, size=20)
     process = subprocess.Popen([sys.executable, "-c", READ, str(folder)], stdout=subprocess.PIPE, text=True,
                                stderr=subprocess.PIPE, start_new_session=True)
