@@ -96,8 +96,7 @@ def test_numbers_are_those_of_the_records(name: str, groups: tuple[Group, ...]) 
         assert tries <= adaptive
 
 
-def test_what_randomness_is_worth_is_the_gap_to_the_baseline_under_the_same_attacks(groups: tuple[Group, ...]
-                                                                                    ) -> None:
+def test_the_gap_to_the_baseline_is_that_under_the_same_attacks(groups: tuple[Group, ...]) -> None:
     """A row's own worst case less the one that stands beneath; what is told apart has an interval without zero, and is
     so in the verdict."""
     ends = set()

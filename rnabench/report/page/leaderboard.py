@@ -31,8 +31,9 @@ COLUMNS = (
            "those that average over paths: the number to rely on. Rows compare where the same stands beneath: a "
            "deterministic network meets all attacks of its recipe here, and a random one may have met fewer"),
     Column("above its baseline", True, "a random network's worst case less that of its recipe's deterministic baseline "
-           "where both meet the same attacks on the same images, in points, with a 95 % interval: what the randomness "
-           "is worth. The two are told apart at an error rate of 5 % for all comparisons of the recipe"),
+           "where both meet the same attacks on the same images, in points, with a 95 % interval. Randomness "
+           "alone is worth that only where both were trained alike. They are told apart at an error rate of 5 % for "
+           "all comparisons of the recipe"),
     Column("after all tries %", True, "images that stay right under all these attacks on every draw: what an attacker "
            "leaves who may try that often; of a deterministic network tries change nothing"),
     Column("cost", True, "millions of parameters, and how many forward passes a prediction takes"),
