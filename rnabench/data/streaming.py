@@ -118,23 +118,33 @@ class _Decoded(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return torch.from_numpy(np.array(pixels)), label
 
 
+class _Asked:
+    """What the loader asks for: the batches of the reading under way."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Wanted]] = []
+
+    def __iter__(self) -> Iterator[list[Wanted]]:
+        return iter(self.batches)
+
+
 class _Reader:
-    """Worker processes that stay between readings, for one reading at a time."""
+    """Worker processes that stay between readings, for one reading at a time.
+
+    Nothing that the loader holds leads back to it. In a cycle it would be left to the collector, which closes the
+    workers' queues before they hear that they may end, and then waits five seconds for each of them.
+    """
 
     def __init__(self, decoded: _Decoded, workers: int, pin: bool) -> None:
-        self._batches: list[list[Wanted]] = []
+        self._asked = _Asked()
         self._loader: DataLoader[Any] = DataLoader(
-            decoded, batch_sampler=self, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
+            decoded, batch_sampler=self._asked, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0,
             generator=torch.Generator(),  # else it draws from the global one
             worker_init_fn=_leave_signals_to_the_parent)
 
-    def __iter__(self) -> Iterator[list[Wanted]]:
-        """What the loader asks for."""
-        return iter(self._batches)
-
     def read(self, batches: list[list[Wanted]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Pixels uint8 [N, size, size, 3] and labels of each batch."""
-        self._batches = batches
+        self._asked.batches = batches
         return _with_errors_in_one_line(self._loader)
 
 

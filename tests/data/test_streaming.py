@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -113,6 +114,21 @@ def test_readings_do_not_disturb_one_another(files: ImageFiles, monkeypatch: pyt
             assert same(list(source.in_order(4)), list(alone.in_order(4)))
     assert same(outer, expected)
     assert workers_before <= {process.pid for process in multiprocessing.active_children()}
+
+
+def test_workers_end_with_their_source(files: ImageFiles) -> None:
+    """At once, and with no help of the garbage collector, which would make whoever meets it wait for each of them."""
+    before = set(multiprocessing.active_children())
+    source = StreamingSource(files, CPU, workers=2)
+    next(source.in_order(2))
+    workers = set(multiprocessing.active_children()) - before
+    assert len(workers) == 2
+    gc.disable()
+    try:
+        del source
+        assert not workers & set(multiprocessing.active_children())
+    finally:
+        gc.enable()
 
 
 def test_ranks_have_parts_of_the_same_batches(files: ImageFiles) -> None:
