@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnabench.defence.foreign import ForeignModel, as_classifier
-from rnabench.defence.randomness import UNFIXED
+from rnabench.defence.randomness import UNFIXED, sources_of
 from rnabench.errors import InvalidValue, ModelError
 from rnabench.model.classifier import RandomizedClassifier
 from rnabench.path.path import Path
@@ -47,6 +48,13 @@ def test_what_no_seed_fixes_is_told(name: str) -> None:
     assert model.sources == (UNFIXED,)
     assert model.space.is_random
     assert not model.replayable
+
+
+@pytest.mark.parametrize("same", range(1, 8))
+def test_what_comes_out_the_same_a_few_times_is_not_taken_for_fixed(same: int) -> None:
+    """A coin that no seed fixes, and that falls on one side for some forwards."""
+    forwards = itertools.count()
+    assert sources_of(lambda seeds: (torch.tensor(next(forwards) >= same), [])) == (UNFIXED,)
 
 
 def test_a_deterministic_network_draws_from_nothing_even_where_it_asks_for_a_number() -> None:
