@@ -15,6 +15,8 @@ from rnabench.runtime.progress import Progress, Silent
 from rnabench.runtime.stopping import Stopped, StopRequest
 from rnabench.runtime.workers import Task, run_in_workers
 
+pytestmark = pytest.mark.slow
+
 
 def double(number: int, progress: Progress, stop: StopRequest) -> tuple[int, int]:
     import torch
