@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -67,9 +68,18 @@ def _factory(reference: str, words: Words) -> Factory:
     if not module_name or not factory_name:
         names = f", or a registered name, {one_of(DEFENCES)}" if list(DEFENCES) else ""
         raise InvalidValue(words.reference, reference, f"package.module:factory{names}", DEFENCES)
+    file = Path(module_name)
+    if len(file.parts) > 1 or file.is_file():
+        raise InvalidValue(words.reference, reference, "a module's name, not a file's: "
+                           f"{file.stem}:{factory_name}, from the folder that it is in")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    factory: Factory = getattr(importlib.import_module(module_name), factory_name)
+    module = importlib.import_module(module_name)
+    if not hasattr(module, factory_name):
+        callables = [f"{module_name}:{name}" for name in dir(module) if callable(getattr(module, name, None))]
+        raise InvalidValue(words.reference, reference, f"a callable of {module_name} that returns a torch module",
+                           callables)
+    factory: Factory = getattr(module, factory_name)
     if not callable(factory):
         raise TypeError(f"{factory_name} is no function, but {type(factory).__name__}")
     return factory

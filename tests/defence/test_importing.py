@@ -58,6 +58,19 @@ def test_what_is_wrong_with_arguments_is_said_in_a_line(reference: str, argument
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_beside_that_of_the_factory_is_told_with_the_nearest() -> None:
+    with pytest.raises(InvalidValue, match=rf"a callable of {HERE} that .*; did you mean '{HERE}:linear'\?$"):
+        import_model(f"{HERE}:liner")
+
+
+def test_a_file_is_told_by_its_modules_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("")
+    for file in ("mine.py", "./mine.py", "../mine", str(tmp_path / "mine.py")):
+        with pytest.raises(InvalidValue, match=r"a module's name, not a file's: mine:net, from the folder"):
+            import_model(f"{file}:net")
+
+
 def test_in_a_recipe_the_words_are_a_recipes() -> None:
     with pytest.raises(InvalidValue, match=r"^args: missing; expected width, .* needs: \{width: VALUE\}$"):
         import_model(Imported.of(f"{HERE}:linear"), IN_RECIPE)

@@ -138,7 +138,8 @@ def test_what_is_wrong_with_a_recipe_is_said_before_anything_is_imported(old: st
     ("scale: 1.5", "scle: 1.5", "models.mine: args: 'scle' is not valid; expected one of width, scale"),
     ("width: 5, ", "", "models.mine: args: missing; expected width, which"),
     ("width: 5", "width: 6", "models.mine: weights: "),
-    ("models:noisy", "models:nosy", "models.noisy: import: 'tests.cli.models:nosy' failed with AttributeError"),
+    ("models:noisy", "models:nosy", "models.noisy: import: 'tests.cli.models:nosy' is not valid; expected a callable "
+     "of tests.cli.models that returns a torch module; did you mean 'tests.cli.models:noisy'?"),
     ("tests.cli.models:noisy", f"{HERE}:unseeded", "models.noisy: --protocols: 'paper' is not valid; expected resample "
      "or eot:K: no seed fixes what noisy draws"),
     ("sanity: false", "granularity: sample", "models.noisy: --granularity: 'sample' is not valid"),
