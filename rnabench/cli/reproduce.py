@@ -87,7 +87,7 @@ def reproduce(
     from rnabench.jobs.reproduce import Place
     from rnabench.jobs.reproduce import reproduce as run_recipe
 
-    chosen = loaded if only is None else choose(loaded, ",".join(only), device)
+    chosen = loaded if only is None else choose(loaded, ",".join(only), device)  # a file's name may have commas
     place = Place(runs, out / loaded.folder, device, refresh, log or ())
     if plan:
         return _show_plan(loaded, chosen, place, jobs * (workers or 1))

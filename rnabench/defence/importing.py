@@ -75,13 +75,11 @@ def _factory(reference: str, words: Words) -> Factory:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     module = importlib.import_module(module_name)
-    if not hasattr(module, factory_name):
+    factory: Factory | None = getattr(module, factory_name, None)
+    if not callable(factory):
         callables = [f"{module_name}:{name}" for name in dir(module) if callable(getattr(module, name, None))]
         raise InvalidValue(words.reference, reference, f"a callable of {module_name} that returns a torch module",
                            callables)
-    factory: Factory = getattr(module, factory_name)
-    if not callable(factory):
-        raise TypeError(f"{factory_name} is no function, but {type(factory).__name__}")
     return factory
 
 

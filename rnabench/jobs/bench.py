@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, get_args
 
 import torch
@@ -156,14 +156,8 @@ def _cases(recipe: TrainingSettings, device: torch.device) -> Iterator[Case]:
 
 def _made_once(make: Callable[[], Callable[[], object]]) -> Callable[[], object]:
     """What `make` returns, made when it is first run: networks of cases that are not chosen are not compiled."""
-    made: list[Callable[[], object]] = []
-
-    def run() -> object:
-        if not made:
-            made.append(make())
-        return made[0]()
-
-    return run
+    made = cache(make)
+    return lambda: made()()
 
 
 def _attacks(recipe: TrainingSettings, batch: Batch, device: torch.device, generator: torch.Generator
